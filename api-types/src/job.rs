@@ -1,0 +1,324 @@
+//! The job as a client sees it.
+
+use std::{collections::BTreeMap, fmt, str::FromStr};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::{JobId, Kind};
+
+/// Where a job stands. It only moves forward; the last three are final.
+///
+/// ```text
+/// queued --> running <--> retrying
+///    |        |   ^
+///    |        v   |
+///    |       waiting (for its children)
+///    +--------+--> succeeded | failed | cancelled
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum JobState {
+    /// Accepted; no worker has started it.
+    Queued,
+    /// A worker is on it, or its next slice waits for one.
+    Running,
+    /// Waits for the jobs that it asked for.
+    Waiting,
+    /// An attempt failed; the next one is scheduled.
+    Retrying,
+    /// Ended with an output.
+    Succeeded,
+    /// Ended with an error.
+    Failed,
+    /// Ended because somebody asked for it.
+    Cancelled,
+}
+
+impl JobState {
+    /// All states, in the order of a job's life.
+    pub const ALL: [Self; 7] = [
+        Self::Queued,
+        Self::Running,
+        Self::Waiting,
+        Self::Retrying,
+        Self::Succeeded,
+        Self::Failed,
+        Self::Cancelled,
+    ];
+
+    /// Says whether the state is final.
+    pub const fn is_terminal(self) -> bool {
+        matches!(self, Self::Succeeded | Self::Failed | Self::Cancelled)
+    }
+
+    /// Returns the word used in JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Running => "running",
+            Self::Waiting => "waiting",
+            Self::Retrying => "retrying",
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+impl fmt::Display for JobState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// A word that is no job state.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("a state is one of queued, running, waiting, retrying, succeeded, failed, cancelled")]
+pub struct ParseStateError;
+
+impl FromStr for JobState {
+    type Err = ParseStateError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::ALL
+            .into_iter()
+            .find(|state| state.as_str() == text)
+            .ok_or(ParseStateError)
+    }
+}
+
+/// One job.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Job {
+    /// Identifies the job.
+    pub id: JobId,
+    /// What it does.
+    pub kind: Kind,
+    /// Where it stands.
+    pub state: JobState,
+    /// Whether `state` is final.
+    pub terminal: bool,
+    /// The Keystone project that owns it.
+    pub project_id: String,
+    /// Who asked for it.
+    pub owner: Owner,
+    /// What was asked, as the kind's input schema describes it.
+    pub input: Value,
+    /// What came out, once it succeeded.
+    pub output: Option<Value>,
+    /// Why it failed or was retried last.
+    pub error: Option<JobError>,
+    /// The newest progress that a worker reported.
+    pub progress: Option<Progress>,
+    /// The try inside this run, from 1.
+    pub attempt: u32,
+    /// How many tries the kind allows.
+    pub max_attempts: u32,
+    /// The run, from 0; a user's retry opens the next one.
+    pub epoch: u32,
+    /// Free pairs given by the caller.
+    pub labels: BTreeMap<String, String>,
+    /// When the command was accepted.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
+    pub created_at: Timestamp,
+    /// When a worker first started it in this run.
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, format = DateTime))]
+    pub started_at: Option<Timestamp>,
+    /// When it reached its final state.
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, format = DateTime))]
+    pub finished_at: Option<Timestamp>,
+    /// When the next attempt is due, while `retrying`.
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, format = DateTime))]
+    pub next_attempt_at: Option<Timestamp>,
+    /// When it ends at the latest.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
+    pub deadline: Timestamp,
+    /// When this record is forgotten.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
+    pub expires_at: Timestamp,
+    /// When somebody asked to cancel it.
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, format = DateTime))]
+    pub cancel_requested_at: Option<Timestamp>,
+    /// The HTTP request that submitted it.
+    pub request_id: Option<String>,
+    /// Where to go from here.
+    pub links: JobLinks,
+}
+
+/// Who asked for a job.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Owner {
+    /// Keystone's user id.
+    pub user_id: String,
+    /// Keystone's user name.
+    pub user_name: String,
+}
+
+/// Paths of one job's resources.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct JobLinks {
+    /// The job itself.
+    #[serde(rename = "self")]
+    pub this: String,
+    /// Its history.
+    pub events: String,
+    /// Where a `POST` asks to cancel it.
+    pub cancel: String,
+}
+
+/// Why a job failed, in the words of RFC 9457.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct JobError {
+    /// A stable word: `deadline`, `outcome-unknown`, `delivery-limit`, or one of the kind's own.
+    #[serde(rename = "type")]
+    pub error_type: String,
+    /// One line for people.
+    pub title: String,
+    /// More, when there is more to say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+    /// Whether the same request might succeed later.
+    pub retryable: bool,
+    /// The attempt that failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempt: Option<u32>,
+    /// The worker that said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worker: Option<String>,
+}
+
+/// How far a running job is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Progress {
+    /// 0 to 100.
+    pub percent: u8,
+    /// The name of the step that runs: `boot`.
+    pub step: String,
+    /// The number of the step, from 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step_number: Option<u32>,
+    /// How many steps there are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub steps: Option<u32>,
+    /// One line for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// When the worker said so.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
+    pub at: Timestamp,
+}
+
+/// `POST /v1/jobs`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct SubmitRequest {
+    /// What to do.
+    pub kind: Kind,
+    /// With what; the kind's input schema says what is allowed.
+    pub input: Value,
+    /// Free pairs, at most 32, keys of at most 63 and values of at most 255 characters.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// How long the job may take in all, as an ISO 8601 duration (`PT2H`) or `90s`, `2h`, or an
+    /// instant of RFC 3339. The kind's default when absent; at most 8 days.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<String>,
+}
+
+/// `POST /v1/jobs/{id}/cancel`; the whole body may be left out.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct CancelRequest {
+    /// Why, for the history; at most 256 characters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// `GET /v1/jobs`, newest first.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct JobList {
+    /// One page.
+    pub items: Vec<Job>,
+    /// Where the next page starts; absent on the last one.
+    pub next_cursor: Option<String>,
+    /// True while the view is being rebuilt, when jobs may be missing from the list.
+    pub incomplete: bool,
+}
+
+/// One fact of a job's history.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct JobEvent {
+    /// Identifies the event, the same after a rebuild of the view.
+    pub id: String,
+    /// What happened: `submitted`, `started`, `continued`, `retry`, `cancel_requested`,
+    /// `succeeded`, `failed`, `cancelled`, `deadline`.
+    #[serde(rename = "type")]
+    pub event_type: String,
+    /// When.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
+    pub time: Timestamp,
+    /// The state that it announced.
+    pub state: JobState,
+    /// The run.
+    pub epoch: u32,
+    /// The try inside the run.
+    pub attempt: u32,
+    /// Orders messages inside one attempt.
+    pub seq: u32,
+    /// Progress, if it carried any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress: Option<Progress>,
+    /// Output, if it carried any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output: Option<Value>,
+    /// Error, if it carried any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<JobError>,
+    /// The worker that said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worker: Option<String>,
+}
+
+/// `GET /v1/jobs/{id}/events`, oldest first.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct JobEventList {
+    /// One page.
+    pub items: Vec<JobEvent>,
+    /// The id to give as `after` for the next page; absent on the last one.
+    pub next_after: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn states_have_one_word_each() {
+        for state in JobState::ALL {
+            assert_eq!(state.as_str().parse(), Ok(state));
+            assert_eq!(
+                serde_json::to_value(state).unwrap(),
+                Value::from(state.as_str())
+            );
+        }
+        assert_eq!("INPROGRESS".parse::<JobState>(), Err(ParseStateError));
+        assert_eq!(
+            JobState::ALL
+                .into_iter()
+                .filter(|s| s.is_terminal())
+                .count(),
+            3
+        );
+    }
+}

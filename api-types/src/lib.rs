@@ -1,0 +1,25 @@
+//! What travels over HTTP between `vmctl` and its server.
+//!
+//! Types only: no I/O and no policy. Both sides compile against the same definitions, and the
+//! server derives its OpenAPI document from them (feature `openapi`). Unknown fields in a response
+//! are ignored by clients, so a server may add fields within `v1`.
+
+mod catalog;
+mod compat;
+mod discovery;
+mod ids;
+mod job;
+mod problem;
+
+pub use catalog::{KindInfo, KindList, Profile, ProfileList, Region, RegionList};
+pub use compat::{
+    Access, AccessResponse, AccessRole, AccessTenant, AccessToken, AccessUser, CompatState,
+    ConnectRequest, Hello, TestTokenRequest, VmAccepted, VmDeleteRequest, VmRequest, VmView,
+};
+pub use discovery::{AuthDiscovery, Discovery};
+pub use ids::{JobId, Kind, ParseIdError};
+pub use job::{
+    CancelRequest, Job, JobError, JobEvent, JobEventList, JobLinks, JobList, JobState, Owner,
+    ParseStateError, Progress, SubmitRequest,
+};
+pub use problem::{FieldError, Problem, ProblemType};
