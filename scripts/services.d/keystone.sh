@@ -34,9 +34,12 @@ CONF
     chmod 700 "$part"/{keys,credential-keys}
     own keystone "$part"
     chmod 711 "$part"
-    (as_user keystone OS_BOOTSTRAP_PASSWORD="$(get password)" HOME="$part" \
-        timeout "$ready_patience" /usr/bin/python3 "$part/prepare.py" "$part" \
-        "http://127.0.0.1:$(get "$service/port")/v3") >>"$part/log" 2>&1 || {
+    launch "$service" keystone OS_BOOTSTRAP_PASSWORD="$(get password)" HOME="$part" \
+        /usr/bin/python3 "$part/prepare.py" "$part" "$(keystone_url "$service")"
+    until_true "$ready_patience" ended "$service" || true
+    # Stops what is left of a preparation that took too long.
+    stop_process "$service"
+    [ -f "$part/complete" ] || {
         say "could not set up $service:"
         show_log "$service"
         return 1
