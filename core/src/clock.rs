@@ -1,0 +1,101 @@
+//! Time and the ids that carry it, passed in so that tests own them.
+
+use std::sync::{Mutex, PoisonError};
+
+use jiff::Timestamp;
+use uuid::{ContextV7, Uuid};
+use vmctl_api_types::JobId;
+
+/// Tells the time.
+pub trait Clock: Send + Sync {
+    /// Returns the current instant, to the millisecond.
+    fn now(&self) -> Timestamp;
+}
+
+/// The machine's clock.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one place that reads the wall clock"
+    )]
+    fn now(&self) -> Timestamp {
+        truncate(Timestamp::now())
+    }
+}
+
+/// A clock that moves only when it is told to.
+#[derive(Debug)]
+pub struct ManualClock(Mutex<Timestamp>);
+
+impl ManualClock {
+    /// Starts at `now`.
+    pub fn new(now: Timestamp) -> Self {
+        Self(Mutex::new(truncate(now)))
+    }
+
+    /// Moves the clock forward.
+    pub fn advance(&self, by: std::time::Duration) {
+        let mut now = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *now = add(*now, by);
+    }
+}
+
+impl Clock for ManualClock {
+    fn now(&self) -> Timestamp {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Adds a duration; an instant that leaves the calendar becomes its last one.
+pub fn add(at: Timestamp, by: std::time::Duration) -> Timestamp {
+    at.checked_add(by).unwrap_or(Timestamp::MAX)
+}
+
+/// Returns the instant of `ms` milliseconds since the Unix epoch, kept inside the calendar.
+pub fn from_unix_ms(ms: i64) -> Timestamp {
+    Timestamp::from_millisecond(ms).unwrap_or(if ms < 0 {
+        Timestamp::MIN
+    } else {
+        Timestamp::MAX
+    })
+}
+
+fn truncate(at: Timestamp) -> Timestamp {
+    from_unix_ms(at.as_millisecond())
+}
+
+/// Ids drawn inside one millisecond count up, so that one process never draws them out of order.
+static CONTEXT: Mutex<Option<ContextV7>> = Mutex::new(None);
+
+/// Draws a version 7 UUID that carries the clock's time (RFC 9562, section 5.7).
+pub fn new_uuid(clock: &dyn Clock) -> Uuid {
+    let now = clock.now();
+    let seconds = u64::try_from(now.as_second()).unwrap_or(0);
+    let nanos = u32::try_from(now.subsec_nanosecond()).unwrap_or(0);
+    let mut context = CONTEXT.lock().unwrap_or_else(PoisonError::into_inner);
+    let context = context.get_or_insert_with(ContextV7::new);
+    Uuid::new_v7(uuid::Timestamp::from_unix(&*context, seconds, nanos))
+}
+
+/// Draws a job id.
+pub fn new_job_id(clock: &dyn Clock) -> JobId {
+    JobId::from_uuid(new_uuid(clock))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_carry_the_time_and_count_up() {
+        let clock = ManualClock::new(from_unix_ms(1_795_000_000_123));
+        let ids: Vec<_> = (0..1000).map(|_| new_job_id(&clock)).collect();
+        assert!(ids.windows(2).all(|pair| pair[0] < pair[1]));
+        assert_eq!(ids[0].unix_ms(), Some(1_795_000_000_123));
+        clock.advance(std::time::Duration::from_millis(2));
+        assert_eq!(new_job_id(&clock).unix_ms(), Some(1_795_000_000_125));
+    }
+}

@@ -1,0 +1,491 @@
+//! Messages about a job, as they travel on the bus.
+//!
+//! Every message is one CloudEvents 1.0 document in structured mode. It carries the job itself, so
+//! that any single message rebuilds a usable record. `.v1` is additive only: readers ignore fields
+//! that they do not know, and keep them when they publish the message on.
+
+use std::{collections::BTreeMap, fmt};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use uuid::Uuid;
+use vmctl_api_types::{JobError, JobId, JobState, Kind, Progress};
+
+use crate::{
+    bus::{Message, RoutingKey},
+    topology::{EXCHANGE_JOBS, EXCHANGE_TICK, Tier},
+};
+
+/// Content type of every message (CloudEvents 1.0, JSON event format).
+pub const CONTENT_TYPE: &str = "application/cloudevents+json";
+
+/// Largest accepted message body, in bytes.
+pub const MAX_BODY: usize = 256 * 1024;
+
+/// What a message says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum EventType {
+    /// Command: run this job. Published by the server.
+    Submitted,
+    /// Command: the next attempt.
+    Retry,
+    /// Command: the next slice of the same attempt.
+    Continued,
+    /// Command: an ended job runs again, in the next epoch.
+    Redriven,
+    /// A worker started an attempt.
+    Started,
+    /// Somebody asked to cancel the job.
+    CancelRequested,
+    /// The job ended with an output.
+    Succeeded,
+    /// The job ended with an error; parked with its whole command.
+    Failed,
+    /// The job ended because somebody asked for it.
+    Cancelled,
+    /// The job ended because its time was over.
+    Deadline,
+    /// The job is alive and was published again, so that the log still holds it.
+    Kept,
+    /// Progress of a running attempt. Losing one is harmless.
+    Progress,
+}
+
+impl EventType {
+    const ALL: [Self; 12] = [
+        Self::Submitted,
+        Self::Retry,
+        Self::Continued,
+        Self::Redriven,
+        Self::Started,
+        Self::CancelRequested,
+        Self::Succeeded,
+        Self::Failed,
+        Self::Cancelled,
+        Self::Deadline,
+        Self::Kept,
+        Self::Progress,
+    ];
+
+    /// Returns the word in the type, in the routing key and in the history.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Submitted => "submitted",
+            Self::Retry => "retry",
+            Self::Continued => "continued",
+            Self::Redriven => "redriven",
+            Self::Started => "started",
+            Self::CancelRequested => "cancel_requested",
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+            Self::Deadline => "deadline",
+            Self::Kept => "kept",
+            Self::Progress => "progress",
+        }
+    }
+
+    /// Says whether the message asks a worker to run the job.
+    pub const fn is_command(self) -> bool {
+        matches!(
+            self,
+            Self::Submitted | Self::Retry | Self::Continued | Self::Redriven
+        )
+    }
+
+    /// Says whether the message opens an epoch: its job fields are the ones that count.
+    pub const fn is_submission(self) -> bool {
+        matches!(self, Self::Submitted | Self::Redriven)
+    }
+
+    /// Says whether the message ends the job.
+    pub const fn is_terminal(self) -> bool {
+        matches!(
+            self,
+            Self::Succeeded | Self::Failed | Self::Cancelled | Self::Deadline
+        )
+    }
+}
+
+impl fmt::Display for EventType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
+    }
+}
+
+impl Serialize for EventType {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&format_args!("jobs.{}.v1", self.word()))
+    }
+}
+
+impl<'de> Deserialize<'de> for EventType {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        text.strip_prefix("jobs.")
+            .and_then(|rest| rest.strip_suffix(".v1"))
+            .and_then(|word| Self::ALL.into_iter().find(|t| t.word() == word))
+            .ok_or_else(|| serde::de::Error::custom(format_args!("unknown event type {text:?}")))
+    }
+}
+
+/// One message about one job.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Event {
+    /// Always `1.0`.
+    pub specversion: String,
+    /// Identifies the message; version 7, or derived where a copy must be recognised.
+    pub id: Uuid,
+    /// What it says.
+    #[serde(rename = "type")]
+    pub event_type: EventType,
+    /// The process that says it: `/worker/<name>`.
+    pub source: String,
+    /// The job.
+    pub subject: JobId,
+    /// When.
+    pub time: Timestamp,
+    /// Always `application/json`.
+    pub datacontenttype: String,
+    /// W3C trace context, passed along.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traceparent: Option<String>,
+    /// The rest.
+    pub data: EventData,
+    /// Attributes of newer versions, kept as they are.
+    #[serde(flatten)]
+    pub extra: Map<String, Value>,
+}
+
+/// What a message carries.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EventData {
+    /// The state that it announces.
+    pub state: JobState,
+    /// The run, from 0.
+    pub epoch: u32,
+    /// The try inside the run, from 1.
+    pub attempt: u32,
+    /// Orders the messages of one attempt.
+    pub seq: u32,
+    /// Not before this instant, for a delayed command.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_before: Option<Timestamp>,
+    /// Where the next slice goes on; only the kind understands it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checkpoint: Option<Value>,
+    /// How far the job is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress: Option<Progress>,
+    /// Orders the progress messages of one command, from 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tick: Option<u32>,
+    /// What came out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output: Option<Value>,
+    /// What went wrong.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<JobError>,
+    /// Who did it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worker: Option<String>,
+    /// Why, for a cancel.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The sequence number of the command that a `started` answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command_seq: Option<u32>,
+    /// The job as submitted.
+    pub job: JobSpec,
+    /// Fields of newer versions, kept as they are.
+    #[serde(flatten)]
+    pub extra: Map<String, Value>,
+}
+
+/// A job as it was submitted. The same in every message of an epoch.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct JobSpec {
+    /// Identifies the job.
+    pub id: JobId,
+    /// What it does.
+    pub kind: Kind,
+    /// With what.
+    pub input: Value,
+    /// When it was submitted.
+    pub created_at: Timestamp,
+    /// When it ends at the latest.
+    pub deadline: Timestamp,
+    /// How many attempts it gets.
+    pub max_attempts: u32,
+    /// Free pairs given by the caller.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// Who asked for it. Identity and roles, never the token.
+    pub auth: Caller,
+    /// Fingerprint of the request: `sha256:<hex>`.
+    pub fp: String,
+    /// Fields of newer versions, kept as they are.
+    #[serde(flatten)]
+    pub extra: Map<String, Value>,
+}
+
+/// Who asked for a job.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Caller {
+    /// Keystone's user id.
+    pub user_id: String,
+    /// Keystone's user name.
+    pub user_name: String,
+    /// The project that owns the job.
+    pub project_id: String,
+    /// The project's domain.
+    #[serde(default)]
+    pub domain_id: String,
+    /// Roles on the project at submission.
+    #[serde(default)]
+    pub roles: Vec<String>,
+    /// The HTTP request that submitted it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
+}
+
+/// A message that cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ParseEventError {
+    /// Larger than [`MAX_BODY`].
+    #[error("the message has {0} bytes, more than {MAX_BODY}")]
+    TooLarge(usize),
+    /// Not JSON, or not of the expected form.
+    #[error("the message does not parse: {0}")]
+    Malformed(String),
+    /// `subject` and `data.job.id` name two jobs.
+    #[error("the message names two jobs")]
+    TwoJobs,
+    /// Numbers or times outside what any honest process writes.
+    #[error("{0} is out of range")]
+    OutOfRange(&'static str),
+}
+
+/// Largest epoch, attempt and sequence number that is believed.
+const MAX_COUNT: u32 = 1 << 30;
+
+impl Event {
+    /// Makes a message about `job`.
+    pub fn new(
+        id: Uuid,
+        event_type: EventType,
+        source: impl Into<String>,
+        time: Timestamp,
+        data: EventData,
+    ) -> Self {
+        Self {
+            specversion: "1.0".to_owned(),
+            id,
+            event_type,
+            source: source.into(),
+            subject: data.job.id,
+            time,
+            datacontenttype: "application/json".to_owned(),
+            traceparent: None,
+            data,
+            extra: Map::new(),
+        }
+    }
+
+    /// Reads a message body.
+    ///
+    /// # Errors
+    ///
+    /// See [`ParseEventError`]; an unknown type or major version is `Malformed`.
+    pub fn parse(body: &[u8]) -> Result<Self, ParseEventError> {
+        if body.len() > MAX_BODY {
+            return Err(ParseEventError::TooLarge(body.len()));
+        }
+        let event: Self =
+            serde_json::from_slice(body).map_err(|e| ParseEventError::Malformed(e.to_string()))?;
+        event.check()?;
+        Ok(event)
+    }
+
+    fn check(&self) -> Result<(), ParseEventError> {
+        let data = &self.data;
+        if self.specversion != "1.0" {
+            return Err(ParseEventError::Malformed(format!(
+                "specversion {:?}",
+                self.specversion
+            )));
+        }
+        if self.subject != data.job.id {
+            return Err(ParseEventError::TwoJobs);
+        }
+        for (name, value) in [
+            ("epoch", data.epoch),
+            ("attempt", data.attempt),
+            ("seq", data.seq),
+        ] {
+            if value > MAX_COUNT {
+                return Err(ParseEventError::OutOfRange(name));
+            }
+        }
+        if data.attempt == 0 {
+            return Err(ParseEventError::OutOfRange("attempt"));
+        }
+        if self.event_type.is_terminal() != data.state.is_terminal() {
+            return Err(ParseEventError::Malformed(format!(
+                "{} cannot announce {}",
+                self.event_type, data.state
+            )));
+        }
+        Ok(())
+    }
+
+    /// Writes the message body.
+    pub fn to_body(&self) -> Vec<u8> {
+        // All keys are strings and all numbers finite, so this cannot fail.
+        serde_json::to_vec(self).unwrap_or_default()
+    }
+
+    /// Returns the routing key of this message, when it is not delayed.
+    pub fn routing_key(&self) -> RoutingKey {
+        let kind = &self.data.job.kind;
+        match self.event_type {
+            t if t.is_command() => RoutingKey::job(kind),
+            EventType::Failed => RoutingKey::dead(kind),
+            EventType::Progress => RoutingKey::tick(kind, self.event_type.word()),
+            t => RoutingKey::event(kind, t.word()),
+        }
+    }
+
+    /// Wraps the message for the bus, to run or to be seen now.
+    pub fn to_message(&self) -> Message {
+        self.message_with_key(self.routing_key())
+    }
+
+    /// Wraps a command for the bus, to run after the tier's delay.
+    pub fn to_delayed_message(&self, tier: Tier) -> Message {
+        self.message_with_key(RoutingKey::delayed(tier, &self.data.job.kind))
+    }
+
+    fn message_with_key(&self, routing_key: RoutingKey) -> Message {
+        let data = &self.data;
+        let is_tick = self.event_type == EventType::Progress;
+        let mut headers = BTreeMap::new();
+        let mut text = |name: &str, value: String| {
+            headers.insert(name.to_owned(), value.into());
+        };
+        text("schema", "jobs/1".to_owned());
+        text("kind", data.job.kind.to_string());
+        text("project", data.job.auth.project_id.clone());
+        text("state", data.state.to_string());
+        if let Some(traceparent) = &self.traceparent {
+            text("traceparent", traceparent.clone());
+        }
+        for (name, value) in [
+            ("epoch", i64::from(data.epoch)),
+            ("attempt", i64::from(data.attempt)),
+            ("seq", i64::from(data.seq)),
+            ("deadline", data.job.deadline.as_millisecond()),
+        ] {
+            headers.insert(name.to_owned(), value.into());
+        }
+        Message {
+            exchange: if is_tick {
+                EXCHANGE_TICK
+            } else {
+                EXCHANGE_JOBS
+            }
+            .to_owned(),
+            routing_key,
+            content_type: CONTENT_TYPE.to_owned(),
+            message_id: self.id.to_string(),
+            correlation_id: self.subject.to_string(),
+            message_type: format!("jobs.{}.v1", self.event_type.word()),
+            timestamp: self.time,
+            persistent: !is_tick,
+            headers,
+            body: self.to_body().into(),
+        }
+    }
+}
+
+/// What goes to every worker at once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Control {
+    /// Cancel this job, if you run it.
+    Cancel {
+        /// The job.
+        job_id: JobId,
+        /// The run to cancel.
+        epoch: u32,
+        /// Why.
+        reason: Option<String>,
+    },
+}
+
+/// A server's sign in the log: whatever was confirmed before it lies before it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mark {
+    /// Identifies the mark.
+    pub id: Uuid,
+    /// The server that published it.
+    pub server: String,
+    /// When, by the server's clock.
+    pub time: Timestamp,
+}
+
+/// The type attribute of a mark.
+pub const MARK_TYPE: &str = "jobs.mark.v1";
+
+impl Mark {
+    /// Wraps the mark for the bus.
+    pub fn to_message(&self) -> Message {
+        let body = serde_json::json!({
+            "specversion": "1.0",
+            "id": self.id,
+            "type": MARK_TYPE,
+            "source": format!("/server/{}", self.server),
+            "time": self.time,
+            "datacontenttype": "application/json",
+            "data": {"server": self.server},
+        });
+        Message {
+            exchange: EXCHANGE_JOBS.to_owned(),
+            routing_key: RoutingKey::mark(),
+            content_type: CONTENT_TYPE.to_owned(),
+            message_id: self.id.to_string(),
+            correlation_id: String::new(),
+            message_type: MARK_TYPE.to_owned(),
+            timestamp: self.time,
+            persistent: true,
+            headers: BTreeMap::from([("schema".to_owned(), "jobs/1".to_owned().into())]),
+            body: body.to_string().into_bytes().into(),
+        }
+    }
+
+    /// Reads a mark back.
+    ///
+    /// # Errors
+    ///
+    /// `Malformed` when a member is missing or wrong.
+    pub fn parse(body: &[u8]) -> Result<Self, ParseEventError> {
+        #[derive(Deserialize)]
+        struct Data {
+            server: String,
+        }
+        #[derive(Deserialize)]
+        struct Envelope {
+            id: Uuid,
+            time: Timestamp,
+            data: Data,
+        }
+        let Envelope { id, time, data } =
+            serde_json::from_slice(body).map_err(|e| ParseEventError::Malformed(e.to_string()))?;
+        Ok(Self {
+            id,
+            server: data.server,
+            time,
+        })
+    }
+}

@@ -1,0 +1,279 @@
+//! What one log entry says, reduced to what the merge needs.
+//!
+//! [`interpret`] is pure: it turns any entry, however broken, into a [`Fact`], and never fails.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+use vmctl_api_types::{JobError, JobId, JobState, Progress};
+
+use crate::{
+    bus::LogEntry,
+    clock,
+    event::{Event, EventType, JobSpec, MARK_TYPE, Mark},
+    topology::EXCHANGE_JOBS,
+};
+
+/// How long a record is kept after the job's end, or after its deadline while it lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retention(pub Duration);
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self(Duration::from_secs(24 * 3600))
+    }
+}
+
+/// What one log entry says.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Fact {
+    /// Something about a job.
+    Job(Box<JobFact>),
+    /// A server's mark.
+    Mark(Mark),
+    /// Nothing that the view needs.
+    Other,
+    /// Something that cannot be merged; `job` when at least that could be told.
+    Bad {
+        /// The job, as far as the properties tell.
+        job: Option<JobId>,
+        /// Why it cannot be merged.
+        reason: String,
+    },
+}
+
+/// One message about one job.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct JobFact {
+    /// The job.
+    pub job: JobId,
+    /// The message's id.
+    pub id: Uuid,
+    /// Its place in the log; `None` when it was not read from there.
+    pub offset: Option<u64>,
+    /// What it says.
+    pub event_type: EventType,
+    /// The state that it announces.
+    pub state: JobState,
+    /// The run.
+    pub epoch: u32,
+    /// The try inside the run.
+    pub attempt: u32,
+    /// Orders the messages of one attempt.
+    pub seq: u32,
+    /// When it was said.
+    pub time: Timestamp,
+    /// When the record that it makes is forgotten.
+    pub expires: Timestamp,
+    /// The job as submitted; `None` only for a dead letter whose body does not parse.
+    pub spec: Option<JobSpec>,
+    /// What a client is shown of it.
+    pub body: FactBody,
+    /// Why, for a cancel.
+    pub reason: Option<String>,
+    /// Whether the broker confirmed the submission that this is (set by the server only).
+    pub confirmed: bool,
+}
+
+/// What a client is shown of a message.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct FactBody {
+    /// How far the job is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress: Option<Progress>,
+    /// What came out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output: Option<Value>,
+    /// What went wrong.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<JobError>,
+    /// Who did it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worker: Option<String>,
+    /// Not before this instant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_before: Option<Timestamp>,
+}
+
+impl JobFact {
+    /// Reduces an event.
+    pub fn from_event(event: Event, offset: Option<u64>, retention: Retention) -> Self {
+        let data = event.data;
+        let expires = if data.state.is_terminal() {
+            clock::add(event.time, retention.0)
+        } else {
+            clock::add(data.job.deadline, retention.0)
+        };
+        Self {
+            job: event.subject,
+            id: event.id,
+            offset,
+            event_type: event.event_type,
+            state: data.state,
+            epoch: data.epoch,
+            attempt: data.attempt,
+            seq: data.seq,
+            time: event.time,
+            expires,
+            spec: Some(data.job),
+            body: FactBody {
+                progress: data.progress,
+                output: data.output,
+                error: data.error,
+                worker: data.worker,
+                not_before: data.not_before,
+            },
+            reason: data.reason,
+            confirmed: false,
+        }
+    }
+
+    /// Orders states inside one attempt: scheduled, queued, running.
+    pub const fn rank(&self) -> u8 {
+        match self.state {
+            JobState::Retrying => 1,
+            JobState::Queued => 2,
+            _ => 3,
+        }
+    }
+}
+
+/// Reads one log entry.
+///
+/// An entry that did not come through the exchange `jobs` is a dead letter: a command that the
+/// broker gave up. It means that its job failed, with the newest reason of the broker's trace, even
+/// when the body does not parse. Its event id is derived from the command's, so that every reader
+/// and every rebuild derives the same.
+pub fn interpret(entry: &LogEntry, retention: Retention) -> Fact {
+    let message = &entry.message;
+    if message.message_type.as_deref() == Some(MARK_TYPE) {
+        return match Mark::parse(&message.body) {
+            Ok(mark) => Fact::Mark(mark),
+            Err(e) => bad(entry, e.to_string()),
+        };
+    }
+    let dead = message.exchange != EXCHANGE_JOBS;
+    match Event::parse(&message.body) {
+        Ok(event) if dead => dead_letter(entry, Some(event), retention),
+        Ok(event) if event.event_type == EventType::Progress => Fact::Other,
+        Ok(event) => Fact::Job(Box::new(JobFact::from_event(
+            event,
+            Some(entry.offset),
+            retention,
+        ))),
+        Err(_) if dead => dead_letter(entry, None, retention),
+        Err(e) => bad(entry, e.to_string()),
+    }
+}
+
+fn bad(entry: &LogEntry, reason: String) -> Fact {
+    Fact::Bad {
+        job: correlation(entry),
+        reason,
+    }
+}
+
+fn correlation(entry: &LogEntry) -> Option<JobId> {
+    entry.message.correlation_id.as_deref()?.parse().ok()
+}
+
+fn dead_letter(entry: &LogEntry, event: Option<Event>, retention: Retention) -> Fact {
+    let message = &entry.message;
+    if event.as_ref().is_some_and(|e| !e.event_type.is_command()) {
+        return bad(entry, "a dead letter that is no command".to_owned());
+    }
+    let Some(job) = event
+        .as_ref()
+        .map(|e| e.subject)
+        .or_else(|| correlation(entry))
+    else {
+        return bad(entry, "a dead letter that names no job".to_owned());
+    };
+    let time = message
+        .death
+        .as_ref()
+        .and_then(|d| d.time)
+        .or_else(|| event.as_ref().map(|e| e.time))
+        .or(message.timestamp)
+        .unwrap_or(Timestamp::UNIX_EPOCH);
+    let command = event.as_ref().map_or_else(
+        || {
+            message
+                .message_id
+                .clone()
+                .unwrap_or_else(|| job.to_string())
+        },
+        |e| e.id.to_string(),
+    );
+    let error = dead_letter_error(message, event.is_some());
+    let id = derived_id(&command, "dead", time);
+    let data = event.map(|e| e.data);
+    let (epoch, attempt, seq) = data
+        .as_ref()
+        .map_or((0, 1, 0), |d| (d.epoch, d.attempt, d.seq));
+    Fact::Job(Box::new(JobFact {
+        job,
+        id,
+        offset: Some(entry.offset),
+        event_type: EventType::Failed,
+        state: JobState::Failed,
+        epoch,
+        attempt,
+        seq,
+        time,
+        expires: clock::add(time, retention.0),
+        body: FactBody {
+            error: Some(JobError {
+                attempt: Some(attempt),
+                ..error
+            }),
+            ..FactBody::default()
+        },
+        spec: data.map(|d| d.job),
+        reason: None,
+        confirmed: false,
+    }))
+}
+
+fn dead_letter_error(message: &crate::bus::Received, parsed: bool) -> JobError {
+    let reason = message.death.as_ref().map(|d| d.reason.as_str());
+    let (error_type, title) = match reason {
+        Some("delivery_limit" | "delivery-limit") => (
+            "delivery-limit",
+            "the job took its worker down too many times",
+        ),
+        Some("rejected") if !parsed => ("malformed", "no worker could read the command"),
+        Some("rejected") => ("rejected", "a worker refused the command"),
+        Some("maxlen") => ("queue-full", "the work queue was full"),
+        _ => ("unroutable", "no work queue took the command"),
+    };
+    JobError {
+        error_type: error_type.to_owned(),
+        title: title.to_owned(),
+        detail: message
+            .death
+            .as_ref()
+            .map(|d| format!("dead-lettered by {} ({})", d.queue, d.reason)),
+        retryable: false,
+        attempt: None,
+        worker: None,
+    }
+}
+
+/// Derives an id from what it follows from: the same for everyone who derives it. Version 7 with
+/// the given time in front, so that it sorts with drawn ones.
+pub fn derived_id(from: &str, what: &str, time: Timestamp) -> Uuid {
+    let mut hash = Sha256::new();
+    hash.update(from.as_bytes());
+    hash.update([0]);
+    hash.update(what.as_bytes());
+    let digest = hash.finalize();
+    let mut random = [0_u8; 10];
+    random.copy_from_slice(&digest[..10]);
+    let ms = u64::try_from(time.as_millisecond()).unwrap_or(0);
+    uuid::Builder::from_unix_timestamp_millis(ms, &random).into_uuid()
+}

@@ -1,0 +1,496 @@
+//! The kind registry: what may be asked for, as data.
+//!
+//! A kind is one TOML file; ours are built in, a team adds its own by a directory of such files. A
+//! kind says which input is allowed, who may ask, how long it may take and how it is retried. It
+//! does not say how the work is done: that is the worker's, in any language.
+
+use std::{collections::BTreeMap, fmt, path::Path, time::Duration};
+
+use serde::Deserialize;
+use serde_json::Value;
+use vmctl_api_types::{FieldError, Kind, KindInfo, Profile, Region};
+
+/// Longest deadline that a kind or a caller may set.
+pub const MAX_DEADLINE: Duration = Duration::from_secs(8 * 24 * 3600);
+
+/// Most attempts that a kind may give.
+pub const MAX_ATTEMPTS: u32 = 100;
+
+const BUILT_IN: [(&str, &str); 2] = [
+    (
+        "vm.create.toml",
+        include_str!("../data/kinds/vm.create.toml"),
+    ),
+    (
+        "vm.delete.toml",
+        include_str!("../data/kinds/vm.delete.toml"),
+    ),
+];
+
+/// A registry file that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum RegistryError {
+    /// The directory or file cannot be read.
+    #[error("cannot read {path}")]
+    Io {
+        /// Which.
+        path: String,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Not TOML, an unknown key, or a value of the wrong type.
+    #[error("{file} does not parse")]
+    Parse {
+        /// Which.
+        file: String,
+        /// Where and why.
+        #[source]
+        source: Box<toml::de::Error>,
+    },
+    /// A value breaks a rule.
+    #[error("{file}: {reason}")]
+    Invalid {
+        /// Which.
+        file: String,
+        /// The rule.
+        reason: String,
+    },
+}
+
+/// All kinds, profiles and regions.
+#[derive(Debug)]
+pub struct Registry {
+    kinds: BTreeMap<Kind, KindSpec>,
+    profiles: Vec<Profile>,
+    regions: Vec<Region>,
+}
+
+/// One kind.
+pub struct KindSpec {
+    /// Its name.
+    pub kind: Kind,
+    /// One line for people.
+    pub summary: String,
+    /// Role needed to submit it.
+    pub required_role: String,
+    /// From submission to the end, unless the caller says otherwise.
+    pub deadline: Duration,
+    /// How many attempts it gets.
+    pub max_attempts: u32,
+    /// Waiting time before attempt 2, 3, …; the last one repeats.
+    pub backoff: Vec<Duration>,
+    input_schema: Value,
+    output_schema: Value,
+    validator: jsonschema::Validator,
+}
+
+impl fmt::Debug for KindSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KindSpec")
+            .field("kind", &self.kind)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Registry {
+    /// Loads what is built in.
+    ///
+    /// # Errors
+    ///
+    /// None in a build whose tests pass.
+    pub fn built_in() -> Result<Self, RegistryError> {
+        let mut registry = Self::catalog()?;
+        for (file, text) in BUILT_IN {
+            registry.add(file, text)?;
+        }
+        Ok(registry)
+    }
+
+    /// Loads what is built in and the `*.toml` files of a directory. A file may replace a built-in
+    /// kind.
+    ///
+    /// # Errors
+    ///
+    /// The first file that cannot be used.
+    pub fn with_directory(directory: &Path) -> Result<Self, RegistryError> {
+        let mut registry = Self::built_in()?;
+        let io = |path: &Path, source| RegistryError::Io {
+            path: path.display().to_string(),
+            source,
+        };
+        let mut paths = Vec::new();
+        for entry in std::fs::read_dir(directory).map_err(|e| io(directory, e))? {
+            let path = entry.map_err(|e| io(directory, e))?.path();
+            if path.extension().is_some_and(|e| e == "toml") {
+                paths.push(path);
+            }
+        }
+        paths.sort();
+        for path in paths {
+            let text = std::fs::read_to_string(&path).map_err(|e| io(&path, e))?;
+            registry.add(&path.display().to_string(), &text)?;
+        }
+        Ok(registry)
+    }
+
+    fn catalog() -> Result<Self, RegistryError> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Catalog {
+            profile: Vec<Profile>,
+            region: Vec<Region>,
+        }
+        let Catalog { profile, region } =
+            parse("catalog.toml", include_str!("../data/catalog.toml"))?;
+        Ok(Self {
+            kinds: BTreeMap::new(),
+            profiles: profile,
+            regions: region,
+        })
+    }
+
+    fn add(&mut self, file: &str, text: &str) -> Result<(), RegistryError> {
+        let spec = self
+            .read(parse(file, text)?)
+            .map_err(|reason| RegistryError::Invalid {
+                file: file.to_owned(),
+                reason,
+            })?;
+        self.kinds.insert(spec.kind.clone(), spec);
+        Ok(())
+    }
+
+    fn read(&self, file: KindFile) -> Result<KindSpec, String> {
+        let deadline = duration("deadline", file.deadline.as_deref().unwrap_or("24h"))?;
+        if deadline.is_zero() || deadline > MAX_DEADLINE {
+            return Err("deadline must be more than 0 s and at most 8 d".to_owned());
+        }
+        let max_attempts = file.max_attempts.unwrap_or(5);
+        if !(1..=MAX_ATTEMPTS).contains(&max_attempts) {
+            return Err(format!("max_attempts must be 1 to {MAX_ATTEMPTS}"));
+        }
+        let backoff = file
+            .backoff
+            .iter()
+            .map(|text| duration("backoff", text))
+            .collect::<Result<Vec<_>, _>>()?;
+        let mut input_schema = file.input_schema;
+        self.fill(&mut input_schema);
+        let validator = jsonschema::draft202012::new(&input_schema)
+            .map_err(|e| format!("input_schema is no JSON Schema: {e}"))?;
+        jsonschema::draft202012::new(&file.output_schema)
+            .map_err(|e| format!("output_schema is no JSON Schema: {e}"))?;
+        Ok(KindSpec {
+            kind: file.kind,
+            summary: file.summary,
+            required_role: file.required_role,
+            deadline,
+            max_attempts,
+            backoff,
+            input_schema,
+            output_schema: file.output_schema,
+            validator,
+        })
+    }
+
+    /// Replaces `enum = ["$profiles"]` and `enum = ["$regions"]` by the names there are.
+    fn fill(&self, schema: &mut Value) {
+        match schema {
+            Value::Object(map) => {
+                for (key, value) in map.iter_mut() {
+                    match value.as_array().map(Vec::as_slice) {
+                        Some([Value::String(name)]) if key == "enum" && name == "$profiles" => {
+                            *value = self.profiles.iter().map(|p| p.name.as_str()).collect();
+                        }
+                        Some([Value::String(name)]) if key == "enum" && name == "$regions" => {
+                            *value = self.regions.iter().map(|r| r.name.as_str()).collect();
+                        }
+                        _ => self.fill(value),
+                    }
+                }
+            }
+            Value::Array(items) => items.iter_mut().for_each(|item| self.fill(item)),
+            _ => {}
+        }
+    }
+
+    /// Finds a kind.
+    pub fn get(&self, kind: &Kind) -> Option<&KindSpec> {
+        self.kinds.get(kind)
+    }
+
+    /// Returns all kinds, by name.
+    pub fn kinds(&self) -> impl Iterator<Item = &KindSpec> {
+        self.kinds.values()
+    }
+
+    /// Returns all profiles, smallest first.
+    pub fn profiles(&self) -> &[Profile] {
+        &self.profiles
+    }
+
+    /// Returns all regions.
+    pub fn regions(&self) -> &[Region] {
+        &self.regions
+    }
+}
+
+impl KindSpec {
+    /// Checks an input. Returns every field that is wrong, at most 100.
+    pub fn check_input(&self, input: &Value) -> Vec<FieldError> {
+        self.validator
+            .iter_errors(input)
+            .take(100)
+            .map(|error| field_error(&error))
+            .collect()
+    }
+
+    /// Returns the schema that inputs are checked against.
+    pub fn input_schema(&self) -> &Value {
+        &self.input_schema
+    }
+
+    /// Returns how long to wait before this attempt (2 or more).
+    pub fn backoff_before(&self, attempt: u32) -> Duration {
+        let index = usize::try_from(attempt.saturating_sub(2)).unwrap_or(usize::MAX);
+        self.backoff
+            .get(index)
+            .or(self.backoff.last())
+            .copied()
+            .unwrap_or(Duration::from_secs(1))
+    }
+
+    /// Describes the kind to clients.
+    pub fn info(&self) -> KindInfo {
+        KindInfo {
+            kind: self.kind.clone(),
+            summary: self.summary.clone(),
+            input_schema: self.input_schema.clone(),
+            output_schema: self.output_schema.clone(),
+            required_role: self.required_role.clone(),
+            max_attempts: self.max_attempts,
+            deadline_seconds: self.deadline.as_secs(),
+        }
+    }
+}
+
+fn field_error(error: &jsonschema::ValidationError<'_>) -> FieldError {
+    use jsonschema::error::ValidationErrorKind as E;
+    let mut pointer = error.instance_path().to_string();
+    let (code, detail) = match error.kind() {
+        E::Required { property } => {
+            let name = property.as_str().unwrap_or_default();
+            pointer = format!("{pointer}/{}", escape(name));
+            ("required", "is missing".to_owned())
+        }
+        E::AdditionalProperties { unexpected } => {
+            if let Some(name) = unexpected.first() {
+                pointer = format!("{pointer}/{}", escape(name));
+            }
+            (
+                "unknown-field",
+                format!("unknown: {}", unexpected.join(", ")),
+            )
+        }
+        E::Enum { options } => ("enum", format!("must be one of {options}")),
+        E::Pattern { pattern } => ("pattern", format!("must match {pattern}")),
+        E::MaxLength { limit } => ("max-length", format!("has more than {limit} characters")),
+        E::MinLength { limit } => ("min-length", format!("has less than {limit} characters")),
+        E::Type { .. } => ("type", format!("must be of type {}", expected_type(error))),
+        _ => ("schema", "does not match the schema".to_owned()),
+    };
+    FieldError {
+        pointer,
+        code: code.to_owned(),
+        detail,
+    }
+}
+
+fn expected_type(error: &jsonschema::ValidationError<'_>) -> String {
+    use jsonschema::error::{TypeKind, ValidationErrorKind as E};
+    match error.kind() {
+        E::Type {
+            kind: TypeKind::Single(single),
+        } => single.to_string(),
+        E::Type {
+            kind: TypeKind::Multiple(several),
+        } => several
+            .iter()
+            .map(|t| t.to_string())
+            .collect::<Vec<_>>()
+            .join(" or "),
+        _ => String::new(),
+    }
+}
+
+/// Escapes a member name for a JSON Pointer (RFC 6901, section 3).
+fn escape(name: &str) -> String {
+    name.replace('~', "~0").replace('/', "~1")
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct KindFile {
+    kind: Kind,
+    summary: String,
+    required_role: String,
+    deadline: Option<String>,
+    max_attempts: Option<u32>,
+    #[serde(default)]
+    backoff: Vec<String>,
+    input_schema: Value,
+    #[serde(default = "anything")]
+    output_schema: Value,
+}
+
+fn anything() -> Value {
+    Value::Bool(true)
+}
+
+fn parse<T: serde::de::DeserializeOwned>(file: &str, text: &str) -> Result<T, RegistryError> {
+    toml::from_str(text).map_err(|source| RegistryError::Parse {
+        file: file.to_owned(),
+        source: Box::new(source),
+    })
+}
+
+fn duration(name: &str, text: &str) -> Result<Duration, String> {
+    parse_duration(text)
+        .ok_or_else(|| format!("{name}: {text:?} is not a duration such as 90s or 2h"))
+}
+
+/// Reads `90s`, `5m`, `2h`, `1d` or an ISO 8601 duration such as `PT2H`, to the second and without
+/// sign.
+pub fn parse_duration(text: &str) -> Option<Duration> {
+    let span: jiff::SignedDuration = match text.strip_suffix('d') {
+        Some(days) => {
+            let days: i64 = days.parse().ok()?;
+            jiff::SignedDuration::from_secs(days.checked_mul(86_400)?)
+        }
+        None if text.starts_with('P') => {
+            let span: jiff::Span = text.parse().ok()?;
+            span.to_duration(jiff::SpanRelativeTo::days_are_24_hours())
+                .ok()?
+        }
+        None => text.parse().ok()?,
+    };
+    Duration::try_from(span).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn registry() -> Registry {
+        Registry::built_in().unwrap()
+    }
+
+    fn vm() -> Value {
+        json!({"app_env": "DEV", "app_trigram": "string", "vm_desc": "string",
+               "vm_hostname": "lxstring", "vm_profile": "Micro", "vm_region": "GreaterParis"})
+    }
+
+    fn errors(kind: &str, input: &Value) -> Vec<(String, String)> {
+        registry()
+            .get(&kind.parse().unwrap())
+            .unwrap()
+            .check_input(input)
+            .into_iter()
+            .map(|e| (e.pointer, e.code))
+            .collect()
+    }
+
+    #[test]
+    fn a_good_input_passes() {
+        assert_eq!(errors("vm.create", &vm()), []);
+        assert_eq!(errors("vm.delete", &json!({"vm_hostname": "lx1"})), []);
+    }
+
+    #[test]
+    fn every_wrong_field_is_named() {
+        for (field, value, code) in [
+            ("app_env", json!("TEST"), "enum"),
+            ("app_env", json!(1), "enum"),
+            ("app_trigram", json!(""), "pattern"),
+            ("app_trigram", json!("a".repeat(33)), "pattern"),
+            ("vm_desc", json!("a\u{0}b"), "pattern"),
+            ("vm_desc", json!("é".repeat(1025)), "max-length"),
+            ("vm_desc", json!(null), "type"),
+            ("vm_hostname", json!("web01"), "pattern"),
+            ("vm_hostname", json!("lx.web"), "pattern"),
+            ("vm_hostname", json!("-lx"), "pattern"),
+            ("vm_hostname", json!("lx\n"), "pattern"),
+            ("vm_hostname", json!("lx".repeat(32)), "max-length"),
+            ("vm_profile", json!("Huge"), "enum"),
+            ("vm_region", json!("Mars"), "enum"),
+        ] {
+            let mut input = vm();
+            input[field] = value;
+            let found = errors("vm.create", &input);
+            assert!(
+                found.contains(&(format!("/{field}"), code.to_owned())),
+                "{field}: {found:?}"
+            );
+        }
+        let mut input = vm();
+        input.as_object_mut().unwrap().remove("vm_region");
+        input["colour"] = json!("red");
+        let mut found = errors("vm.create", &input);
+        found.sort();
+        assert_eq!(
+            found,
+            [
+                ("/colour".to_owned(), "unknown-field".to_owned()),
+                ("/vm_region".to_owned(), "required".to_owned())
+            ]
+        );
+        assert_eq!(
+            errors("vm.create", &json!([])),
+            [(String::new(), "type".to_owned())]
+        );
+    }
+
+    #[test]
+    fn an_unknown_key_in_a_file_is_an_error() {
+        let directory = std::env::temp_dir().join(format!("kinds-{}", uuid::Uuid::now_v7()));
+        std::fs::create_dir(&directory).unwrap();
+        std::fs::write(
+            directory.join("a.toml"),
+            "kind = \"a.b\"\nsummary = \"x\"\nrequired_role = \"member\"\nretrys = 3\n[input_schema]\n",
+        )
+        .unwrap();
+        let error = Registry::with_directory(&directory).unwrap_err();
+        std::fs::remove_dir_all(&directory).unwrap();
+        assert!(
+            matches!(&error, RegistryError::Parse { source, .. } if source.to_string().contains("retrys"))
+        );
+    }
+
+    #[test]
+    fn durations_are_short_or_iso() {
+        for (text, seconds) in [
+            ("90s", Some(90)),
+            ("2h", Some(7200)),
+            ("1h 30m", Some(5400)),
+            ("8d", Some(691_200)),
+            ("PT2H", Some(7200)),
+            ("P1D", Some(86_400)),
+            ("-5s", None),
+            ("soon", None),
+            ("", None),
+        ] {
+            assert_eq!(parse_duration(text).map(|d| d.as_secs()), seconds, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_last_backoff_repeats() {
+        let registry = registry();
+        let kind = registry.get(&"vm.create".parse().unwrap()).unwrap();
+        let waits: Vec<_> = (2..8).map(|n| kind.backoff_before(n).as_secs()).collect();
+        assert_eq!(waits, [1, 5, 15, 60, 60, 60]);
+    }
+}

@@ -1,0 +1,202 @@
+//! The merge: a record and one more fact give a record.
+//!
+//! It is a join (commutative, associative, idempotent), so the order of facts, their duplicates and
+//! readers in parallel do not matter. Each part of a record has its own order:
+//!
+//! | part | which fact it comes from |
+//! |---|---|
+//! | winner | the greatest by epoch, then terminal; among terminals the first in the log; else attempt, rank, seq, id |
+//! | submission | the greatest epoch, then the submission itself before copies in other messages, then the earliest `created_at`, then the smallest id |
+//! | cancel | the greatest epoch, then the earliest wish; sets this flag and nothing else |
+//! | started | the greatest epoch, then the earliest start |
+//! | confirmed | the greatest epoch; set by servers only |
+//! | tick | the greatest of the winner's epoch and attempt; touches only a live record |
+//!
+//! A fact whose record would have expired by `now` changes nothing. The Redis backend does the same
+//! in Lua, and a test compares the two.
+
+use std::cmp::{Ordering, Reverse};
+
+use jiff::Timestamp;
+use vmctl_api_types::JobEvent;
+
+use crate::{
+    event::EventType,
+    fact::JobFact,
+    record::{
+        Cancel, HISTORY_HEAD, HISTORY_TAIL, HISTORY_TERMINAL, HistoryEntry, Record, Started,
+        Submission, Tick, Winner,
+    },
+};
+
+/// Merges one fact into a record. Returns whether anything changed.
+pub fn merge(record: &mut Record, fact: &JobFact, now: Timestamp) -> bool {
+    if fact.expires <= now {
+        return false;
+    }
+    let before = record.clone();
+    merge_spec(record, fact);
+    if fact.event_type == EventType::CancelRequested {
+        merge_cancel(record, fact);
+    } else {
+        merge_winner(record, fact);
+        merge_started(record, fact);
+    }
+    if fact.confirmed {
+        record.confirmed = record.confirmed.max(Some(fact.epoch));
+    }
+    *record != before
+}
+
+fn merge_winner(record: &mut Record, fact: &JobFact) {
+    let candidate = Winner {
+        id: fact.id,
+        offset: fact.offset,
+        event_type: fact.event_type,
+        state: fact.state,
+        epoch: fact.epoch,
+        attempt: fact.attempt,
+        rank: fact.rank(),
+        seq: fact.seq,
+        time: fact.time,
+        expires: fact.expires,
+        body: fact.body.clone(),
+    };
+    match &mut record.winner {
+        Some(winner) if winner.id == candidate.id => {
+            // The same message again: keep its first place in the log.
+            winner.offset = first(winner.offset, candidate.offset);
+        }
+        Some(winner) if order(&candidate, winner) != Ordering::Greater => {}
+        winner => *winner = Some(candidate),
+    }
+}
+
+/// A message without an offset was written ahead of the log; any place in the log is before it.
+fn first(a: Option<u64>, b: Option<u64>) -> Option<u64> {
+    a.into_iter().chain(b).min()
+}
+
+fn order(a: &Winner, b: &Winner) -> Ordering {
+    let terminal = a.state.is_terminal();
+    a.epoch
+        .cmp(&b.epoch)
+        .then(terminal.cmp(&b.state.is_terminal()))
+        .then_with(|| {
+            if terminal {
+                let place = |w: &Winner| Reverse((w.offset.unwrap_or(u64::MAX), w.id));
+                place(a).cmp(&place(b))
+            } else {
+                let key = |w: &Winner| (w.attempt, w.rank, w.seq, w.id);
+                key(a).cmp(&key(b))
+            }
+        })
+}
+
+fn merge_spec(record: &mut Record, fact: &JobFact) {
+    let Some(spec) = &fact.spec else { return };
+    let original = fact.event_type.is_submission();
+    let key = |epoch, original, created_at, id| (epoch, original, Reverse((created_at, id)));
+    let candidate = key(fact.epoch, original, spec.created_at, fact.id);
+    let wins = record.spec.as_ref().is_none_or(|have| {
+        candidate > key(have.epoch, have.original, have.spec.created_at, have.id)
+    });
+    if wins {
+        record.spec = Some(Submission {
+            epoch: fact.epoch,
+            original,
+            id: fact.id,
+            spec: spec.clone(),
+        });
+    }
+}
+
+fn merge_cancel(record: &mut Record, fact: &JobFact) {
+    let wins = record.cancel.as_ref().is_none_or(|have| {
+        (fact.epoch, Reverse((fact.time, fact.id))) > (have.epoch, Reverse((have.at, have.id)))
+    });
+    if wins {
+        record.cancel = Some(Cancel {
+            epoch: fact.epoch,
+            at: fact.time,
+            id: fact.id,
+            reason: fact.reason.clone(),
+        });
+    }
+}
+
+fn merge_started(record: &mut Record, fact: &JobFact) {
+    if fact.event_type != EventType::Started {
+        return;
+    }
+    let wins = record
+        .started
+        .as_ref()
+        .is_none_or(|have| (fact.epoch, Reverse(fact.time)) > (have.epoch, Reverse(have.at)));
+    if wins {
+        record.started = Some(Started {
+            epoch: fact.epoch,
+            at: fact.time,
+        });
+    }
+}
+
+/// Merges progress. Returns whether anything changed.
+pub fn merge_tick(record: &mut Record, tick: &Tick) -> bool {
+    let Some(winner) = &record.winner else {
+        return false;
+    };
+    let same_run = (tick.epoch, tick.attempt) == (winner.epoch, winner.attempt);
+    let newer = record.tick.as_ref().is_none_or(|have| {
+        (tick.epoch, tick.attempt, tick.order()) > (have.epoch, have.attempt, have.order())
+    });
+    if winner.state.is_terminal() || !same_run || !newer {
+        return false;
+    }
+    record.tick = Some(tick.clone());
+    true
+}
+
+/// Returns the history entry of a fact; `None` when it has no place in the log.
+pub fn history_entry(fact: &JobFact) -> Option<HistoryEntry> {
+    Some(HistoryEntry {
+        offset: fact.offset?,
+        event: JobEvent {
+            id: fact.id.to_string(),
+            event_type: fact.event_type.word().to_owned(),
+            time: fact.time,
+            state: fact.state,
+            epoch: fact.epoch,
+            attempt: fact.attempt,
+            seq: fact.seq,
+            progress: fact.body.progress.clone(),
+            output: fact.body.output.clone(),
+            error: fact.body.error.clone(),
+            worker: fact.body.worker.clone(),
+        },
+    })
+}
+
+/// Adds an entry to a history in log order and keeps its bound: the first and the last ones, and
+/// the terminal ones between them.
+pub fn merge_history(history: &mut Vec<HistoryEntry>, entry: HistoryEntry) {
+    if let Some(at) = history.iter().position(|e| e.event.id == entry.event.id) {
+        if history[at].offset <= entry.offset {
+            return;
+        }
+        history.remove(at);
+    }
+    let at = history.partition_point(|e| (e.offset, &e.event.id) < (entry.offset, &entry.event.id));
+    history.insert(at, entry);
+    while history.len() > HISTORY_HEAD + HISTORY_TAIL {
+        let middle = HISTORY_HEAD..history.len() - HISTORY_TAIL;
+        let ordinary = middle
+            .clone()
+            .find(|&i| !history[i].event.state.is_terminal());
+        match ordinary {
+            Some(i) => history.remove(i),
+            None if middle.len() > HISTORY_TERMINAL => history.remove(middle.end - 1),
+            None => break,
+        };
+    }
+}

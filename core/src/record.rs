@@ -1,0 +1,241 @@
+//! What the view keeps of one job, and how a client is shown it.
+//!
+//! A record is a product of small joins, each with its own order (see [`crate::merge`]).
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+use vmctl_api_types::{Job, JobEvent, JobId, JobLinks, JobState, Owner, Progress};
+
+use crate::{
+    event::{EventType, JobSpec},
+    fact::FactBody,
+};
+
+/// What the view keeps of one job.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// The message that decides the state.
+    pub winner: Option<Winner>,
+    /// The job as submitted.
+    pub spec: Option<Submission>,
+    /// Whether somebody asked to cancel it.
+    pub cancel: Option<Cancel>,
+    /// When it was first started in an epoch.
+    pub started: Option<Started>,
+    /// The newest epoch whose submission the broker confirmed to a server.
+    pub confirmed: Option<u32>,
+    /// The newest progress.
+    pub tick: Option<Tick>,
+}
+
+/// The message that decides the state.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Winner {
+    /// Its id.
+    pub id: Uuid,
+    /// Its place in the log; `None` when a server wrote it ahead of the log.
+    pub offset: Option<u64>,
+    /// What it says.
+    pub event_type: EventType,
+    /// The state.
+    pub state: JobState,
+    /// The run.
+    pub epoch: u32,
+    /// The try inside the run.
+    pub attempt: u32,
+    /// Orders states inside one attempt.
+    pub rank: u8,
+    /// Orders the messages of one attempt.
+    pub seq: u32,
+    /// When it was said.
+    pub time: Timestamp,
+    /// When the record is forgotten.
+    pub expires: Timestamp,
+    /// What a client is shown of it.
+    pub body: FactBody,
+}
+
+/// The job as submitted, and which message said so.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Submission {
+    /// The run.
+    pub epoch: u32,
+    /// Whether the message was the submission itself.
+    pub original: bool,
+    /// The message's id.
+    pub id: Uuid,
+    /// The job.
+    pub spec: JobSpec,
+}
+
+/// A wish to cancel.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cancel {
+    /// The run that is meant.
+    pub epoch: u32,
+    /// When it was asked first.
+    pub at: Timestamp,
+    /// The message that asked.
+    pub id: Uuid,
+    /// Why.
+    pub reason: Option<String>,
+}
+
+/// The first start of an epoch.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Started {
+    /// The run.
+    pub epoch: u32,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// Progress that came beside the log.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Tick {
+    /// The job.
+    pub job: JobId,
+    /// The run.
+    pub epoch: u32,
+    /// The try inside the run.
+    pub attempt: u32,
+    /// The command that the worker was on.
+    pub seq: u32,
+    /// Counts inside that command, from 1.
+    pub number: u32,
+    /// How far the job is.
+    pub progress: Progress,
+}
+
+impl Tick {
+    /// Returns the one number that orders the ticks of an attempt.
+    pub fn order(&self) -> u64 {
+        u64::from(self.seq) << 32 | u64::from(self.number)
+    }
+}
+
+impl Record {
+    /// Returns the state, if a message has decided one.
+    pub fn state(&self) -> Option<JobState> {
+        self.winner.as_ref().map(|w| w.state)
+    }
+
+    /// Says whether the job has ended.
+    pub fn is_terminal(&self) -> bool {
+        self.state().is_some_and(JobState::is_terminal)
+    }
+
+    /// Returns the project that owns the job; `None` when nothing readable said so.
+    pub fn project(&self) -> Option<&str> {
+        self.spec.as_ref().map(|s| s.spec.auth.project_id.as_str())
+    }
+
+    /// Returns the wish to cancel this very run.
+    pub fn cancel_requested(&self) -> Option<&Cancel> {
+        let epoch = self.winner.as_ref()?.epoch;
+        self.cancel.as_ref().filter(|c| c.epoch == epoch)
+    }
+
+    /// Says whether the broker is known to have the job's command, or a worker had it.
+    pub fn is_accepted(&self) -> bool {
+        let Some(winner) = &self.winner else {
+            return false;
+        };
+        self.confirmed == Some(winner.epoch)
+            || winner.state.is_terminal()
+            || self
+                .started
+                .as_ref()
+                .is_some_and(|s| s.epoch == winner.epoch)
+            || !winner.event_type.is_submission()
+    }
+
+    /// Returns the validator of RFC 9110, section 8.8.3, without quotes: the winner's id and the
+    /// number of the newest tick.
+    pub fn etag(&self) -> Option<String> {
+        let winner = self.winner.as_ref()?;
+        let cancel = u8::from(self.cancel_requested().is_some());
+        let tick = self.live_tick().map_or(0, Tick::order);
+        Some(format!("{}.{tick}.{cancel}", winner.id))
+    }
+
+    /// The tick, if it belongs to what the winner says.
+    fn live_tick(&self) -> Option<&Tick> {
+        let winner = self.winner.as_ref()?;
+        self.tick.as_ref().filter(|tick| {
+            !winner.state.is_terminal()
+                && (tick.epoch, tick.attempt) == (winner.epoch, winner.attempt)
+                && tick.seq >= winner.seq
+        })
+    }
+
+    /// Returns the newest progress of the current run.
+    pub fn progress(&self) -> Option<&Progress> {
+        self.live_tick()
+            .map(|tick| &tick.progress)
+            .or_else(|| self.winner.as_ref()?.body.progress.as_ref())
+    }
+
+    /// Returns the job as a client sees it; `None` while nothing readable has described it.
+    pub fn to_job(&self) -> Option<Job> {
+        let winner = self.winner.as_ref()?;
+        let spec = &self.spec.as_ref()?.spec;
+        let path = format!("/v1/jobs/{}", spec.id);
+        Some(Job {
+            id: spec.id,
+            kind: spec.kind.clone(),
+            state: winner.state,
+            terminal: winner.state.is_terminal(),
+            project_id: spec.auth.project_id.clone(),
+            owner: Owner {
+                user_id: spec.auth.user_id.clone(),
+                user_name: spec.auth.user_name.clone(),
+            },
+            input: spec.input.clone(),
+            output: winner.body.output.clone(),
+            error: winner.body.error.clone(),
+            progress: self.progress().cloned(),
+            attempt: winner.attempt,
+            max_attempts: spec.max_attempts,
+            epoch: winner.epoch,
+            labels: spec.labels.clone(),
+            created_at: spec.created_at,
+            started_at: self
+                .started
+                .as_ref()
+                .filter(|s| s.epoch == winner.epoch)
+                .map(|s| s.at),
+            finished_at: winner.state.is_terminal().then_some(winner.time),
+            next_attempt_at: winner
+                .body
+                .not_before
+                .filter(|_| winner.state == JobState::Retrying),
+            deadline: spec.deadline,
+            expires_at: winner.expires,
+            cancel_requested_at: self.cancel_requested().map(|c| c.at),
+            request_id: spec.auth.request_id.clone(),
+            links: JobLinks {
+                events: format!("{path}/events"),
+                cancel: format!("{path}/cancel"),
+                this: path,
+            },
+        })
+    }
+}
+
+/// One message in a job's history.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct HistoryEntry {
+    /// Its place in the log.
+    pub offset: u64,
+    /// The message as a client sees it.
+    pub event: JobEvent,
+}
+
+/// How many of a job's first messages are kept.
+pub const HISTORY_HEAD: usize = 20;
+/// How many of a job's last messages are kept.
+pub const HISTORY_TAIL: usize = 60;
+/// How many terminal messages between the first and the last are kept besides.
+pub const HISTORY_TERMINAL: usize = 16;

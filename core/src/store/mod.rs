@@ -1,0 +1,227 @@
+//! The view of jobs, as ports: [`JobStore`] for those who ask, [`FoldStore`] for the reader.
+//!
+//! The view is not the truth: it may be empty at any time and is rebuilt from the log while it
+//! serves. Nothing here is needed to accept, run or end a job.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+use vmctl_api_types::JobId;
+
+use crate::{
+    bus::BoxError,
+    fact::JobFact,
+    partition::Partition,
+    record::{HistoryEntry, Record, Tick},
+};
+
+/// Why a call to the store failed.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// It cannot be reached, or did not answer in time.
+    #[error("the job store is not available")]
+    Unavailable(#[source] BoxError),
+    /// It is full and takes no writes.
+    #[error("the job store is full")]
+    Full(#[source] BoxError),
+    /// It holds something that this version cannot read.
+    #[error("the job store holds something unreadable: {0}")]
+    Corrupt(String),
+}
+
+/// Where a partition stands in the log: the last entry that is in it.
+///
+/// Offsets have gaps and start again in a recreated stream, so an offset alone proves nothing; the
+/// id of the entry there does.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Position {
+    /// The entry's offset.
+    pub offset: u64,
+    /// The entry's message id, empty if it had none.
+    pub id: String,
+}
+
+/// What a partition knows about itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PartitionState {
+    /// The last entry folded in; `None` means that the next one is the first of the log.
+    pub position: Option<Position>,
+    /// The newest mark passed, by the clock of whoever published it.
+    pub newest_mark: Option<Timestamp>,
+    /// The newest mark of each server, for the servers seen in the last hour.
+    pub marks: BTreeMap<String, Timestamp>,
+    /// The time of the oldest entry that it was built from.
+    pub oldest: Option<Timestamp>,
+}
+
+/// A record, and how far its partition was when it was read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Lookup {
+    /// The record; `None` when nothing has decided a state yet.
+    pub record: Option<Record>,
+    /// The partition.
+    pub partition: PartitionState,
+}
+
+/// One line of a project's index.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct IndexKey {
+    /// When the job was submitted.
+    pub created_at: Timestamp,
+    /// The job.
+    pub id: JobId,
+}
+
+/// Names one run of one command, so that a copy of it does not run beside it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct RunKey {
+    /// The job.
+    pub job: JobId,
+    /// The run.
+    pub epoch: u32,
+    /// The try inside the run.
+    pub attempt: u32,
+    /// The command.
+    pub seq: u32,
+}
+
+/// What servers and workers ask of the view.
+#[async_trait]
+pub trait JobStore: Send + Sync {
+    /// Merges one fact ahead of the log (see [`crate::merge`]), so that a caller reads its own
+    /// write, and puts the job into its project's index. Repeating it changes nothing. The record
+    /// expires as the fact says.
+    async fn prewrite(&self, fact: &JobFact, now: Timestamp) -> Result<(), StoreError>;
+
+    /// Reads a record and its partition in one step.
+    async fn get(&self, id: JobId) -> Result<Lookup, StoreError>;
+
+    /// Reads many records, in the order of `ids`.
+    async fn get_many(&self, ids: &[JobId]) -> Result<Vec<Lookup>, StoreError>;
+
+    /// Reads a job's history, oldest first; empty when there is none.
+    async fn history(&self, id: JobId) -> Result<Vec<HistoryEntry>, StoreError>;
+
+    /// Reads at most `limit` lines of a project's index, newest first, starting after `after`.
+    /// Lines may name jobs that have expired.
+    async fn list(
+        &self,
+        project: &str,
+        after: Option<&IndexKey>,
+        limit: usize,
+    ) -> Result<Vec<IndexKey>, StoreError>;
+
+    /// Removes lines from a project's index.
+    async fn unlist(&self, project: &str, keys: &[IndexKey]) -> Result<(), StoreError>;
+
+    /// Reads all partitions, by number.
+    async fn partitions(&self) -> Result<Vec<PartitionState>, StoreError>;
+
+    /// Takes a run for `worker` unless somebody has it; true when it was taken now. Forgotten after
+    /// `ttl`. Advisory: a flushed store has forgotten it.
+    async fn claim_run(
+        &self,
+        run: &RunKey,
+        worker: &str,
+        ttl: Duration,
+    ) -> Result<bool, StoreError>;
+
+    /// Remembers `value` under `(project, name)` for `ttl` unless there is a value already; returns
+    /// the value that is there now. Advisory, as above.
+    async fn claim(
+        &self,
+        project: &str,
+        name: &str,
+        value: &str,
+        ttl: Duration,
+    ) -> Result<String, StoreError>;
+
+    /// Says whether the store answers.
+    async fn ping(&self) -> Result<(), StoreError>;
+}
+
+/// One partition's share of a batch of the log.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PartitionBatch {
+    /// The partition.
+    pub partition: Partition,
+    /// Where the partition must stand for the batch to be written.
+    pub expected: Option<Position>,
+    /// Where it stands afterwards.
+    pub position: Position,
+    /// Facts of its jobs, in log order.
+    pub facts: Vec<JobFact>,
+    /// Marks passed: server and time.
+    pub marks: Vec<(String, Timestamp)>,
+    /// Entries that could not be merged: offset and reason. The last 100 are kept.
+    pub bad: Vec<(u64, String)>,
+    /// The time of the first entry of the batch.
+    pub first_time: Option<Timestamp>,
+}
+
+/// What became of a batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FoldOutcome {
+    /// Written, with how many facts changed a record.
+    Written {
+        /// Facts that changed a record.
+        changed: usize,
+    },
+    /// Not written: the partition stands elsewhere.
+    Moved(Option<Position>),
+}
+
+/// What the reader asks of the view.
+#[async_trait]
+pub trait FoldStore: JobStore {
+    /// Writes each batch, if its partition stands where the batch expects it, together with the new
+    /// position: both or neither. Merges each fact into its record and its history, keeps the
+    /// set of live jobs, moves the marks. The project index is written first.
+    ///
+    /// Batches are independent of each other; outcomes come in the same order.
+    async fn fold(
+        &self,
+        batches: Vec<PartitionBatch>,
+        now: Timestamp,
+    ) -> Result<Vec<FoldOutcome>, StoreError>;
+
+    /// Forgets a partition's position, if it is still `expected`: the next entry that it takes is
+    /// the first of the log. Records stay.
+    async fn void_position(
+        &self,
+        partition: Partition,
+        expected: &Position,
+    ) -> Result<(), StoreError>;
+
+    /// Merges progress into the records that are live in the same epoch and attempt.
+    async fn ticks(&self, ticks: &[Tick]) -> Result<(), StoreError>;
+
+    /// Takes, renews and gives back partitions so that the readers alive share them evenly, and
+    /// returns those that `reader` holds for the next `ttl`. Called every `ttl / 3`. A partition of
+    /// a reader that has stopped calling is free after `ttl`.
+    async fn hold_partitions(
+        &self,
+        reader: &str,
+        ttl: Duration,
+    ) -> Result<Vec<Partition>, StoreError>;
+
+    /// Gives everything back.
+    async fn release_partitions(&self, reader: &str) -> Result<(), StoreError>;
+
+    /// Returns at most `limit` live jobs of a partition whose deadline is at or before `at`,
+    /// earliest first.
+    async fn overdue(
+        &self,
+        partition: Partition,
+        at: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<JobId>, StoreError>;
+}
+
+/// An id that no entry has; for tests and for marks without a message id.
+pub fn no_id() -> String {
+    Uuid::nil().to_string()
+}
