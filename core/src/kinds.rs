@@ -455,7 +455,7 @@ mod tests {
 
     #[test]
     fn an_unknown_key_in_a_file_is_an_error() {
-        let directory = std::env::temp_dir().join(format!("kinds-{}", uuid::Uuid::now_v7()));
+        let directory = std::env::temp_dir().join(format!("kinds-{}", std::process::id()));
         std::fs::create_dir(&directory).unwrap();
         std::fs::write(
             directory.join("a.toml"),

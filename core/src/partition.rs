@@ -27,7 +27,8 @@ impl Partition {
                 (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
             });
         // The high bits of FNV-1a mix best.
-        Self(((hash >> 32) % u64::from(PARTITIONS)) as u8)
+        let [high, ..] = hash.to_be_bytes();
+        Self(high % PARTITIONS)
     }
 
     /// Returns the partition of that number, if there is one.
@@ -78,9 +79,6 @@ mod tests {
     #[test]
     fn a_partition_never_changes() {
         let id = "0198f2a4-7c1e-7a00-8abc-1f2e3d4c5b6a".parse().unwrap();
-        assert_eq!(
-            Partition::of(id).to_string(),
-            "p0".replace('0', &Partition::of(id).index().to_string())
-        );
+        assert_eq!(Partition::of(id).to_string(), "p4");
     }
 }

@@ -1,1 +1,2 @@
 //! Reference backends in memory.
+pub mod identity;
