@@ -1,1 +1,223 @@
-//! reader
+//! Folds the log into the view of jobs, and ends jobs whose time is over.
+//!
+//! Five loops run side by side, on the partitions that this reader holds:
+//!
+//! - [`fold`]: entries of the log become records, in the same write as the position;
+//! - [`leases`]: partitions are shared with the other readers alive;
+//! - [`ticks`]: progress, which may be lost, is merged into live records;
+//! - [`lag`]: how far behind the reader is, in entries;
+//! - [`sweep`]: jobs past their deadline are ended by an event in the log.
+//!
+//! What must always hold: the fold publishes nothing, so it may be rewound at any time; a position
+//! is believed only after the very entry it names was seen again; nothing that the reader keeps in
+//! memory is needed after a restart.
+
+pub mod cursor;
+pub mod fold;
+pub mod lag;
+pub mod leases;
+pub mod metrics;
+pub mod status;
+pub mod sweep;
+pub mod ticks;
+
+use std::{sync::Arc, time::Duration};
+
+use tokio_util::sync::CancellationToken;
+use vmctl_core::{
+    bus::{Bus, BusError},
+    clock::Clock,
+    fact::Retention,
+    kinds::Registry,
+    partition::Partition,
+    store::FoldStore,
+    topology::Topology,
+};
+
+pub use status::{Status, StatusWatch};
+
+/// How a reader works.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Unique among the readers alive.
+    pub name: String,
+    /// How long a finished job's record is kept.
+    pub retention: Retention,
+    /// Most entries folded in one write.
+    pub batch: usize,
+    /// After how long the partitions of a dead reader are free.
+    pub lease: Duration,
+    /// How often overdue jobs are looked for.
+    pub sweep_interval: Duration,
+    /// How long after its deadline a job is ended by the sweep: its worker does it first.
+    pub sweep_grace: Duration,
+    /// How long the entry at a position may take to arrive before the position is void.
+    pub position_timeout: Duration,
+}
+
+impl Config {
+    /// Returns the defaults.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            retention: Retention::default(),
+            batch: 1000,
+            lease: Duration::from_secs(9),
+            sweep_interval: Duration::from_secs(5),
+            sweep_grace: Duration::from_secs(300),
+            position_timeout: Duration::from_secs(5),
+        }
+    }
+}
+
+/// Why a reader stopped by itself.
+#[derive(Debug, thiserror::Error)]
+pub enum ReaderError {
+    /// The broker has exchanges or queues of another form.
+    #[error("the topology on the broker differs")]
+    Topology(#[source] BusError),
+}
+
+/// One reader.
+pub struct Reader {
+    config: Config,
+    bus: Bus,
+    store: Arc<dyn FoldStore>,
+    clock: Arc<dyn Clock>,
+    topology: Topology,
+    status: StatusWatch,
+}
+
+impl std::fmt::Debug for Reader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Reader")
+            .field("config", &self.config)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Reader {
+    /// Makes a reader; nothing is connected yet.
+    pub fn new(
+        config: Config,
+        bus: Bus,
+        store: Arc<dyn FoldStore>,
+        clock: Arc<dyn Clock>,
+        registry: &Registry,
+    ) -> Self {
+        let topology = Topology::new(registry.kinds().map(|k| &k.kind));
+        Self {
+            config,
+            bus,
+            store,
+            clock,
+            topology,
+            status: StatusWatch::default(),
+        }
+    }
+
+    /// Returns what readiness looks at.
+    pub fn status(&self) -> StatusWatch {
+        self.status.clone()
+    }
+
+    /// Reads until `shutdown`, then gives its partitions back. Waits for a bus and a store that are
+    /// not there yet, or not any more.
+    ///
+    /// # Errors
+    ///
+    /// [`ReaderError`] when waiting would not help.
+    pub async fn run(self, shutdown: CancellationToken) -> Result<(), ReaderError> {
+        metrics::describe();
+        tokio::select! {
+            () = shutdown.cancelled() => return Ok(()),
+            declared = self.declare() => declared?,
+        }
+        let (held, holds) = tokio::sync::watch::channel(Vec::<Partition>::new());
+        let leases = leases::Leases {
+            store: Arc::clone(&self.store),
+            name: self.config.name.clone(),
+            ttl: self.config.lease,
+            held,
+        };
+        let fold = fold::Fold {
+            log: Arc::clone(&self.bus.log),
+            store: Arc::clone(&self.store),
+            clock: Arc::clone(&self.clock),
+            config: self.config.clone(),
+            holds: holds.clone(),
+            status: self.status.clone(),
+        };
+        let ticks = ticks::Ticks {
+            consumer: Arc::clone(&self.bus.consumer),
+            store: Arc::clone(&self.store),
+            name: self.config.name.clone(),
+            holds: holds.clone(),
+        };
+        let sweep = sweep::Sweep {
+            publisher: Arc::clone(&self.bus.publisher),
+            store: Arc::clone(&self.store),
+            clock: Arc::clone(&self.clock),
+            config: self.config.clone(),
+            holds,
+        };
+        let lag = lag::Lag {
+            log: Arc::clone(&self.bus.log),
+            status: self.status.clone(),
+        };
+        // The fold ends with the batch in hand; the others may stop anywhere.
+        tokio::join!(
+            leases.run(&shutdown),
+            fold.run(&shutdown),
+            ticks.run(&shutdown),
+            sweep.run(&shutdown),
+            lag.run(&shutdown),
+        );
+        Ok(())
+    }
+
+    async fn declare(&self) -> Result<(), ReaderError> {
+        let mut backoff = Backoff::default();
+        loop {
+            match self.bus.admin.declare(&self.topology).await {
+                Ok(()) => return Ok(()),
+                Err(error @ BusError::Drift(_)) => return Err(ReaderError::Topology(error)),
+                Err(error) => {
+                    tracing::warn!(error = %chain(&error), "cannot declare the topology yet");
+                    backoff.wait().await;
+                }
+            }
+        }
+    }
+}
+
+/// Waits longer after each failure, from 100 ms to 5 s, each wait drawn between half and whole.
+#[derive(Debug, Default)]
+pub(crate) struct Backoff {
+    failures: u32,
+}
+
+impl Backoff {
+    pub(crate) async fn wait(&mut self) {
+        let whole = Duration::from_millis(100 << self.failures.min(6)).min(Duration::from_secs(5));
+        self.failures += 1;
+        let share = 0.5 + rand::random::<f64>() / 2.0;
+        tokio::time::sleep(whole.mul_f64(share)).await;
+    }
+
+    pub(crate) fn reset(&mut self) {
+        self.failures = 0;
+    }
+}
+
+/// Writes an error with its causes.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}

@@ -1,0 +1,58 @@
+//! Measures how many entries the reader is behind.
+//!
+//! The broker does not tell the end of a stream; the next entry that arrives does. Servers publish
+//! a mark every second, so the wait is short.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio_util::sync::CancellationToken;
+use vmctl_core::bus::{BusError, Log, LogStart};
+
+use crate::{StatusWatch, chain, metrics};
+
+/// How often it is measured.
+const INTERVAL: Duration = Duration::from_secs(10);
+
+/// How long the next entry may take to arrive.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+pub(crate) struct Lag {
+    pub log: Arc<dyn Log>,
+    pub status: StatusWatch,
+}
+
+impl Lag {
+    pub(crate) async fn run(self, shutdown: &CancellationToken) {
+        let mut interval = tokio::time::interval(INTERVAL);
+        interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                _ = interval.tick() => {}
+            }
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                measured = self.measure() => if let Err(error) = measured {
+                    tracing::debug!(error = %chain(&error), "the lag is not measured");
+                }
+            }
+        }
+    }
+
+    async fn measure(&self) -> Result<(), BusError> {
+        let mut reader = self.log.read(LogStart::Next).await?;
+        let Ok(entries) = tokio::time::timeout(PATIENCE, reader.next_batch(1)).await else {
+            return Ok(());
+        };
+        let end = entries?.first().map(|entry| entry.offset);
+        // Read after the entry arrived: the reader may have folded it by now.
+        if let (Some(end), Some(lowest)) = (end, self.status.get().lowest) {
+            let behind = end.saturating_sub(lowest);
+            metrics::set(
+                metrics::LAG_EVENTS,
+                usize::try_from(behind).unwrap_or(usize::MAX),
+            );
+        }
+        Ok(())
+    }
+}

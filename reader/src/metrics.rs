@@ -1,0 +1,50 @@
+//! Names of the reader's metrics.
+
+use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
+
+/// Facts by what became of them: `applied`, `stale`, `invalid`.
+pub const EVENTS: &str = "reader_events_total";
+/// Age of the newest entry folded, in seconds.
+pub const LAG_SECONDS: &str = "reader_lag_seconds";
+/// Entries between the slowest partition held and the end of the log.
+pub const LAG_EVENTS: &str = "reader_lag_events";
+/// Time of one write, in seconds.
+pub const FOLD_SECONDS: &str = "reader_fold_seconds";
+/// Partitions held.
+pub const PARTITIONS: &str = "reader_partitions";
+/// Positions that named no entry of the log any more: `hole` when the log had dropped entries before
+/// they were read, `void` when it is another log.
+pub const VOID: &str = "reader_void_positions_total";
+/// Progress messages by what became of them: `applied`, `dropped`.
+pub const TICKS: &str = "reader_ticks_total";
+/// Jobs ended by the sweep.
+pub const SWEPT: &str = "reader_deadlines_total";
+
+/// Gives each its unit and its meaning.
+pub fn describe() {
+    describe_counter!(EVENTS, "Facts read from the log, by result");
+    describe_gauge!(LAG_SECONDS, Unit::Seconds, "Age of the newest entry folded");
+    describe_gauge!(
+        LAG_EVENTS,
+        "Entries between the slowest partition and the end of the log"
+    );
+    describe_histogram!(
+        FOLD_SECONDS,
+        Unit::Seconds,
+        "Time of one write to the store"
+    );
+    describe_gauge!(PARTITIONS, "Partitions held");
+    describe_counter!(VOID, "Positions that named no entry of the log any more");
+    describe_counter!(TICKS, "Progress messages, by result");
+    describe_counter!(SWEPT, "Jobs ended because their deadline had passed");
+}
+
+/// Sets a gauge to a count.
+pub(crate) fn set(name: &'static str, count: usize) {
+    metrics::gauge!(name).set(f64::from(u32::try_from(count).unwrap_or(u32::MAX)));
+}
+
+/// Adds to a counter, under one result.
+pub(crate) fn add(name: &'static str, result: &'static str, count: usize) {
+    metrics::counter!(name, "result" => result).increment(count as u64);
+}

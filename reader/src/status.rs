@@ -1,0 +1,51 @@
+//! What readiness and tests look at.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+/// How a reader is.
+#[derive(Debug, Clone, Default)]
+pub struct Status {
+    /// Partitions held.
+    pub held: usize,
+    /// When a batch was written last.
+    pub written_at: Option<Instant>,
+    /// The lowest offset that every partition held has.
+    pub lowest: Option<u64>,
+    /// Why nothing is being written, when that is so.
+    pub trouble: Option<String>,
+}
+
+/// Shares a [`Status`].
+#[derive(Debug, Clone, Default)]
+pub struct StatusWatch(Arc<Mutex<Status>>);
+
+impl StatusWatch {
+    /// Returns the status now.
+    pub fn get(&self) -> Status {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Says why the reader is not ready: it is in trouble, or holds partitions and has written
+    /// nothing for `limit` (a mark arrives every second while a server runs).
+    pub fn not_ready(&self, limit: Duration) -> Option<String> {
+        let status = self.get();
+        if let Some(trouble) = status.trouble {
+            return Some(trouble);
+        }
+        let since = status.written_at?.elapsed();
+        (status.held > 0 && since > limit)
+            .then(|| format!("nothing folded for {} s", since.as_secs()))
+    }
+
+    pub(crate) fn update(&self, change: impl FnOnce(&mut Status)) {
+        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+}

@@ -1,0 +1,163 @@
+//! Ends jobs whose deadline has passed and that no worker has ended.
+//!
+//! Only partitions that are caught up are swept, and their time is that of the newest mark: a
+//! reader that lags must not end a job whose success it has not read yet. The end is an event in
+//! the log like any other, with an id that is derived, so that saying it twice says it once.
+
+use std::{sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use vmctl_core::{
+    JobError, JobId, JobState,
+    bus::Publisher,
+    clock::Clock,
+    event::{Event, EventData, EventType},
+    fact::derived_id,
+    partition::Partition,
+    record::Record,
+    store::{FoldStore, StoreError},
+};
+
+use crate::{Config, chain, metrics};
+
+/// A partition whose newest mark is older than this is not caught up.
+const CAUGHT_UP: Duration = Duration::from_secs(10);
+
+/// Most jobs of one partition that are ended in one round.
+const BATCH: usize = 100;
+
+pub(crate) struct Sweep {
+    pub publisher: Arc<dyn Publisher>,
+    pub store: Arc<dyn FoldStore>,
+    pub clock: Arc<dyn Clock>,
+    pub config: Config,
+    pub holds: watch::Receiver<Vec<Partition>>,
+}
+
+impl Sweep {
+    pub(crate) async fn run(self, shutdown: &CancellationToken) {
+        let mut interval = tokio::time::interval(self.config.sweep_interval);
+        interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                _ = interval.tick() => {}
+            }
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                swept = self.round() => if let Err(error) = swept {
+                    tracing::debug!(error = %chain(&error), "no sweep for now");
+                }
+            }
+        }
+    }
+
+    async fn round(&self) -> Result<(), StoreError> {
+        let held = self.holds.borrow().clone();
+        if held.is_empty() {
+            return Ok(());
+        }
+        let states = self.store.partitions().await?;
+        for partition in held {
+            let mark = states.get(partition.index()).and_then(|s| s.newest_mark);
+            if let Some(mark) = mark.filter(|mark| is_caught_up(*mark, self.clock.now())) {
+                self.sweep(partition, mark).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn sweep(&self, partition: Partition, mark: Timestamp) -> Result<(), StoreError> {
+        let limit = mark
+            .checked_sub(self.config.sweep_grace)
+            .unwrap_or(Timestamp::MIN);
+        let overdue = self.store.overdue(partition, limit, BATCH).await?;
+        for lookup in self.store.get_many(&overdue).await? {
+            let event = lookup
+                .record
+                .and_then(|record| end(&record, limit, self.clock.now(), &self.config.name));
+            if let Some(event) = event {
+                self.publish(event).await;
+            }
+        }
+        Ok(())
+    }
+
+    async fn publish(&self, event: Event) {
+        let id: JobId = event.subject;
+        match self.publisher.publish(event.to_message()).await {
+            Ok(()) => {
+                metrics::add(metrics::SWEPT, "published", 1);
+                tracing::info!(job.id = %id, "ended a job whose deadline had passed");
+            }
+            // The next round finds it again.
+            Err(error) => {
+                tracing::warn!(job.id = %id, error = %chain(&error), "an overdue job is not ended yet");
+            }
+        }
+    }
+}
+
+fn is_caught_up(mark: Timestamp, now: Timestamp) -> bool {
+    now.duration_since(mark).unsigned_abs() <= CAUGHT_UP
+}
+
+/// Makes the event that ends an overdue job; `None` when it has ended, or is not overdue in its
+/// current epoch.
+fn end(record: &Record, limit: Timestamp, now: Timestamp, reader: &str) -> Option<Event> {
+    let winner = record.winner.as_ref()?;
+    let spec = &record.spec.as_ref()?.spec;
+    if winner.state.is_terminal() || spec.deadline > limit {
+        return None;
+    }
+    let started = record
+        .started
+        .as_ref()
+        .is_some_and(|s| s.epoch == winner.epoch);
+    let (error_type, title, detail) = if started {
+        (
+            "outcome-unknown",
+            "the deadline passed and no worker has said how the job ended",
+            "what the job was to make may exist; look at the provider before asking again",
+        )
+    } else {
+        (
+            "deadline",
+            "the deadline passed before a worker started the job",
+            "nothing was done; ask again, with a later deadline or with more workers",
+        )
+    };
+    let from = format!("{}:{}", spec.id, winner.epoch);
+    Some(Event::new(
+        derived_id(&from, "deadline", spec.deadline),
+        EventType::Deadline,
+        format!("/reader/{reader}"),
+        now,
+        EventData {
+            state: JobState::Failed,
+            epoch: winner.epoch,
+            attempt: winner.attempt,
+            seq: winner.seq,
+            not_before: None,
+            checkpoint: None,
+            progress: record.progress().cloned(),
+            tick: None,
+            output: None,
+            error: Some(JobError {
+                error_type: error_type.to_owned(),
+                title: title.to_owned(),
+                detail: Some(detail.to_owned()),
+                retryable: !started,
+                attempt: Some(winner.attempt),
+                worker: None,
+            }),
+            worker: None,
+            reason: None,
+            command_seq: None,
+            job: spec.clone(),
+            extra: serde_json::Map::new(),
+        },
+    ))
+}
