@@ -14,7 +14,7 @@ use vmctl_api_types::{JobError, JobId, JobState, Kind, Progress};
 
 use crate::{
     bus::{Message, RoutingKey},
-    topology::{EXCHANGE_JOBS, EXCHANGE_TICK, Tier},
+    topology::{EXCHANGE_CONTROL, EXCHANGE_JOBS, EXCHANGE_TICK, Tier},
 };
 
 /// Content type of every message (CloudEvents 1.0, JSON event format).
@@ -422,6 +422,38 @@ pub enum Control {
         /// Why.
         reason: Option<String>,
     },
+}
+
+/// The type attribute of a control message.
+pub const CONTROL_TYPE: &str = "jobs.control.v1";
+
+impl Control {
+    /// Wraps it for the bus. It need not survive the broker.
+    pub fn to_message(&self, id: Uuid, time: Timestamp) -> Message {
+        let Self::Cancel { job_id, .. } = self;
+        Message {
+            exchange: EXCHANGE_CONTROL.to_owned(),
+            routing_key: RoutingKey::control(),
+            content_type: "application/json".to_owned(),
+            message_id: id.to_string(),
+            correlation_id: job_id.to_string(),
+            message_type: CONTROL_TYPE.to_owned(),
+            timestamp: time,
+            persistent: false,
+            headers: BTreeMap::new(),
+            // Strings and numbers only, so this cannot fail.
+            body: serde_json::to_vec(self).unwrap_or_default().into(),
+        }
+    }
+
+    /// Reads it back.
+    ///
+    /// # Errors
+    ///
+    /// `Malformed` when a member is missing or wrong.
+    pub fn parse(body: &[u8]) -> Result<Self, ParseEventError> {
+        serde_json::from_slice(body).map_err(|e| ParseEventError::Malformed(e.to_string()))
+    }
 }
 
 /// A server's sign in the log: whatever was confirmed before it lies before it.

@@ -41,6 +41,11 @@ impl RoutingKey {
         Self("mark".to_owned())
     }
 
+    /// A control message; a fanout exchange does not look at it.
+    pub fn control() -> Self {
+        Self("control".to_owned())
+    }
+
     /// Returns the text.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -5,4 +5,5 @@
     reason = "a panic is a failed test"
 )]
 
+pub mod bus;
 pub mod identity;
