@@ -1,1 +1,29 @@
-//! daemon
+//! The edge of a long-running process: settings, logs, signals, health and metrics.
+//!
+//! Nothing here knows what the process is for. A component gives its [`Program`] and the type of
+//! its settings to [`main`], and gets back a [`Process`]: the token that asks it to stop, and the
+//! [`Health`] that its readiness checks are added to.
+//!
+//! What always holds:
+//! - a process that was told to stop ends within its drain timeout, and at once when told twice;
+//! - a setting is declared once, and a wrong one stops the start with the place it came from;
+//! - a secret is never a flag and is never printed.
+
+mod crypto;
+mod health;
+mod lifecycle;
+mod logging;
+mod metrics;
+mod process;
+pub mod reference;
+mod serve;
+pub mod settings;
+
+pub use crypto::install_crypto;
+pub use health::{Health, Report, Status};
+pub use lifecycle::{Ended, Lifecycle};
+pub use logging::{LogFilter, LogFormat, init_logging};
+pub use metrics::Metrics;
+pub use process::{Process, ProcessSettings, Program, main, main_from};
+pub use serve::HealthServer;
+pub use settings::{Listen, SecretUrl};

@@ -1,0 +1,249 @@
+//! From the command line to the exit code.
+
+use std::collections::BTreeSet;
+use std::convert::Infallible;
+use std::env;
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::{Arg, ArgMatches, Command, value_parser};
+use tokio::runtime;
+use tokio_util::sync::CancellationToken;
+
+use crate::settings::{self, Section, Setting, Values};
+use crate::{
+    Health, Lifecycle, LogFilter, LogFormat, Metrics, init_logging, install_crypto, reference,
+};
+
+/// Exit code of a program that printed what it was asked for.
+const PRINTED: u8 = 0;
+/// Exit code of a program that could not start or print.
+const FAILURE: u8 = 1;
+/// Exit code of a wrong command line or a wrong setting.
+const USAGE: u8 = 2;
+/// Tasks that do not stop when the component has ended get this long before the process ends.
+const RUNTIME_TIMEOUT: Duration = Duration::from_secs(1);
+
+crate::settings! {
+    /// What every process needs to know.
+    pub struct ProcessSettings {
+        /// What is logged: a level, or a filter such as `info,vmctl_server=debug`
+        "log" = "info" => log: LogFilter,
+        /// How log lines are written, text or json; text on a terminal, else json
+        "log_format" => log_format: Option<LogFormat>,
+        /// Time to finish what is in flight after the first SIGTERM or SIGINT
+        "drain_timeout" = "25s" => drain_timeout: Duration,
+    }
+}
+
+/// What a program is called, and which flags it has beside its settings.
+pub struct Program {
+    name: &'static str,
+    version: &'static str,
+    about: &'static str,
+    args: Vec<Arg>,
+}
+
+impl Program {
+    /// Names a program.
+    pub fn new(name: &'static str, version: &'static str, about: &'static str) -> Self {
+        Self {
+            name,
+            version,
+            about,
+            args: Vec::new(),
+        }
+    }
+
+    /// Adds flags that are not settings; [`Process::args`] holds them.
+    #[must_use]
+    pub fn with_args(mut self, args: impl IntoIterator<Item = Arg>) -> Self {
+        self.args.extend(args);
+        self
+    }
+
+    fn command(&self, settings: &[Setting]) -> Command {
+        Command::new(self.name)
+            .version(self.version)
+            .about(self.about)
+            .after_help(
+                "Settings come from the file, then the environment, then flags. A duration has a \
+                 unit: 90s, 24h. A secret is never a flag: set its variable, or name a file with \
+                 the variable's name and _FILE.",
+            )
+            .arg(
+                Arg::new("config")
+                    .long("config")
+                    .value_name("FILE")
+                    .value_parser(value_parser!(PathBuf))
+                    .help("Settings file, TOML [env: VMCTL_CONFIG]"),
+            )
+            .args(self.args.iter().cloned())
+            .args(settings.iter().map(settings::flag))
+            .subcommand(
+                Command::new("config")
+                    .about("Print the effective settings as TOML, without the secrets"),
+            )
+            .subcommand(
+                Command::new("reference")
+                    .about("Print the table of settings, as Markdown")
+                    .hide(true),
+            )
+    }
+}
+
+/// What a component gets from its process.
+pub struct Process {
+    /// The first signal cancels it: stop accepting, finish what is in flight, return.
+    pub shutdown: CancellationToken,
+    /// How long that may take; after it, the process ends.
+    pub drain_timeout: Duration,
+    /// What the process says of itself. A component adds its checks and says when it has started.
+    pub health: Health,
+    /// The metrics of the process.
+    pub metrics: Metrics,
+    /// The flags that are not settings.
+    pub args: ArgMatches,
+}
+
+/// Runs a program from its command line to its exit code.
+///
+/// Installs the TLS provider, reads the settings, starts logging, metrics and signals, and runs the
+/// component until it ends. The exit code is 0 if it was told to stop and did, 2 for a wrong
+/// command line or setting, 1 otherwise; a second signal gives 130 or 143.
+pub fn main<S, F, Fut>(program: &Program, component: F) -> ExitCode
+where
+    S: Section,
+    F: FnOnce(S, Process) -> Fut,
+    Fut: Future<Output = anyhow::Result<()>>,
+{
+    ExitCode::from(main_from(program, env::args_os(), component))
+}
+
+/// The same, on a command line that is given; the first argument is the name of the program.
+pub fn main_from<S, F, Fut>(
+    program: &Program,
+    command_line: impl IntoIterator<Item = impl Into<OsString> + Clone>,
+    component: F,
+) -> u8
+where
+    S: Section,
+    F: FnOnce(S, Process) -> Fut,
+    Fut: Future<Output = anyhow::Result<()>>,
+{
+    install_crypto();
+    let mut declared = settings::declared::<S>();
+    ProcessSettings::declare(&mut declared);
+    let args = program.command(&declared).get_matches_from(command_line);
+    if args.subcommand_name() == Some("reference") {
+        return print(&reference::table(&declared));
+    }
+    let values = match load(declared, &args) {
+        Ok(values) => values,
+        Err(error) => return refuse(program, &error),
+    };
+    if args.subcommand_name() == Some("config") {
+        return print(&settings::effective(&values));
+    }
+    let settings = S::read(&values).and_then(|own| Ok((own, ProcessSettings::read(&values)?)));
+    match settings {
+        Ok((own, process)) => start(program, args, own, &process, component),
+        Err(error) => refuse(program, &error.into()),
+    }
+}
+
+fn load(declared: Vec<Setting>, args: &ArgMatches) -> anyhow::Result<Values> {
+    let keys: BTreeSet<_> = declared.iter().map(|setting| setting.key).collect();
+    debug_assert_eq!(keys.len(), declared.len(), "a setting is declared twice");
+    let from_env = env::var_os("VMCTL_CONFIG").filter(|path| !path.is_empty());
+    let file = args
+        .get_one::<PathBuf>("config")
+        .cloned()
+        .or(from_env.map(PathBuf::from));
+    let values = Values::load(
+        declared,
+        file.as_deref().map(Path::new),
+        &|name| env::var_os(name),
+        args,
+    )?;
+    Ok(values)
+}
+
+fn start<S, F, Fut>(
+    program: &Program,
+    args: ArgMatches,
+    own: S,
+    settings: &ProcessSettings,
+    component: F,
+) -> u8
+where
+    F: FnOnce(S, Process) -> Fut,
+    Fut: Future<Output = anyhow::Result<()>>,
+{
+    init_logging(&settings.log, settings.log_format);
+    tracing::info!(version = program.version, "{} starts", program.name);
+    match run(args, own, settings, component) {
+        Ok(code) => code,
+        Err(error) => {
+            tracing::error!("cannot start: {error:#}");
+            FAILURE
+        }
+    }
+}
+
+fn run<S, F, Fut>(
+    args: ArgMatches,
+    own: S,
+    settings: &ProcessSettings,
+    component: F,
+) -> anyhow::Result<u8>
+where
+    F: FnOnce(S, Process) -> Fut,
+    Fut: Future<Output = anyhow::Result<()>>,
+{
+    let metrics = Metrics::install()?;
+    let lifecycle = Lifecycle::start(settings.drain_timeout)?;
+    let health = Health::new();
+    let process = Process {
+        shutdown: lifecycle.shutdown().clone(),
+        drain_timeout: settings.drain_timeout,
+        health: health.clone(),
+        metrics,
+        args,
+    };
+    let runtime = runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    let ended = runtime.block_on(async {
+        let shutdown = process.shutdown.clone();
+        let draining = async {
+            shutdown.cancelled().await;
+            health.set_draining();
+            std::future::pending::<Infallible>().await
+        };
+        tokio::select! {
+            ended = lifecycle.run(component(own, process)) => ended,
+            never = draining => match never {},
+        }
+    });
+    runtime.shutdown_timeout(RUNTIME_TIMEOUT);
+    Ok(ended.report())
+}
+
+fn refuse(program: &Program, error: &anyhow::Error) -> u8 {
+    // Nothing is left to do if standard error is closed.
+    let _ = writeln!(io::stderr(), "{}: {error:#}", program.name);
+    USAGE
+}
+
+fn print(text: &str) -> u8 {
+    match io::stdout().write_all(text.as_bytes()) {
+        Ok(()) => PRINTED,
+        Err(_) => FAILURE,
+    }
+}
