@@ -5,17 +5,22 @@
 //!
 //! | part | which fact it comes from |
 //! |---|---|
-//! | winner | the greatest by epoch, then terminal; among terminals the first in the log; else attempt, rank, seq, id |
+//! | winner | the greatest by epoch, then terminal; among terminals the first in the log; else attempt, rank, seq, id; of copies of one message the first in the log |
 //! | submission | the greatest epoch, then the submission itself before copies in other messages, then the earliest `created_at`, then the smallest id |
 //! | cancel | the greatest epoch, then the earliest wish; sets this flag and nothing else |
 //! | started | the greatest epoch, then the earliest start |
 //! | confirmed | the greatest epoch; set by servers only |
 //! | tick | the greatest of the winner's epoch and attempt; touches only a live record |
 //!
-//! A fact whose record would have expired by `now` changes nothing. The Redis backend does the same
-//! in Lua, and a test compares the two.
+//! A fact whose record would have expired by `now` adds nothing. If it is the end of the job, and the
+//! record does not have it yet, then the record itself is over: it is emptied, so that reading an old
+//! log does not bring an ended job back to life. The Redis backend does the same in Lua, and a test
+//! compares the two.
 
-use std::cmp::{Ordering, Reverse};
+use std::{
+    cmp::{Ordering, Reverse},
+    collections::HashSet,
+};
 
 use jiff::Timestamp;
 use vmctl_api_types::JobEvent;
@@ -32,15 +37,15 @@ use crate::{
 /// Merges one fact into a record. Returns whether anything changed.
 pub fn merge(record: &mut Record, fact: &JobFact, now: Timestamp) -> bool {
     if fact.expires <= now {
-        return false;
+        return forget(record, fact);
     }
     let before = record.clone();
     merge_spec(record, fact);
-    if fact.event_type == EventType::CancelRequested {
-        merge_cancel(record, fact);
-    } else {
+    if decides_state(fact) {
         merge_winner(record, fact);
         merge_started(record, fact);
+    } else {
+        merge_cancel(record, fact);
     }
     if fact.confirmed {
         record.confirmed = record.confirmed.max(Some(fact.epoch));
@@ -48,8 +53,28 @@ pub fn merge(record: &mut Record, fact: &JobFact, now: Timestamp) -> bool {
     *record != before
 }
 
-fn merge_winner(record: &mut Record, fact: &JobFact) {
-    let candidate = Winner {
+/// Empties a record whose end has come and is already past its time.
+fn forget(record: &mut Record, fact: &JobFact) -> bool {
+    let ended = fact.state.is_terminal() && decides_state(fact);
+    let over = ended
+        && record
+            .winner
+            .as_ref()
+            .is_some_and(|have| order(&candidate(fact), have) == Ordering::Greater);
+    if over {
+        *record = Record::default();
+    }
+    over
+}
+
+/// Says whether a fact takes part in deciding the state; a wish to cancel does not.
+pub fn decides_state(fact: &JobFact) -> bool {
+    fact.event_type != EventType::CancelRequested
+}
+
+/// Returns what a record says of its state if this fact decides it.
+pub fn candidate(fact: &JobFact) -> Winner {
+    Winner {
         id: fact.id,
         offset: fact.offset,
         event_type: fact.event_type,
@@ -61,35 +86,41 @@ fn merge_winner(record: &mut Record, fact: &JobFact) {
         time: fact.time,
         expires: fact.expires,
         body: fact.body.clone(),
-    };
-    match &mut record.winner {
-        Some(winner) if winner.id == candidate.id => {
-            // The same message again: keep its first place in the log.
-            winner.offset = first(winner.offset, candidate.offset);
-        }
-        Some(winner) if order(&candidate, winner) != Ordering::Greater => {}
-        winner => *winner = Some(candidate),
     }
 }
 
-/// A message without an offset was written ahead of the log; any place in the log is before it.
-fn first(a: Option<u64>, b: Option<u64>) -> Option<u64> {
-    a.into_iter().chain(b).min()
+fn merge_winner(record: &mut Record, fact: &JobFact) {
+    let candidate = candidate(fact);
+    let wins = record
+        .winner
+        .as_ref()
+        .is_none_or(|have| order(&candidate, have) == Ordering::Greater);
+    if wins {
+        record.winner = Some(candidate);
+    }
 }
 
+/// The order of winners. It is total, down to copies of one message, so that taking the greatest is
+/// a join. A message without an offset was written ahead of the log; any place in the log is before
+/// it.
 fn order(a: &Winner, b: &Winner) -> Ordering {
     let terminal = a.state.is_terminal();
+    let place = |w: &Winner| w.offset.unwrap_or(u64::MAX);
     a.epoch
         .cmp(&b.epoch)
         .then(terminal.cmp(&b.state.is_terminal()))
         .then_with(|| {
             if terminal {
-                let place = |w: &Winner| Reverse((w.offset.unwrap_or(u64::MAX), w.id));
-                place(a).cmp(&place(b))
+                let key = |w: &Winner| Reverse((place(w), w.id));
+                key(a).cmp(&key(b))
             } else {
-                let key = |w: &Winner| (w.attempt, w.rank, w.seq, w.id);
+                let key = |w: &Winner| (w.attempt, w.rank, w.seq, w.id, Reverse(place(w)));
                 key(a).cmp(&key(b))
             }
+        })
+        .then_with(|| {
+            let key = |w: &Winner| Reverse((w.time, w.expires));
+            key(a).cmp(&key(b))
         })
 }
 
@@ -179,14 +210,14 @@ pub fn history_entry(fact: &JobFact) -> Option<HistoryEntry> {
 
 /// Adds an entry to a history in log order and keeps its bound: the first and the last ones, and
 /// the terminal ones between them.
+///
+/// What is kept depends on the set of entries alone, not on their order. That is why copies of one
+/// message at two places are two entries: [`shown`] hides the later ones.
 pub fn merge_history(history: &mut Vec<HistoryEntry>, entry: HistoryEntry) {
-    if let Some(at) = history.iter().position(|e| e.event.id == entry.event.id) {
-        if history[at].offset <= entry.offset {
-            return;
-        }
-        history.remove(at);
-    }
-    let at = history.partition_point(|e| (e.offset, &e.event.id) < (entry.offset, &entry.event.id));
+    let place = (entry.offset, &entry.event.id);
+    let Err(at) = history.binary_search_by(|e| (e.offset, &e.event.id).cmp(&place)) else {
+        return;
+    };
     history.insert(at, entry);
     while history.len() > HISTORY_HEAD + HISTORY_TAIL {
         let middle = HISTORY_HEAD..history.len() - HISTORY_TAIL;
@@ -199,4 +230,11 @@ pub fn merge_history(history: &mut Vec<HistoryEntry>, entry: HistoryEntry) {
             None => break,
         };
     }
+}
+
+/// Returns a history as a client sees it: each message once, at its first place.
+pub fn shown(mut history: Vec<HistoryEntry>) -> Vec<HistoryEntry> {
+    let mut seen = HashSet::new();
+    history.retain(|entry| seen.insert(entry.event.id.clone()));
+    history
 }

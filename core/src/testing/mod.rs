@@ -7,3 +7,4 @@
 
 pub mod bus;
 pub mod identity;
+pub mod store;

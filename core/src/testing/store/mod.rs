@@ -1,0 +1,3 @@
+//! What every store backend must do.
+
+pub mod sample;
