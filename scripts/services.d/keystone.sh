@@ -29,7 +29,9 @@ password_hash_rounds = 4
 [cache]
 # Without it a validation costs a second of CPU.
 enabled = true
-backend = dogpile.cache.memory
+# Unlike dogpile.cache.memory it hands out copies: Keystone alters what it gets, and a second
+# one-time code of a user would fail.
+backend = dogpile.cache.memory_pickle
 CONF
     chmod 700 "$part"/{keys,credential-keys}
     own keystone "$part"
@@ -49,10 +51,13 @@ CONF
 keystone_start() {
     local service=$1 part=$data/$1
     # No master process: the recorded pid is the one that answers, so freezing it freezes Keystone.
+    # One request at a time: SQLite turns away the second of two writers that have read before
+    # ("database is locked"), and Keystone then drops the connection. The whole body is read first,
+    # since closing a connection with unread bytes would destroy the answer.
     launch "$service" keystone HOME="$part" OS_KEYSTONE_CONFIG_FILES="$part/keystone.conf" \
         uwsgi --plugin python3 --http-socket "127.0.0.1:$(get "$service/port")" \
-        --wsgi-file "$(command -v keystone-wsgi-public)" --lazy-apps --threads 4 \
-        --need-app --die-on-term --buffer-size 65535 --disable-logging
+        --wsgi-file "$(command -v keystone-wsgi-public)" --lazy-apps --enable-threads \
+        --post-buffering 65536 --need-app --die-on-term --buffer-size 65535 --disable-logging
     await_ready "$service" keystone_answers "$service" || return 1
     [ -f "$dir/$service/seeded" ] || keystone_seed "$service"
 }
