@@ -117,7 +117,11 @@ impl Client {
                     answer.json::<MfaBody>()?.with(receipt),
                 ))
             }
-            _ => Err(answer.into_error()),
+            _ => Err(match answer.into_error() {
+                // An application credential or a token that does not exist, instead of a user.
+                Error::NotFound => Error::Refused,
+                error => error,
+            }),
         }
     }
 

@@ -30,7 +30,7 @@ pub struct MfaRequired {
     pub receipt: Token,
     /// The methods that succeeded.
     pub methods: Vec<String>,
-    /// The sets of methods that complete a login; any one of them will do.
+    /// The sets of methods that complete a login, each sorted; any one of them will do.
     pub rules: Vec<Vec<String>>,
     /// When the receipt ends.
     pub expires_at: Timestamp,
@@ -193,7 +193,11 @@ struct WireReceipt {
 }
 
 impl MfaBody {
-    pub(crate) fn with(self, receipt: Token) -> MfaRequired {
+    pub(crate) fn with(mut self, receipt: Token) -> MfaRequired {
+        // Keystone keeps a rule as a set and sends it in any order.
+        self.required_auth_methods
+            .iter_mut()
+            .for_each(|rule| rule.sort());
         MfaRequired {
             receipt,
             methods: self.receipt.methods,
