@@ -35,6 +35,9 @@ struct Peer {
 enum Then {
     Close,
     Hang,
+    /// Closes when a second request comes on the same connection: to the client, the connection
+    /// looked alive until then.
+    CloseOnNext,
 }
 
 impl Peer {
@@ -53,9 +56,7 @@ impl Peer {
     }
 
     async fn answering(status: &str, headers: &str, body: &str) -> Self {
-        let length = body.len();
-        let text = format!("HTTP/1.1 {status}\r\n{headers}Content-Length: {length}\r\n\r\n{body}");
-        Self::start(text, Then::Close).await
+        Self::start(message(status, headers, body), Then::Close).await
     }
 
     fn connections(&self) -> usize {
@@ -78,13 +79,24 @@ impl Peer {
     }
 }
 
-/// Reads one whole request, answers, and closes or hangs.
+fn message(status: &str, headers: &str, body: &str) -> String {
+    let length = body.len();
+    format!("HTTP/1.1 {status}\r\n{headers}Content-Length: {length}\r\n\r\n{body}")
+}
+
+/// Reads one whole request, answers, and does what comes then.
 async fn serve(mut stream: TcpStream, answer: Arc<Vec<u8>>, then: Then) {
     let _ = read_request(&mut stream).await;
     let _ = stream.write_all(&answer).await;
-    if let Then::Hang = then {
+    match then {
+        Then::Close => {}
+        Then::CloseOnNext => {
+            let _ = stream.read(&mut [0; 16]).await;
+        }
         // Ends when the client goes.
-        let _ = stream.read_to_end(&mut Vec::new()).await;
+        Then::Hang => {
+            let _ = stream.read_to_end(&mut Vec::new()).await;
+        }
     }
 }
 
@@ -141,7 +153,7 @@ fn codes_are_those_of_rfc_6238() {
 
 #[tokio::test]
 async fn a_peer_that_closes_without_saying_so_is_called_again_on_a_new_connection() {
-    let peer = Peer::answering("200 OK", "", TOKEN).await;
+    let peer = Peer::start(message("200 OK", "", TOKEN), Then::CloseOnNext).await;
     let client = peer.client();
     let token = Token::parse("t").unwrap();
     for call in 1..=20 {
@@ -385,4 +397,20 @@ async fn messages_hold_neither_secrets_nor_answers() {
             "{printed}"
         );
     }
+}
+
+#[tokio::test]
+async fn a_proxy_is_used_when_asked_for() {
+    let proxy = Peer::answering("200 OK", "", TOKEN).await;
+    let options = Options {
+        proxy: Some(proxy.url.parse().unwrap()),
+        ..Options::default()
+    };
+    let token = Token::parse("t").unwrap();
+    let info = client("http://id.invalid/v3", &options)
+        .validate(&token, &token)
+        .await
+        .unwrap();
+    assert_eq!(info.unwrap().user.name, "joe");
+    assert_eq!(proxy.connections(), 1);
 }
