@@ -1,2 +1,3 @@
 //! Reference backends in memory.
+pub mod bus;
 pub mod identity;

@@ -33,10 +33,8 @@ pub fn patience() -> Duration {
 ///
 /// When patience ends.
 pub async fn patiently<T>(what: &str, future: impl Future<Output = T>) -> T {
-    match tokio::time::timeout(patience(), future).await {
-        Ok(value) => value,
-        Err(_) => panic!("no {what} within {:?}", patience()),
-    }
+    let outcome = tokio::time::timeout(patience(), future).await;
+    outcome.unwrap_or_else(|_| panic!("no {what} within {:?}", patience()))
 }
 
 /// Asks again and again until there is an answer, with patience.
