@@ -26,4 +26,4 @@ pub use logging::{LogFilter, LogFormat, init_logging};
 pub use metrics::Metrics;
 pub use process::{Process, ProcessSettings, Program, main, main_from};
 pub use serve::HealthServer;
-pub use settings::{Listen, SecretUrl};
+pub use settings::{Listen, Parsed, SecretUrl};

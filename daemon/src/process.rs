@@ -110,6 +110,14 @@ pub struct Process {
     pub args: ArgMatches,
 }
 
+impl Process {
+    /// The part of the drain timeout that work in flight may take: the rest is for giving back what
+    /// did not end, and for saying so.
+    pub fn grace(&self) -> Duration {
+        self.drain_timeout / 5 * 4
+    }
+}
+
 /// Runs a program from its command line to its exit code.
 ///
 /// Installs the TLS provider, reads the settings, starts logging, metrics and signals, and runs the

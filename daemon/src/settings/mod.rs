@@ -18,7 +18,7 @@ pub use error::SettingsError;
 pub(crate) use load::flag;
 pub use load::{Source, Values};
 pub use print::effective;
-pub use value::{Form, Listen, SecretUrl, Value};
+pub use value::{Form, Listen, Parsed, SecretUrl, Value};
 
 /// One declared setting.
 #[derive(Debug, Clone, Copy)]

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
@@ -195,6 +196,22 @@ impl Value for SecretUrl {
     }
 }
 
+/// A value of any type that can be read from a text, and that is no secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parsed<T>(pub T);
+
+impl<T> Value for Parsed<T>
+where
+    T: FromStr,
+    T::Err: fmt::Display,
+{
+    fn parse(text: &str) -> Result<Self, String> {
+        text.parse()
+            .map(Self)
+            .map_err(|error| format!("{text:?}: {error}"))
+    }
+}
+
 /// An address to listen on, or `off`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Listen {
@@ -252,6 +269,13 @@ mod tests {
         assert_eq!(Listen::parse("off"), Ok(Listen::Off));
         assert!(matches!(Listen::parse("[::]:8081"), Ok(Listen::On(_))));
         assert!(Listen::parse("8081").unwrap_err().contains("or off"));
+    }
+
+    #[test]
+    fn a_parsed_type_says_what_it_does_not_take() {
+        assert_eq!(Parsed::<char>::parse("x"), Ok(Parsed('x')));
+        let error = Parsed::<char>::parse("xy").unwrap_err();
+        assert!(error.starts_with("\"xy\": "), "{error}");
     }
 
     #[test]
