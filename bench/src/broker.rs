@@ -1,0 +1,115 @@
+//! What the broker can do by itself.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result};
+use vmctl_backends::rabbitmq::RabbitMq;
+use vmctl_core::{
+    JobState, Kind,
+    bus::{Message, Publisher},
+    clock::{Clock as _, SystemClock, add, new_job_id, new_uuid},
+    event::{Caller, Event, EventData, EventType, JobSpec},
+    topology::Topology,
+};
+
+use crate::{load::Sample, programs, report};
+
+/// What the rest is compared with.
+pub(crate) struct Ceiling {
+    pub per_second: f64,
+    pub confirm_p50: Duration,
+}
+
+/// Publishes the message that a submission publishes, as fast as confirms allow.
+pub(crate) async fn ceiling(span: Duration) -> Result<Ceiling> {
+    let url = programs::vhost("ceiling")?;
+    report::command("vmctl-bench: 32 publishers on one connection, each waits for its confirm");
+    let rabbit = RabbitMq::connect_lazy(programs::amqp_config(&url)?);
+    let bus = rabbit.bus();
+    let kind: Kind = "vm.create".parse()?;
+    programs::eventually("the broker", || async {
+        bus.admin.declare(&Topology::new([&kind])).await.is_ok()
+    })
+    .await?;
+
+    let one = publish(&bus.publisher, 1, Duration::from_secs(3)).await?;
+    report::latency("one confirm at a time", &one);
+    let many = publish(&bus.publisher, 32, span).await?;
+    report::rate("confirmed publishes, 32 channels", many.per_second());
+    report::latency("  confirm", &many);
+    rabbit.shutdown().await;
+    Ok(Ceiling {
+        per_second: many.per_second(),
+        confirm_p50: one.quantile(0.5),
+    })
+}
+
+async fn publish(publisher: &Arc<dyn Publisher>, tasks: usize, span: Duration) -> Result<Sample> {
+    let started = Instant::now();
+    let mut set = tokio::task::JoinSet::new();
+    for _ in 0..tasks {
+        let publisher = Arc::clone(publisher);
+        set.spawn(async move {
+            let mut times = Vec::new();
+            while started.elapsed() < span {
+                let message = submission()?;
+                let sent = Instant::now();
+                publisher.publish(message).await?;
+                times.push(sent.elapsed());
+            }
+            anyhow::Ok(times)
+        });
+    }
+    let mut sample = Sample::default();
+    while let Some(times) = set.join_next().await {
+        sample.extend(times.context("a publisher panicked")??);
+    }
+    sample.elapsed = started.elapsed();
+    Ok(sample)
+}
+
+fn submission() -> Result<Message> {
+    let clock = SystemClock;
+    let now = clock.now();
+    let job = JobSpec {
+        id: new_job_id(&clock),
+        kind: "vm.create".parse()?,
+        input: crate::load::input(),
+        created_at: now,
+        deadline: add(now, Duration::from_secs(86_400)),
+        max_attempts: 5,
+        labels: std::collections::BTreeMap::new(),
+        auth: Caller {
+            user_id: "0123456789abcdef0123456789abcdef".into(),
+            user_name: "joe".into(),
+            project_id: "0123456789abcdef0123456789abcdef".into(),
+            domain_id: "default".into(),
+            roles: vec!["member".into(), "reader".into()],
+            request_id: Some(new_uuid(&clock).to_string()),
+        },
+        fp: format!("sha256:{}", "0".repeat(64)),
+        extra: serde_json::Map::new(),
+    };
+    let data = EventData {
+        state: JobState::Queued,
+        epoch: 0,
+        attempt: 1,
+        seq: 0,
+        not_before: None,
+        checkpoint: None,
+        progress: None,
+        tick: None,
+        output: None,
+        error: None,
+        worker: None,
+        reason: None,
+        command_seq: None,
+        job,
+        extra: serde_json::Map::new(),
+    };
+    let event = Event::new(new_uuid(&clock), EventType::Submitted, "/bench", now, data);
+    Ok(event.to_message())
+}

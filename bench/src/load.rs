@@ -1,0 +1,217 @@
+//! Clients that submit and follow.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail};
+use reqwest::{Client, StatusCode};
+use serde_json::{Value, json};
+
+use crate::{programs::Suite, report};
+
+/// How long things took.
+#[derive(Debug, Default)]
+pub(crate) struct Sample {
+    times: Vec<Duration>,
+    /// From the first start to the last end.
+    pub elapsed: Duration,
+    /// Requests that were answered with 503 and not counted.
+    pub refused: usize,
+}
+
+impl Sample {
+    pub(crate) fn extend(&mut self, times: Vec<Duration>) {
+        self.times.extend(times);
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.times.len()
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
+    pub(crate) fn per_second(&self) -> f64 {
+        self.times.len() as f64 / self.elapsed.as_secs_f64()
+    }
+
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "an index into a sample of a few thousand"
+    )]
+    pub(crate) fn quantile(&self, quantile: f64) -> Duration {
+        let mut times = self.times.clone();
+        times.sort_unstable();
+        let index = (times.len().saturating_sub(1)) as f64 * quantile;
+        times
+            .get(index.round() as usize)
+            .copied()
+            .unwrap_or_default()
+    }
+}
+
+/// What every job of the bench asks for.
+pub(crate) fn input() -> Value {
+    json!({
+        "app_env": "DEV", "app_trigram": "vmc", "vm_desc": "", "vm_hostname": "lxbench",
+        "vm_profile": "Micro", "vm_region": "GreaterParis",
+    })
+}
+
+/// Submits as fast as the server accepts.
+pub(crate) async fn submit(suite: &Suite, clients: usize, span: Duration) -> Result<Sample> {
+    report::command(&format!(
+        "{clients} clients: POST {}/v1/jobs for {} s",
+        suite.endpoint,
+        span.as_secs()
+    ));
+    let token = suite.login().await?;
+    run(clients, Until::Elapsed(span), |http| {
+        let (endpoint, token) = (suite.endpoint.clone(), token.clone());
+        async move {
+            let sent = Instant::now();
+            let answer = post(&http, &endpoint, &token).await?;
+            Ok(answer.map(|_| sent.elapsed()))
+        }
+    })
+    .await
+}
+
+/// When a load ends.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Until {
+    Elapsed(Duration),
+    Jobs(usize),
+}
+
+/// Submits a job, waits for its end, and so on.
+pub(crate) async fn follow(suite: &Suite, clients: usize, until: Until) -> Result<Sample> {
+    report::command(&format!(
+        "{clients} client(s): POST {}/v1/jobs, then GET with Prefer: wait=30 until succeeded",
+        suite.endpoint
+    ));
+    let token = suite.login().await?;
+    run(clients, until, |http| {
+        let (endpoint, token) = (suite.endpoint.clone(), token.clone());
+        async move {
+            let sent = Instant::now();
+            let Some(mut job) = post(&http, &endpoint, &token).await? else {
+                return Ok(None);
+            };
+            while job.state != "succeeded" {
+                if sent.elapsed() > Duration::from_secs(60) {
+                    bail!("job {} is still {} after a minute", job.id, job.state);
+                }
+                job = get(&http, &endpoint, &token, job).await?;
+            }
+            Ok(Some(sent.elapsed()))
+        }
+    })
+    .await
+}
+
+async fn run<F, T>(clients: usize, until: Until, one: F) -> Result<Sample>
+where
+    F: Fn(Client) -> T,
+    T: Future<Output = Result<Option<Duration>>> + Send + 'static,
+{
+    let http = Client::builder()
+        .no_proxy()
+        .pool_max_idle_per_host(clients)
+        .timeout(Duration::from_secs(60))
+        .build()?;
+    let started = Instant::now();
+    let done = Arc::new(AtomicUsize::new(0));
+    let over = || match until {
+        Until::Elapsed(span) => started.elapsed() >= span,
+        Until::Jobs(jobs) => done.load(Ordering::Relaxed) >= jobs,
+    };
+    let workers = (0..clients).map(|_| async {
+        let mut times = Vec::new();
+        let mut refused = 0_usize;
+        while !over() {
+            // On a task of its own: clients must not share one thread with each other.
+            match tokio::spawn(one(http.clone())).await?? {
+                Some(time) => {
+                    times.push(time);
+                    done.fetch_add(1, Ordering::Relaxed);
+                }
+                None => refused += 1,
+            }
+        }
+        anyhow::Ok((times, refused))
+    });
+    let mut sample = Sample::default();
+    for worker in futures::future::join_all(workers).await {
+        let (times, refused) = worker?;
+        sample.extend(times);
+        sample.refused += refused;
+    }
+    sample.elapsed = started.elapsed();
+    Ok(sample)
+}
+
+struct Seen {
+    id: String,
+    state: String,
+    etag: Option<String>,
+}
+
+/// Submits; `None` when the server refused for now.
+async fn post(http: &Client, endpoint: &str, token: &str) -> Result<Option<Seen>> {
+    let answer = http
+        .post(format!("{endpoint}/v1/jobs"))
+        .header("X-Auth-Token", token)
+        .json(&json!({"kind": "vm.create", "input": input()}))
+        .send()
+        .await?;
+    match answer.status() {
+        StatusCode::ACCEPTED | StatusCode::OK => Ok(Some(seen(answer, None).await?)),
+        StatusCode::SERVICE_UNAVAILABLE => Ok(None),
+        status => bail!("POST answered {status}: {}", answer.text().await?),
+    }
+}
+
+async fn get(http: &Client, endpoint: &str, token: &str, job: Seen) -> Result<Seen> {
+    let mut request = http
+        .get(format!("{endpoint}/v1/jobs/{}", job.id))
+        .header("X-Auth-Token", token)
+        .header("Prefer", "wait=30");
+    if let Some(etag) = &job.etag {
+        request = request.header("If-None-Match", etag);
+    }
+    let answer = request.send().await?;
+    match answer.status() {
+        StatusCode::OK => seen(answer, None).await,
+        StatusCode::NOT_MODIFIED => seen(answer, Some(job)).await,
+        status => bail!("GET answered {status}: {}", answer.text().await?),
+    }
+}
+
+async fn seen(answer: reqwest::Response, unchanged: Option<Seen>) -> Result<Seen> {
+    if let Some(job) = unchanged {
+        return Ok(job);
+    }
+    let etag = answer
+        .headers()
+        .get("etag")
+        .and_then(|value| value.to_str().ok())
+        .map(str::to_owned);
+    let body: Value = answer.json().await?;
+    let text = |name: &str| -> Result<String> {
+        Ok(body[name]
+            .as_str()
+            .with_context(|| format!("no {name} in {body}"))?
+            .to_owned())
+    };
+    let (id, state) = (text("id")?, text("state")?);
+    if state == "failed" || state == "cancelled" {
+        bail!("job {id} {state}: {}", body["error"]);
+    }
+    Ok(Seen { id, state, etag })
+}
