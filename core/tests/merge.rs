@@ -3,6 +3,7 @@
 //! A random job is a list of messages. The log holds each of them once or more, copies of submissions
 //! with another time among them; servers have written some of them ahead of the log. Whatever order
 //! they are merged in, the record and the history must be the same.
+#![expect(clippy::unwrap_used, reason = "a panic is a failed test")]
 
 use jiff::Timestamp;
 use proptest::prelude::*;
@@ -12,7 +13,7 @@ use vmctl_core::{
     event::EventType,
     fact::JobFact,
     merge::{history_entry, merge, merge_history, merge_tick, shown},
-    record::{HISTORY_HEAD, HISTORY_TAIL, HISTORY_TERMINAL, HistoryEntry, Record, Winner},
+    record::{HISTORY_HEAD, HISTORY_TAIL, HISTORY_TERMINAL, HistoryEntry, Record, Tick, Winner},
     testing::store::sample::{Saying, Story, TYPES},
 };
 
@@ -259,7 +260,7 @@ proptest! {
                 newest = Some(tick.order());
             }
         }
-        prop_assert_eq!(record.tick.as_ref().map(|t| t.order()), newest);
+        prop_assert_eq!(record.tick.as_ref().map(Tick::order), newest);
         record.tick = None;
         prop_assert_eq!(record, before);
     }

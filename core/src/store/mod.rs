@@ -3,6 +3,8 @@
 //! The view is not the truth: it may be empty at any time and is rebuilt from the log while it
 //! serves. Nothing here is needed to accept, run or end a job.
 
+pub mod share;
+
 use std::{collections::BTreeMap, time::Duration};
 
 use async_trait::async_trait;
@@ -67,7 +69,7 @@ pub struct Lookup {
 }
 
 /// One line of a project's index.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct IndexKey {
     /// When the job was submitted.
     pub created_at: Timestamp,
@@ -102,11 +104,13 @@ pub trait JobStore: Send + Sync {
     /// Reads many records, in the order of `ids`.
     async fn get_many(&self, ids: &[JobId]) -> Result<Vec<Lookup>, StoreError>;
 
-    /// Reads a job's history, oldest first; empty when there is none.
+    /// Reads a job's history, oldest first; empty when there is none. A message is there once, at its
+    /// first place in the log.
     async fn history(&self, id: JobId) -> Result<Vec<HistoryEntry>, StoreError>;
 
     /// Reads at most `limit` lines of a project's index, newest first, starting after `after`.
-    /// Lines may name jobs that have expired.
+    /// Lines may name jobs that have expired, and name a job twice when copies of its submission were
+    /// made at two times: the record says which is right. Times are to the millisecond.
     async fn list(
         &self,
         project: &str,
@@ -117,7 +121,7 @@ pub trait JobStore: Send + Sync {
     /// Removes lines from a project's index.
     async fn unlist(&self, project: &str, keys: &[IndexKey]) -> Result<(), StoreError>;
 
-    /// Reads all partitions, by number.
+    /// Reads all partitions, by number. Marks and `oldest` are to the millisecond.
     async fn partitions(&self) -> Result<Vec<PartitionState>, StoreError>;
 
     /// Takes a run for `worker` unless somebody has it; true when it was taken now. Forgotten after

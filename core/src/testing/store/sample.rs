@@ -65,7 +65,7 @@ impl Story {
 
     /// Returns a job of that name in the partition.
     pub fn job_in(&self, partition: Partition, name: &str) -> JobId {
-        (0..)
+        (0..10_000)
             .map(|n| self.job(&format!("{name}-{n}"), 0))
             .find(|&id| Partition::of(id) == partition)
             .unwrap()

@@ -1,0 +1,363 @@
+//! The view in memory: a real backend for one process.
+//!
+//! It lasts as long as the process. Expired entries are removed at the next write; beyond
+//! [`RECORDS`] records it is full, as a Redis at its memory limit is.
+
+mod expiring;
+mod part;
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use vmctl_api_types::JobId;
+
+use self::{
+    expiring::Expiring,
+    part::{Part, milliseconds},
+};
+use crate::{
+    clock::{self, Clock},
+    fact::JobFact,
+    partition::Partition,
+    record::{HistoryEntry, Tick},
+    store::{
+        FoldOutcome, FoldStore, IndexKey, JobStore, Lookup, PartitionBatch, PartitionState,
+        Position, RunKey, StoreError,
+        share::{Share, share},
+    },
+};
+
+/// How many records it takes.
+pub const RECORDS: usize = 1_000_000;
+
+/// The view in memory. Clones share it.
+#[derive(Clone)]
+pub struct InMemoryJobStore {
+    clock: Arc<dyn Clock>,
+    inner: Arc<Mutex<Inner>>,
+    limit: usize,
+}
+
+#[derive(Default)]
+struct Inner {
+    down: bool,
+    parts: BTreeMap<Partition, Part>,
+    lines: Expiring<(String, IndexKey), ()>,
+    /// The same lines, in order.
+    projects: HashMap<String, BTreeMap<IndexKey, Timestamp>>,
+    runs: Expiring<(JobId, u32, u32, u32), String>,
+    claims: Expiring<(String, String), String>,
+    readers: Expiring<String, ()>,
+    leases: Expiring<Partition, String>,
+}
+
+impl InMemoryJobStore {
+    /// Makes an empty one that expires entries by `clock`.
+    pub fn new(clock: Arc<dyn Clock>) -> Self {
+        Self::with_limit(clock, RECORDS)
+    }
+
+    /// Makes one that takes at most about `limit` records.
+    pub fn with_limit(clock: Arc<dyn Clock>, limit: usize) -> Self {
+        Self {
+            clock,
+            inner: Arc::default(),
+            limit,
+        }
+    }
+
+    /// Forgets everything, as `FLUSHALL` does.
+    pub fn flush(&self) {
+        let mut inner = self.lock();
+        *inner = Inner {
+            down: inner.down,
+            ..Inner::default()
+        };
+    }
+
+    /// Makes every call fail as if the store were away, or no longer.
+    pub fn set_down(&self, down: bool) {
+        self.lock().down = down;
+    }
+
+    /// Returns the entries of a partition that could not be merged: offset and reason, oldest first.
+    pub fn bad(&self, partition: Partition) -> Vec<(u64, String)> {
+        let inner = self.lock();
+        let part = inner.parts.get(&partition);
+        part.map(|p| p.bad.iter().cloned().collect())
+            .unwrap_or_default()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn up(&self) -> Result<(MutexGuard<'_, Inner>, Timestamp), StoreError> {
+        let inner = self.lock();
+        if inner.down {
+            return Err(StoreError::Unavailable("it was taken down".into()));
+        }
+        Ok((inner, self.clock.now()))
+    }
+
+    /// As [`Self::up`], for a write: makes room first.
+    fn room(&self) -> Result<(MutexGuard<'_, Inner>, Timestamp), StoreError> {
+        let (mut inner, now) = self.up()?;
+        inner.prune(now);
+        if inner.parts.values().map(Part::records).sum::<usize>() >= self.limit {
+            let reason = format!("it holds {} records", self.limit);
+            return Err(StoreError::Full(reason.into()));
+        }
+        Ok((inner, now))
+    }
+}
+
+impl Inner {
+    fn prune(&mut self, now: Timestamp) {
+        for part in self.parts.values_mut() {
+            part.prune(now);
+        }
+        for ((project, key), ()) in self.lines.prune(now) {
+            self.unlist(&project, &key);
+        }
+        self.runs.prune(now);
+        self.claims.prune(now);
+        self.prune_leases(now);
+    }
+
+    fn prune_leases(&mut self, now: Timestamp) {
+        self.readers.prune(now);
+        self.leases.prune(now);
+    }
+
+    fn part(&mut self, partition: Partition) -> &mut Part {
+        self.parts.entry(partition).or_default()
+    }
+
+    fn lookup(&self, id: JobId, now: Timestamp) -> Lookup {
+        let part = self.parts.get(&Partition::of(id));
+        Lookup {
+            record: part.and_then(|p| p.record(id, now)),
+            partition: part.map(|p| p.state.clone()).unwrap_or_default(),
+        }
+    }
+
+    /// Puts the job of a fact into its project's index, for as long as any fact about it says.
+    fn list(&mut self, fact: &JobFact, now: Timestamp) {
+        let Some(spec) = fact.spec.as_ref().filter(|_| fact.expires > now) else {
+            return;
+        };
+        let project = spec.auth.project_id.clone();
+        let key = IndexKey {
+            created_at: milliseconds(spec.created_at),
+            id: spec.id,
+        };
+        let lines = self.projects.entry(project.clone()).or_default();
+        let expires = lines.entry(key.clone()).or_insert(fact.expires);
+        *expires = fact.expires.max(*expires);
+        self.lines.insert((project, key), (), *expires);
+    }
+
+    fn unlist(&mut self, project: &str, key: &IndexKey) {
+        if let Some(lines) = self.projects.get_mut(project) {
+            lines.remove(key);
+            if lines.is_empty() {
+                self.projects.remove(project);
+            }
+        }
+        self.lines.remove(&(project.to_owned(), key.clone()));
+    }
+}
+
+#[async_trait]
+impl JobStore for InMemoryJobStore {
+    async fn prewrite(&self, fact: &JobFact, now: Timestamp) -> Result<(), StoreError> {
+        let (mut inner, _) = self.room()?;
+        inner.list(fact, now);
+        inner.part(Partition::of(fact.job)).merge(fact, now);
+        Ok(())
+    }
+
+    async fn get(&self, id: JobId) -> Result<Lookup, StoreError> {
+        let (inner, now) = self.up()?;
+        Ok(inner.lookup(id, now))
+    }
+
+    async fn get_many(&self, ids: &[JobId]) -> Result<Vec<Lookup>, StoreError> {
+        let (inner, now) = self.up()?;
+        Ok(ids.iter().map(|&id| inner.lookup(id, now)).collect())
+    }
+
+    async fn history(&self, id: JobId) -> Result<Vec<HistoryEntry>, StoreError> {
+        let (inner, now) = self.up()?;
+        let part = inner.parts.get(&Partition::of(id));
+        Ok(part.map(|p| p.history(id, now)).unwrap_or_default())
+    }
+
+    async fn list(
+        &self,
+        project: &str,
+        after: Option<&IndexKey>,
+        limit: usize,
+    ) -> Result<Vec<IndexKey>, StoreError> {
+        let (inner, now) = self.up()?;
+        let Some(lines) = inner.projects.get(project) else {
+            return Ok(Vec::new());
+        };
+        let older = match after {
+            Some(key) => lines.range(..key.clone()),
+            None => lines.range(..),
+        };
+        let fresh = older.rev().filter(|(_, expires)| **expires > now);
+        Ok(fresh.take(limit).map(|(key, _)| key.clone()).collect())
+    }
+
+    async fn unlist(&self, project: &str, keys: &[IndexKey]) -> Result<(), StoreError> {
+        let (mut inner, _) = self.up()?;
+        for key in keys {
+            inner.unlist(project, key);
+        }
+        Ok(())
+    }
+
+    async fn partitions(&self) -> Result<Vec<PartitionState>, StoreError> {
+        let (inner, _) = self.up()?;
+        let state = |p| inner.parts.get(&p).map(|part| part.state.clone());
+        Ok(Partition::all()
+            .map(|p| state(p).unwrap_or_default())
+            .collect())
+    }
+
+    async fn claim_run(
+        &self,
+        run: &RunKey,
+        worker: &str,
+        ttl: Duration,
+    ) -> Result<bool, StoreError> {
+        let (mut inner, now) = self.up()?;
+        inner.runs.prune(now);
+        let key = (run.job, run.epoch, run.attempt, run.seq);
+        let free = inner.runs.get(&key, now).is_none();
+        if free {
+            let expires = clock::add(now, ttl);
+            inner.runs.insert(key, worker.to_owned(), expires);
+        }
+        Ok(free)
+    }
+
+    async fn claim(
+        &self,
+        project: &str,
+        name: &str,
+        value: &str,
+        ttl: Duration,
+    ) -> Result<String, StoreError> {
+        let (mut inner, now) = self.up()?;
+        inner.claims.prune(now);
+        let key = (project.to_owned(), name.to_owned());
+        if let Some(first) = inner.claims.get(&key, now) {
+            return Ok(first.clone());
+        }
+        let expires = clock::add(now, ttl);
+        inner.claims.insert(key, value.to_owned(), expires);
+        Ok(value.to_owned())
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        self.up().map(|_| ())
+    }
+}
+
+#[async_trait]
+impl FoldStore for InMemoryJobStore {
+    async fn fold(
+        &self,
+        batches: Vec<PartitionBatch>,
+        now: Timestamp,
+    ) -> Result<Vec<FoldOutcome>, StoreError> {
+        let (mut inner, _) = self.room()?;
+        for fact in batches.iter().flat_map(|b| &b.facts) {
+            inner.list(fact, now);
+        }
+        Ok(batches
+            .into_iter()
+            .map(|batch| inner.part(batch.partition).fold(batch, now))
+            .collect())
+    }
+
+    async fn void_position(
+        &self,
+        partition: Partition,
+        expected: &Position,
+    ) -> Result<(), StoreError> {
+        let (mut inner, _) = self.up()?;
+        let state = &mut inner.part(partition).state;
+        if state.position.as_ref() == Some(expected) {
+            state.position = None;
+        }
+        Ok(())
+    }
+
+    async fn ticks(&self, ticks: &[Tick]) -> Result<(), StoreError> {
+        let (mut inner, now) = self.up()?;
+        for tick in ticks {
+            inner.part(Partition::of(tick.job)).tick(tick, now);
+        }
+        Ok(())
+    }
+
+    async fn hold_partitions(
+        &self,
+        reader: &str,
+        ttl: Duration,
+    ) -> Result<Vec<Partition>, StoreError> {
+        let (mut inner, now) = self.up()?;
+        let expires = clock::add(now, ttl);
+        inner.prune_leases(now);
+        inner.readers.insert(reader.to_owned(), (), expires);
+        let alive: Vec<_> = inner.readers.keys().cloned().collect();
+        let holders: Vec<_> = Partition::all()
+            .map(|p| inner.leases.get(&p, now).cloned())
+            .collect();
+        let Share { keep, give, take } = share(reader, &alive, &holders);
+        for partition in give {
+            inner.leases.remove(&partition);
+        }
+        let mut held: Vec<_> = keep.into_iter().chain(take).collect();
+        held.sort_unstable();
+        for partition in &held {
+            let lease = reader.to_owned();
+            inner.leases.insert(*partition, lease, expires);
+        }
+        Ok(held)
+    }
+
+    async fn release_partitions(&self, reader: &str) -> Result<(), StoreError> {
+        let (mut inner, now) = self.up()?;
+        inner.readers.remove(&reader.to_owned());
+        for partition in Partition::all() {
+            let own = inner.leases.get(&partition, now).map(String::as_str) == Some(reader);
+            if own {
+                inner.leases.remove(&partition);
+            }
+        }
+        Ok(())
+    }
+
+    async fn overdue(
+        &self,
+        partition: Partition,
+        at: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<JobId>, StoreError> {
+        let (mut inner, now) = self.up()?;
+        let part = inner.part(partition);
+        part.prune(now);
+        Ok(part.overdue(milliseconds(at), limit))
+    }
+}

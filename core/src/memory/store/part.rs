@@ -1,0 +1,146 @@
+//! One partition: its records, its position, its live jobs.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use jiff::{SignedDuration, Timestamp};
+use vmctl_api_types::JobId;
+
+use super::expiring::Expiring;
+use crate::{
+    clock::from_unix_ms,
+    fact::JobFact,
+    merge::{history_entry, merge, merge_history, merge_tick, shown},
+    record::{HistoryEntry, Record, Tick},
+    store::{FoldOutcome, PartitionBatch, PartitionState},
+};
+
+/// How many entries that could not be merged are kept.
+const BAD: usize = 100;
+
+/// How long a server's mark is kept after its last, by the newest mark.
+const MARK_LIFE: SignedDuration = SignedDuration::from_hours(1);
+
+#[derive(Debug, Default)]
+struct Kept {
+    record: Record,
+    history: Vec<HistoryEntry>,
+}
+
+impl Kept {
+    /// Where the job stands among the live ones; `None` when it is not one of them.
+    fn deadline(&self) -> Option<Timestamp> {
+        let live = self.record.state().is_some_and(|s| !s.is_terminal());
+        let spec = &self.record.spec.as_ref()?.spec;
+        live.then(|| milliseconds(spec.deadline))
+    }
+}
+
+/// One partition.
+#[derive(Debug, Default)]
+pub struct Part {
+    pub state: PartitionState,
+    pub bad: VecDeque<(u64, String)>,
+    records: Expiring<JobId, Kept>,
+    live: BTreeSet<(Timestamp, JobId)>,
+}
+
+impl Part {
+    /// Forgets what has expired.
+    pub fn prune(&mut self, now: Timestamp) {
+        for (job, kept) in self.records.prune(now) {
+            self.unlive(job, &kept);
+        }
+    }
+
+    pub fn records(&self) -> usize {
+        self.records.len()
+    }
+
+    pub fn record(&self, job: JobId, now: Timestamp) -> Option<Record> {
+        let kept = self.records.get(&job, now)?;
+        kept.record.winner.is_some().then(|| kept.record.clone())
+    }
+
+    pub fn history(&self, job: JobId, now: Timestamp) -> Vec<HistoryEntry> {
+        let kept = self.records.get(&job, now);
+        shown(kept.map(|k| k.history.clone()).unwrap_or_default())
+    }
+
+    /// Merges a fact. Returns whether the record changed.
+    pub fn merge(&mut self, fact: &JobFact, now: Timestamp) -> bool {
+        let (mut kept, expires) = self.records.remove(&fact.job).unwrap_or_default();
+        self.unlive(fact.job, &kept);
+        let was_decided = kept.record.winner.is_some();
+        let changed = merge(&mut kept.record, fact, now);
+        let forgotten = was_decided && kept.record.winner.is_none();
+        let over = fact.expires <= now;
+        if !over && let Some(entry) = history_entry(fact) {
+            merge_history(&mut kept.history, entry);
+        }
+        let expires = match &kept.record.winner {
+            Some(winner) => winner.expires,
+            None if over => expires,
+            None => expires.max(fact.expires),
+        };
+        if !forgotten && kept.record != Record::default() {
+            if let Some(deadline) = kept.deadline() {
+                self.live.insert((deadline, fact.job));
+            }
+            self.records.insert(fact.job, kept, expires);
+        }
+        changed
+    }
+
+    pub fn tick(&mut self, tick: &Tick, now: Timestamp) {
+        if let Some(kept) = self.records.get_mut(&tick.job, now) {
+            merge_tick(&mut kept.record, tick);
+        }
+    }
+
+    /// Writes a batch, if it belongs here.
+    pub fn fold(&mut self, batch: PartitionBatch, now: Timestamp) -> FoldOutcome {
+        if self.state.position != batch.expected {
+            return FoldOutcome::Moved(self.state.position.clone());
+        }
+        let changed = batch.facts.iter().filter(|f| self.merge(f, now)).count();
+        for (server, time) in batch.marks {
+            self.mark(server, milliseconds(time));
+        }
+        self.bad.extend(batch.bad);
+        self.bad.drain(..self.bad.len().saturating_sub(BAD));
+        self.state.position = Some(batch.position);
+        let first = batch.first_time.map(milliseconds);
+        self.state.oldest = self.state.oldest.into_iter().chain(first).min();
+        FoldOutcome::Written { changed }
+    }
+
+    fn mark(&mut self, server: String, time: Timestamp) {
+        let state = &mut self.state;
+        let newest = state.newest_mark.max(Some(time));
+        let own = state.marks.entry(server).or_insert(time);
+        *own = time.max(*own);
+        state.newest_mark = newest;
+        let since = newest.and_then(|at| at.checked_sub(MARK_LIFE).ok());
+        state.marks.retain(|_, at| Some(*at) >= since);
+    }
+
+    pub fn overdue(&self, at: Timestamp, limit: usize) -> Vec<JobId> {
+        self.live
+            .iter()
+            .take_while(|(deadline, _)| *deadline <= at)
+            .take(limit)
+            .map(|(_, job)| *job)
+            .collect()
+    }
+
+    fn unlive(&mut self, job: JobId, kept: &Kept) {
+        if let Some(deadline) = kept.deadline() {
+            self.live.remove(&(deadline, job));
+        }
+    }
+}
+
+/// Cuts an instant to the millisecond, as every backend keeps it.
+pub fn milliseconds(at: Timestamp) -> Timestamp {
+    from_unix_ms(at.as_millisecond())
+}
