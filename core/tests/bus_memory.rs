@@ -4,33 +4,23 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use tokio::time::Instant;
 use vmctl_core::{
     bus::Bus,
-    clock::{Clock, add, from_unix_ms},
+    clock::Clock,
     memory::bus::{InMemoryBus, Limits},
-    testing::bus::BusFixture,
+    testing::bus::{BusFixture, TokioClock},
 };
 
-/// A clock that goes as tokio's does, so that pausing one pauses both.
-struct PausedClock(Instant);
-
-impl Clock for PausedClock {
-    fn now(&self) -> Timestamp {
-        add(from_unix_ms(1_795_000_000_000), self.0.elapsed())
-    }
-}
-
 struct InMemoryFixture {
-    clock: Arc<PausedClock>,
+    clock: TokioClock,
     broker: InMemoryBus,
 }
 
 #[async_trait]
 impl BusFixture for InMemoryFixture {
     async fn set_up(_case: &str) -> Option<Self> {
-        let clock = Arc::new(PausedClock(Instant::now()));
-        let broker = InMemoryBus::new(clock.clone(), Limits::default());
+        let clock = TokioClock::new();
+        let broker = InMemoryBus::new(Arc::new(clock), Limits::default());
         Some(Self { clock, broker })
     }
 

@@ -129,9 +129,10 @@ impl Broker {
             });
         }
         let queue = self.queues.get(name)?;
+        let consumers = queue.consumers.len() + queue.feeds.len();
         Some(QueueStats {
             ready: queue.ready() as u64,
-            consumers: u32::try_from(queue.consumers.len()).unwrap_or(u32::MAX),
+            consumers: u32::try_from(consumers).unwrap_or(u32::MAX),
         })
     }
 }

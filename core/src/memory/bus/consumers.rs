@@ -23,7 +23,7 @@ use crate::{
 pub(super) struct Subscriber {
     /// Wakes it.
     pub wake: Arc<Notify>,
-    queue: String,
+    queue: Arc<str>,
     takes: Takes,
 }
 
@@ -109,7 +109,7 @@ impl Broker {
         let wake = Arc::new(Notify::new());
         let subscriber = Subscriber {
             wake: Arc::clone(&wake),
-            queue: queue.to_owned(),
+            queue: queue.into(),
             takes,
         };
         self.subscribers.insert(id, subscriber);
@@ -123,19 +123,21 @@ impl Broker {
             return;
         };
         for (id, subscriber) in &mut self.subscribers {
-            if subscriber.queue != name {
+            if *subscriber.queue != *name {
                 continue;
             }
             match &mut subscriber.takes {
-                Takes::Work(window) if window.is_stopped => continue,
+                Takes::Work(window) if window.is_stopped => {}
                 Takes::Work(window) => {
+                    queue.consumers.insert(*id);
                     if window.has_room() && !std::mem::replace(&mut window.in_turn, true) {
                         queue.rotation.push_back(*id);
                     }
                 }
-                Takes::Feed(_) => subscriber.wake.notify_one(),
+                Takes::Feed(_) => {
+                    queue.feeds.insert(*id);
+                }
             }
-            queue.consumers.insert(*id);
         }
         self.dispatch(name);
     }
@@ -172,10 +174,8 @@ impl Broker {
                 queue.rotation.push_back(id);
             }
         }
-        for id in &queue.consumers {
-            if let Some(subscriber) = self.subscribers.get(id)
-                && matches!(subscriber.takes, Takes::Feed(_))
-            {
+        for id in &queue.feeds {
+            if let Some(subscriber) = self.subscribers.get(id) {
                 subscriber.wake.notify_one();
             }
         }
@@ -246,14 +246,14 @@ impl Broker {
         now: Instant,
     ) -> Result<(), SettleError> {
         let subscriber = self.subscribers.get_mut(&id).ok_or(SettleError)?;
-        let name = subscriber.queue.clone();
+        let name = Arc::clone(&subscriber.queue);
         let Takes::Work(window) = &mut subscriber.takes else {
             return Err(SettleError);
         };
         let message = window.unsettled.remove(&tag).ok_or(SettleError)?;
         if window.has_room()
             && !window.in_turn
-            && let Some(queue) = self.queues.get_mut(&name)
+            && let Some(queue) = self.queues.get_mut(&*name)
         {
             window.in_turn = true;
             queue.rotation.push_back(id);
@@ -318,9 +318,9 @@ impl Broker {
         let Some(subscriber) = self.subscribers.get(&id) else {
             return;
         };
-        let name = subscriber.queue.clone();
-        if let Some(queue) = self.queues.get_mut(&name)
-            && queue.consumers.remove(&id)
+        let name = Arc::clone(&subscriber.queue);
+        if let Some(queue) = self.queues.get_mut(&*name)
+            && (queue.consumers.remove(&id) || queue.feeds.remove(&id))
         {
             queue.rotation.retain(|other| *other != id);
             queue.touch(now);
@@ -338,11 +338,14 @@ impl Broker {
         }
         let ids: Vec<_> = self.subscribers.keys().copied().collect();
         for id in ids {
-            let Some(back) = self.window(id).map(Window::lose) else {
+            let Some(subscriber) = self.subscribers.get_mut(&id) else {
                 continue;
             };
-            let queue = self.subscribers.get(&id).map(|s| s.queue.clone());
-            self.give_back(&queue.unwrap_or_default(), back.into_values(), now);
+            let name = Arc::clone(&subscriber.queue);
+            if let Takes::Work(window) = &mut subscriber.takes {
+                let back = window.lose();
+                self.give_back(&name, back.into_values(), now);
+            }
         }
     }
 
@@ -357,7 +360,7 @@ impl Broker {
     /// Forgets what everybody has of a queue that is gone.
     pub(super) fn lose_queue(&mut self, name: &str) {
         for subscriber in self.subscribers.values_mut() {
-            if subscriber.queue == name {
+            if *subscriber.queue == *name {
                 if let Takes::Work(window) = &mut subscriber.takes {
                     window.lose();
                 }

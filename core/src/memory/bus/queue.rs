@@ -59,9 +59,11 @@ pub(super) struct Queue {
     /// Dead letters that some queue refused.
     letters: VecDeque<Letter>,
     retry_at: Option<Instant>,
-    /// All who consume.
+    /// Those who consume and settle.
     pub consumers: BTreeSet<u64>,
-    /// Those of them that have room, in turn.
+    /// Those who take without settling.
+    pub feeds: BTreeSet<u64>,
+    /// The consumers that have room, in turn.
     pub rotation: VecDeque<u64>,
     unused_since: Instant,
 }
@@ -76,6 +78,7 @@ impl Queue {
             letters: VecDeque::new(),
             retry_at: None,
             consumers: BTreeSet::new(),
+            feeds: BTreeSet::new(),
             rotation: VecDeque::new(),
             unused_since: now,
         }
@@ -179,7 +182,8 @@ impl Queue {
     }
 
     fn abandoned_at(&self) -> Option<Instant> {
-        let expires = self.spec.expires.filter(|_| self.consumers.is_empty())?;
+        let is_used = !self.consumers.is_empty() || !self.feeds.is_empty();
+        let expires = self.spec.expires.filter(|_| !is_used)?;
         Some(self.unused_since + expires)
     }
 

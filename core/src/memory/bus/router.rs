@@ -119,3 +119,106 @@ impl Exchange {
         queues
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The textbook matcher: row by row, whether the words so far match the pattern so far.
+    fn matches(pattern: &str, key: &str) -> bool {
+        let words: Vec<_> = key.split('.').collect();
+        let mut reached = vec![false; words.len() + 1];
+        reached[0] = true;
+        for part in pattern.split('.') {
+            let mut next = vec![false; words.len() + 1];
+            for at in 0..=words.len() {
+                let by_word = at > 0 && reached[at - 1] && (part == "*" || part == words[at - 1]);
+                let by_hash = part == "#" && (reached[at] || (at > 0 && next[at - 1]));
+                next[at] = if part == "#" { by_hash } else { by_word };
+            }
+            reached = next;
+        }
+        reached[words.len()]
+    }
+
+    fn exchange(name: &str, alternate: Option<&str>) -> ExchangeSpec {
+        ExchangeSpec {
+            name: name.to_owned(),
+            exchange_type: ExchangeType::Topic,
+            alternate: alternate.map(str::to_owned),
+        }
+    }
+
+    fn binding(exchange: &str, key: &str) -> BindingSpec {
+        BindingSpec {
+            exchange: exchange.to_owned(),
+            key: key.to_owned(),
+        }
+    }
+
+    fn route(router: &mut Router, exchange: &str, key: &str) -> Vec<String> {
+        let route = router.route(exchange, key).unwrap();
+        route.iter().map(|queue| queue.to_string()).collect()
+    }
+
+    fn words(alphabet: &'static [&'static str], most: usize) -> impl Strategy<Value = String> {
+        prop::collection::vec(prop::sample::select(alphabet), 1..=most).prop_map(|w| w.join("."))
+    }
+
+    proptest! {
+        #[test]
+        fn a_route_is_what_the_textbook_says(
+            patterns in prop::collection::vec(words(&["a", "b", "*", "#"], 5), 1..8),
+            keys in prop::collection::vec(words(&["a", "b", "c"], 6), 1..8),
+            gone in any::<prop::sample::Index>(),
+        ) {
+            let mut router = Router::default();
+            router.add(exchange("main", Some("rest")));
+            router.add(exchange("rest", None));
+            router.bind("left-over", &binding("rest", "#"));
+            for (n, pattern) in patterns.iter().enumerate() {
+                router.bind(&n.to_string(), &binding("main", pattern));
+            }
+            let gone = gone.index(patterns.len());
+            for is_gone in [false, false, true] {
+                if is_gone {
+                    router.unbind(&gone.to_string());
+                }
+                for key in &keys {
+                    let mut expected: Vec<_> = (0..patterns.len())
+                        .filter(|n| !(is_gone && *n == gone) && matches(&patterns[*n], key))
+                        .map(|n| n.to_string())
+                        .collect();
+                    if expected.is_empty() {
+                        expected.push("left-over".to_owned());
+                    }
+                    prop_assert_eq!(route(&mut router, "main", key), expected);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn alternates_that_name_each_other_end() {
+        let mut router = Router::default();
+        router.add(exchange("one", Some("two")));
+        router.add(exchange("two", Some("one")));
+        assert!(route(&mut router, "one", "a").is_empty());
+        router.bind("q", &binding("two", "a"));
+        assert_eq!(route(&mut router, "one", "a"), ["q"]);
+        assert!(router.route("none", "a").is_none());
+    }
+
+    #[test]
+    fn what_is_remembered_is_bounded() {
+        let mut router = Router::default();
+        router.add(exchange("main", None));
+        router.bind("q", &binding("main", "#"));
+        for n in 0..(REMEMBERED * 2 + 10) {
+            assert_eq!(route(&mut router, "main", &n.to_string()), ["q"]);
+        }
+        assert!(router.exchanges["main"].routes.len() <= REMEMBERED);
+    }
+}

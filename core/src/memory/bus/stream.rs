@@ -19,6 +19,8 @@ pub(super) struct Stream {
     /// Oldest first; the last is being written.
     segments: VecDeque<Segment>,
     next_offset: u64,
+    /// When the last entry came. Times never go back, so that reading from one misses nothing.
+    newest: Timestamp,
     entries: usize,
     bytes: usize,
     max_entries: usize,
@@ -57,6 +59,7 @@ impl Stream {
             grown: Arc::new(Notify::new()),
             segments: VecDeque::new(),
             next_offset: first,
+            newest: Timestamp::MIN,
             entries: 0,
             bytes: 0,
             max_entries: limits.log_entries,
@@ -81,6 +84,7 @@ impl Stream {
     /// Adds an entry, and forgets the oldest segments if there is too much.
     pub fn append(&mut self, stored: Arc<Stored>, now: Timestamp) {
         let size = stored.size();
+        self.newest = self.newest.max(now);
         // Small limits are kept too: a segment is at most a quarter of them.
         let full = |s: &Segment| {
             s.entries.len() >= self.segment_entries.min(self.max_entries / 4).max(1)
@@ -94,7 +98,7 @@ impl Stream {
             });
         }
         if let Some(segment) = self.segments.back_mut() {
-            segment.entries.push((now, stored));
+            segment.entries.push((self.newest, stored));
             segment.bytes += size;
         }
         self.entries += 1;

@@ -6,6 +6,7 @@
 //! never counts on a message being there at once unless a confirm promised it.
 
 mod admin;
+mod clock;
 mod dead_letters;
 mod delays;
 mod faults;
@@ -22,6 +23,7 @@ use futures::FutureExt as _;
 use jiff::Timestamp;
 
 pub use admin::*;
+pub use clock::TokioClock;
 pub use dead_letters::*;
 pub use delays::*;
 pub use faults::*;
