@@ -1,0 +1,71 @@
+//! `vmctl job list`.
+
+use clap::Args;
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use vmctl_api_types::{JobState, Kind};
+
+use crate::{
+    api::{ListQuery, Listed},
+    app::App,
+    error::CliError,
+    exit::Exit,
+    output::{Field, Tone},
+    submit, text,
+    watch::model,
+};
+
+/// Arguments of `job list`.
+#[derive(Debug, Args)]
+pub struct JobList {
+    /// Only jobs in these states: queued, running, waiting, retrying, succeeded, failed, cancelled
+    #[arg(long, value_name = "STATE", value_delimiter = ',')]
+    pub state: Vec<JobState>,
+    /// Only jobs of this kind: vm.create
+    #[arg(long)]
+    pub kind: Option<Kind>,
+    /// At most so many
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..))]
+    pub limit: u16,
+    /// All of them
+    #[arg(long, conflicts_with = "limit")]
+    pub all: bool,
+}
+
+/// Runs the command.
+pub fn run(app: &App, args: JobList) -> Result<Exit, CliError> {
+    let api = app.authenticated()?;
+    let query = ListQuery {
+        states: args.state,
+        kind: args.kind.map(|kind| kind.to_string()),
+        limit: (!args.all).then(|| usize::from(args.limit)),
+    };
+    let (jobs, incomplete) = app.block_on(api.list_jobs(&query))??;
+    if app.out.is_json() {
+        let items: Vec<Value> = jobs.into_iter().map(|listed| listed.raw).collect();
+        app.out
+            .json(&json!({ "items": items, "incomplete": incomplete }))?;
+    } else {
+        let now = crate::clock::now();
+        app.out.table(
+            &["ID", "STATE", "KIND", "NAME", "STEP", "AGE"],
+            jobs.iter().map(|listed| row(listed, now)),
+        )?;
+    }
+    if incomplete {
+        app.out
+            .warn("warning: the server is rebuilding its view; jobs may be missing from this list");
+    }
+    Ok(Exit::Ok)
+}
+
+fn row(Listed { job, .. }: &Listed, now: Timestamp) -> [Field; 6] {
+    [
+        Field::from(job.id.to_string()),
+        Field::toned(model::word(job), Tone::of(job.state)),
+        Field::from(job.kind.as_str()),
+        Field::from(submit::label(job)),
+        Field::from(model::step(job).unwrap_or_else(|| "-".to_owned())),
+        Field::from(text::duration(submit::age(job.created_at, now))),
+    ]
+}

@@ -1,0 +1,109 @@
+//! `vmctl job show` and `vmctl vm show`: a machine is shown as the job that makes it.
+
+use clap::Args;
+use serde_json::Value;
+use vmctl_api_types::Job;
+
+use crate::{
+    app::App,
+    error::CliError,
+    exit::Exit,
+    job_ref::{self, JobRef},
+    output::{Field, Tone},
+    watch::model,
+};
+
+/// Arguments of `job show`.
+#[derive(Debug, Args)]
+pub struct JobShow {
+    /// The job: its id, the beginning of its id, or @last
+    pub id: JobRef,
+}
+
+/// Runs the command.
+pub fn run(app: &App, args: &JobShow) -> Result<Exit, CliError> {
+    let api = app.authenticated()?;
+    let id = job_ref::resolve_one(app, &api, &args.id)?;
+    let job = app.block_on(api.job(id))??;
+    if app.out.is_json() {
+        app.out.json(&job.raw)?;
+    } else {
+        app.out.pairs(pairs(&job.value))?;
+    }
+    Ok(Exit::Ok)
+}
+
+fn pairs(job: &Job) -> Vec<(String, Field)> {
+    let mut pairs: Vec<(String, Field)> = vec![
+        ("id".into(), Field::from(job.id.to_string())),
+        ("kind".into(), Field::from(job.kind.as_str())),
+        (
+            "state".into(),
+            Field::toned(model::word(job), Tone::of(job.state)),
+        ),
+        ("owner".into(), Field::from(&job.owner.user_name)),
+        ("project".into(), Field::from(&job.project_id)),
+        (
+            "attempt".into(),
+            Field::from(format!("{} of {}", job.attempt, job.max_attempts)),
+        ),
+    ];
+    if let Some(step) = model::step(job) {
+        pairs.push(("step".into(), Field::from(step)));
+    }
+    if let Some(progress) = &job.progress
+        && !job.terminal
+    {
+        pairs.push((
+            "progress".into(),
+            Field::from(format!("{} %", progress.percent.min(100))),
+        ));
+    }
+    let times = [
+        ("created", Some(job.created_at)),
+        ("started", job.started_at),
+        ("next attempt", job.next_attempt_at),
+        ("cancel asked", job.cancel_requested_at),
+        ("finished", job.finished_at),
+        ("deadline", Some(job.deadline).filter(|_| !job.terminal)),
+    ];
+    for (name, time) in times {
+        if let Some(time) = time {
+            pairs.push((
+                name.into(),
+                Field::from(time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()),
+            ));
+        }
+    }
+    if let Some(error) = &job.error {
+        pairs.push(("error".into(), Field::from(model::error_line(error))));
+    }
+    for (name, value) in &job.labels {
+        pairs.push((
+            format!("label {}", crate::text::clean(name)),
+            Field::from(value),
+        ));
+    }
+    pairs.extend(members("input", &job.input));
+    if let Some(output) = &job.output {
+        pairs.extend(members("output", output));
+    }
+    pairs
+}
+
+/// Shows the members of an object one by one, and anything else as it is.
+fn members(prefix: &str, value: &Value) -> Vec<(String, Field)> {
+    match value {
+        Value::Object(object) => object
+            .iter()
+            .take(100)
+            .map(|(name, value)| {
+                (
+                    format!("{prefix} {}", crate::text::clean(name)),
+                    Field::from(model::scalar(value)),
+                )
+            })
+            .collect(),
+        other => vec![(prefix.to_owned(), Field::from(model::scalar(other)))],
+    }
+}

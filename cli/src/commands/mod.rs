@@ -1,0 +1,130 @@
+//! The commands, one per file: arguments, what it does, what it prints.
+
+pub mod completion;
+pub mod job_cancel;
+pub mod job_events;
+pub mod job_list;
+pub mod job_show;
+pub mod job_wait;
+pub mod job_watch;
+pub mod kind_list;
+pub mod login;
+pub mod logout;
+pub mod profile_list;
+pub mod region_list;
+pub mod version;
+pub mod vm_create;
+pub mod vm_delete;
+pub mod whoami;
+
+use clap::Subcommand;
+
+use crate::{app::App, error::CliError, exit::Exit};
+
+/// What `vmctl` can be told to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Log in and keep the token
+    Login(login::Login),
+    /// Revoke the token and forget it
+    Logout,
+    /// Show who is logged in, where, and until when
+    Whoami,
+    /// Create, show and delete virtual machines
+    #[command(subcommand, alias = "vms")]
+    Vm(Vm),
+    /// Follow, list and cancel jobs
+    #[command(subcommand, alias = "jobs")]
+    Job(Job),
+    /// Sizes of machines
+    #[command(subcommand, alias = "profiles")]
+    Profile(Profile),
+    /// Places for machines
+    #[command(subcommand, alias = "regions")]
+    Region(Region),
+    /// Kinds of jobs
+    #[command(subcommand, alias = "kinds")]
+    Kind(Kind),
+    /// Print the completion script of a shell
+    Completion(completion::Completion),
+    /// Print the version
+    Version,
+}
+
+/// `vmctl vm`.
+#[derive(Debug, Subcommand)]
+pub enum Vm {
+    /// Ask for a machine
+    Create(vm_create::VmCreate),
+    /// Show the job that makes or deletes a machine
+    #[command(alias = "get")]
+    Show(job_show::JobShow),
+    /// Ask to delete a machine
+    #[command(alias = "rm")]
+    Delete(vm_delete::VmDelete),
+}
+
+/// `vmctl job`.
+#[derive(Debug, Subcommand)]
+pub enum Job {
+    /// List the project's jobs, newest first
+    #[command(alias = "ls")]
+    List(job_list::JobList),
+    /// Show one job
+    #[command(alias = "get")]
+    Show(job_show::JobShow),
+    /// Follow jobs live; the exit code is their outcome
+    Watch(job_watch::JobWatch),
+    /// Wait silently for jobs; the exit code is their outcome
+    Wait(job_wait::JobWait),
+    /// Ask to cancel jobs
+    Cancel(job_cancel::JobCancel),
+    /// Show the history of a job
+    Events(job_events::JobEvents),
+}
+
+/// `vmctl profile`.
+#[derive(Debug, Subcommand)]
+pub enum Profile {
+    /// List the profiles, smallest first
+    #[command(alias = "ls")]
+    List,
+}
+
+/// `vmctl region`.
+#[derive(Debug, Subcommand)]
+pub enum Region {
+    /// List the regions, the default first
+    #[command(alias = "ls")]
+    List,
+}
+
+/// `vmctl kind`.
+#[derive(Debug, Subcommand)]
+pub enum Kind {
+    /// List the kinds of jobs that may be asked for
+    #[command(alias = "ls")]
+    List,
+}
+
+/// Runs a command.
+pub fn run(app: &App, command: Command) -> Result<Exit, CliError> {
+    match command {
+        Command::Login(args) => login::run(app, &args),
+        Command::Logout => logout::run(app),
+        Command::Whoami => whoami::run(app),
+        Command::Vm(Vm::Create(args)) => vm_create::run(app, &args),
+        Command::Vm(Vm::Show(args)) | Command::Job(Job::Show(args)) => job_show::run(app, &args),
+        Command::Vm(Vm::Delete(args)) => vm_delete::run(app, &args),
+        Command::Job(Job::List(args)) => job_list::run(app, args),
+        Command::Job(Job::Watch(args)) => job_watch::run(app, &args),
+        Command::Job(Job::Wait(args)) => job_wait::run(app, &args),
+        Command::Job(Job::Cancel(args)) => job_cancel::run(app, &args),
+        Command::Job(Job::Events(args)) => job_events::run(app, &args),
+        Command::Profile(Profile::List) => profile_list::run(app),
+        Command::Region(Region::List) => region_list::run(app),
+        Command::Kind(Kind::List) => kind_list::run(app),
+        Command::Completion(args) => completion::run(app, &args),
+        Command::Version => version::run(app),
+    }
+}
