@@ -18,6 +18,8 @@ mod process;
 pub mod reference;
 mod serve;
 pub mod settings;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 pub use crypto::install_crypto;
 pub use health::{Health, Report, Status};
