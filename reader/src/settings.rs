@@ -1,0 +1,23 @@
+//! What `vmctl-reader` is told: `docs/settings.md` lists it.
+
+use std::{path::PathBuf, time::Duration};
+
+use vmctl_daemon::{Listen, SecretUrl, settings};
+
+settings! {
+    /// The settings of one reader.
+    pub struct Settings {
+        /// How long an ended job can be read; the same as the server's
+        "job_ttl" = "24h" => job_ttl: Duration,
+        /// Certificates of authorities to trust besides the system's, PEM
+        "ca_file" => ca_file: Option<PathBuf>,
+        /// Addresses of the RabbitMQ nodes of one cluster, comma-separated
+        "amqp.url" = "amqp://127.0.0.1:5672/%2f" => amqp_url: Vec<SecretUrl>,
+        /// Messages that may be in flight at once: each has a channel of its own
+        "amqp.channels" = "32" => amqp_channels: u16,
+        /// Address of Redis: `redis://`, `rediss://`, `redis+sentinel://h1,h2/NAME/0` or `redis+cluster://h1,h2`
+        "redis.url" = "redis://127.0.0.1:6379/0" => redis_url: SecretUrl,
+        /// Address of `/health/*` and `/metrics`, or `off`
+        "health.listen" = "127.0.0.1:8082" => health_listen: Listen,
+    }
+}

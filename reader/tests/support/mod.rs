@@ -1,0 +1,200 @@
+//! A reader on memory backends, with a clock of its own under tokio's paused one.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use serde_json::json;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+use vmctl_core::{
+    JobId, JobState,
+    bus::Bus,
+    clock::{self, Clock, ManualClock, from_unix_ms, new_job_id, new_uuid},
+    event::{Caller, Event, EventData, EventType, JobSpec, Mark},
+    kinds::Registry,
+    memory::{
+        bus::{InMemoryBus, Limits},
+        store::InMemoryJobStore,
+    },
+    record::Record,
+    store::{FoldStore, JobStore as _},
+    topology::Topology,
+};
+use vmctl_reader::{Config, Reader, StatusWatch};
+
+pub struct World {
+    pub clock: Arc<ManualClock>,
+    pub broker: InMemoryBus,
+    pub bus: Bus,
+    pub store: InMemoryJobStore,
+    pub registry: Registry,
+}
+
+pub struct Running {
+    pub status: StatusWatch,
+    shutdown: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl Running {
+    /// Ends the reader as SIGTERM does.
+    pub async fn stop(self) {
+        self.shutdown.cancel();
+        self.task.await.unwrap();
+    }
+
+    /// Ends the reader as SIGKILL does.
+    pub fn kill(self) {
+        self.task.abort();
+    }
+}
+
+impl World {
+    pub async fn new() -> Self {
+        let clock = Arc::new(ManualClock::new(from_unix_ms(1_795_000_000_000)));
+        let store = InMemoryJobStore::new(clock.clone());
+        Self::with(clock, store).await
+    }
+
+    /// Another broker, with an empty log, beside the same view.
+    pub async fn with_new_broker(&self) -> Self {
+        Self::with(self.clock.clone(), self.store.clone()).await
+    }
+
+    async fn with(clock: Arc<ManualClock>, store: InMemoryJobStore) -> Self {
+        let broker = InMemoryBus::new(clock.clone(), Limits::default());
+        let registry = Registry::built_in().unwrap();
+        let bus = broker.bus();
+        let topology = Topology::new(registry.kinds().map(|k| &k.kind));
+        bus.admin.declare(&topology).await.unwrap();
+        Self {
+            bus,
+            broker,
+            clock,
+            store,
+            registry,
+        }
+    }
+
+    pub fn start(&self, name: &str) -> Running {
+        let reader = Reader::new(
+            Config::new(name),
+            self.bus.clone(),
+            Arc::new(self.store.clone()) as Arc<dyn FoldStore>,
+            self.clock.clone(),
+            &self.registry,
+        );
+        let status = reader.status();
+        let shutdown = CancellationToken::new();
+        let token = shutdown.clone();
+        let task = tokio::spawn(async move { reader.run(token).await.unwrap() });
+        Running {
+            status,
+            shutdown,
+            task,
+        }
+    }
+
+    pub fn job(&self) -> JobSpec {
+        let now = self.clock.now();
+        JobSpec {
+            id: new_job_id(&*self.clock),
+            kind: "vm.create".parse().unwrap(),
+            input: json!({"vm_hostname": "lx1"}),
+            created_at: now,
+            deadline: clock::add(now, Duration::from_secs(3600)),
+            max_attempts: 5,
+            labels: BTreeMap::new(),
+            auth: Caller {
+                user_id: "u".into(),
+                user_name: "joe".into(),
+                project_id: "demo".into(),
+                domain_id: "default".into(),
+                roles: vec!["member".into()],
+                request_id: None,
+            },
+            fp: "sha256:0".into(),
+            extra: serde_json::Map::new(),
+        }
+    }
+
+    pub fn event(&self, job: &JobSpec, event_type: EventType, state: JobState) -> Event {
+        let data = EventData {
+            state,
+            epoch: 0,
+            attempt: 1,
+            seq: 0,
+            not_before: None,
+            checkpoint: None,
+            progress: None,
+            tick: None,
+            output: None,
+            error: None,
+            worker: None,
+            reason: None,
+            command_seq: None,
+            job: job.clone(),
+            extra: serde_json::Map::new(),
+        };
+        let id = new_uuid(&*self.clock);
+        Event::new(id, event_type, "/test", self.clock.now(), data)
+    }
+
+    pub async fn publish(&self, event: &Event) {
+        self.bus
+            .publisher
+            .publish(event.to_message())
+            .await
+            .unwrap();
+    }
+
+    pub async fn say(&self, job: &JobSpec, event_type: EventType, state: JobState) -> Uuid {
+        let event = self.event(job, event_type, state);
+        self.publish(&event).await;
+        event.id
+    }
+
+    pub async fn submit(&self) -> JobSpec {
+        let job = self.job();
+        self.say(&job, EventType::Submitted, JobState::Queued).await;
+        job
+    }
+
+    /// What a server says every second.
+    pub async fn mark(&self) -> Timestamp {
+        let mark = Mark {
+            id: new_uuid(&*self.clock),
+            server: "s1".into(),
+            time: self.clock.now(),
+        };
+        self.bus.publisher.publish(mark.to_message()).await.unwrap();
+        mark.time
+    }
+
+    pub async fn record(&self, id: JobId) -> Option<Record> {
+        self.store.get(id).await.unwrap().record
+    }
+
+    pub async fn state(&self, id: JobId) -> Option<JobState> {
+        self.record(id).await?.state()
+    }
+
+    /// Waits until a job is in that state.
+    pub async fn until(&self, id: JobId, state: JobState) {
+        until(&format!("{id} {state}"), async || {
+            self.state(id).await == Some(state)
+        })
+        .await;
+    }
+}
+
+/// Waits until something is so; a minute of tokio's clock at most.
+pub async fn until(what: &str, mut check: impl AsyncFnMut() -> bool) {
+    let patience = tokio::time::timeout(Duration::from_secs(60), async {
+        while !check().await {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    });
+    assert!(patience.await.is_ok(), "not so: {what}");
+}
