@@ -46,6 +46,14 @@ pub struct Program {
     version: &'static str,
     about: &'static str,
     args: Vec<Arg>,
+    commands: Vec<Extra>,
+}
+
+/// A command that needs no settings.
+struct Extra {
+    name: &'static str,
+    about: &'static str,
+    run: fn() -> anyhow::Result<()>,
 }
 
 impl Program {
@@ -56,7 +64,20 @@ impl Program {
             version,
             about,
             args: Vec::new(),
+            commands: Vec::new(),
         }
+    }
+
+    /// Adds a command that does something else, and needs no settings.
+    #[must_use]
+    pub fn with_command(
+        mut self,
+        name: &'static str,
+        about: &'static str,
+        run: fn() -> anyhow::Result<()>,
+    ) -> Self {
+        self.commands.push(Extra { name, about, run });
+        self
     }
 
     /// Adds flags that are not settings; [`Process::args`] holds them.
@@ -93,6 +114,15 @@ impl Program {
                     .about("Print the table of settings, as Markdown")
                     .hide(true),
             )
+            .subcommands(
+                self.commands
+                    .iter()
+                    .map(|extra| Command::new(extra.name).about(extra.about)),
+            )
+    }
+
+    fn extra(&self, name: Option<&str>) -> Option<&Extra> {
+        self.commands.iter().find(|extra| Some(extra.name) == name)
     }
 }
 
@@ -149,6 +179,9 @@ where
     let args = program.command(&declared).get_matches_from(command_line);
     if args.subcommand_name() == Some("reference") {
         return print(&reference::table(&declared));
+    }
+    if let Some(extra) = program.extra(args.subcommand_name()) {
+        return (extra.run)().map_or_else(|error| refuse(program, &error), |()| PRINTED);
     }
     let values = match load(declared, &args) {
         Ok(values) => values,
