@@ -1,0 +1,231 @@
+//! The messages that follow from a command. Pure, but for ids and time.
+//!
+//! How they are numbered is what the merge stands on:
+//!
+//! | message | epoch | attempt | seq |
+//! |---|---|---|---|
+//! | `started`, ticks, terminal events | the command's | the command's | the command's |
+//! | `continued` | the command's | the command's | one more |
+//! | `retry` | the command's | one more | 0 |
+//!
+//! Whatever a newer version has put into a command goes on into what follows from it.
+
+use std::{sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use serde_json::Value;
+use vmctl_core::{
+    JobError, JobState, Progress,
+    bus::Message,
+    clock::{self, Clock},
+    event::{Event, EventType, MAX_BODY},
+    topology::Tier,
+};
+
+use crate::handler::Outcome;
+
+/// Longest title and detail of an error that is published, in bytes.
+const MAX_TITLE: usize = 256;
+const MAX_DETAIL: usize = 4096;
+
+/// Writes messages in the name of one worker.
+pub(crate) struct Author {
+    worker: Arc<str>,
+    source: String,
+    clock: Arc<dyn Clock>,
+}
+
+impl Author {
+    pub(crate) fn new(worker: Arc<str>, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            source: format!("/worker/{worker}"),
+            worker,
+            clock,
+        }
+    }
+
+    fn follow(&self, command: &Event, event_type: EventType, state: JobState) -> Event {
+        let mut event = command.clone();
+        event.id = clock::new_uuid(&*self.clock);
+        event.event_type = event_type;
+        event.source.clone_from(&self.source);
+        event.time = self.clock.now();
+        let data = &mut event.data;
+        data.state = state;
+        data.worker = Some(self.worker.to_string());
+        data.not_before = None;
+        data.checkpoint = None;
+        data.tick = None;
+        data.output = None;
+        data.error = None;
+        data.reason = None;
+        data.command_seq = None;
+        event
+    }
+
+    /// The attempt that the command opens has started.
+    pub(crate) fn started(&self, command: &Event) -> Event {
+        let mut event = self.follow(command, EventType::Started, JobState::Running);
+        event.data.command_seq = Some(command.data.seq);
+        event
+    }
+
+    /// The job is that far.
+    pub(crate) fn tick(&self, command: &Event, number: u32, progress: Progress) -> Event {
+        let mut event = self.follow(command, EventType::Progress, JobState::Running);
+        event.data.tick = Some(number);
+        event.data.progress = Some(progress);
+        event
+    }
+
+    /// Somebody wanted the job cancelled, and it is.
+    pub(crate) fn cancelled(&self, command: &Event, reason: Option<String>) -> Event {
+        let mut event = self.follow(command, EventType::Cancelled, JobState::Cancelled);
+        event.data.reason = reason;
+        event
+    }
+
+    /// The job's time is over. `begun` when it may have made something.
+    pub(crate) fn deadline(&self, command: &Event, begun: bool) -> Event {
+        let mut event = self.follow(command, EventType::Deadline, JobState::Failed);
+        let detail = if begun {
+            "it was stopped by its deadline; what it has made, such as a machine, may remain"
+        } else {
+            "its deadline passed before a worker could start it"
+        };
+        event.data.error = Some(JobError {
+            error_type: "deadline".to_owned(),
+            title: "the job's time is over".to_owned(),
+            detail: Some(detail.to_owned()),
+            retryable: true,
+            attempt: Some(command.data.attempt),
+            worker: Some(self.worker.to_string()),
+        });
+        event
+    }
+
+    /// The message of an outcome. `wait` is how long to wait before the next attempt when the
+    /// outcome does not say so.
+    pub(crate) fn conclude(
+        &self,
+        command: &Event,
+        outcome: Outcome,
+        progress: Option<Progress>,
+        wait: Duration,
+    ) -> Event {
+        let mut event = match outcome {
+            Outcome::Done(output) => {
+                let mut event = self.follow(command, EventType::Succeeded, JobState::Succeeded);
+                event.data.output = Some(output);
+                event
+            }
+            Outcome::Continue { after, checkpoint } => self.continued(command, after, checkpoint),
+            Outcome::Retry { after, error } => self.retry(command, after.unwrap_or(wait), error),
+            Outcome::Fail(error) => self.failed(command, error),
+            Outcome::Cancelled => self.cancelled(command, None),
+        };
+        if let Some(progress) = progress {
+            event.data.progress = Some(progress);
+        }
+        if event.to_body().len() > MAX_BODY {
+            return self.too_large(command);
+        }
+        event
+    }
+
+    fn continued(&self, command: &Event, after: Duration, checkpoint: Value) -> Event {
+        let mut event = self.follow(command, EventType::Continued, JobState::Running);
+        event.data.seq = command.data.seq.saturating_add(1);
+        event.data.checkpoint = Some(checkpoint);
+        event.data.not_before = self.not_before(after);
+        event
+    }
+
+    fn retry(&self, command: &Event, after: Duration, error: JobError) -> Event {
+        if command.data.attempt >= command.data.job.max_attempts {
+            return self.failed(command, error);
+        }
+        let mut event = self.follow(command, EventType::Retry, JobState::Retrying);
+        event.data.attempt = command.data.attempt.saturating_add(1);
+        event.data.seq = 0;
+        // What the failed attempt had started from is still true.
+        event.data.checkpoint.clone_from(&command.data.checkpoint);
+        event.data.not_before = self.not_before(after);
+        event.data.error = Some(self.signed(command, error));
+        event
+    }
+
+    fn failed(&self, command: &Event, error: JobError) -> Event {
+        let mut event = self.follow(command, EventType::Failed, JobState::Failed);
+        // It is parked with all that is needed to run it again.
+        event.data.checkpoint.clone_from(&command.data.checkpoint);
+        event.data.error = Some(self.signed(command, error));
+        event
+    }
+
+    fn too_large(&self, command: &Event) -> Event {
+        let mut event = self.failed(
+            command,
+            JobError {
+                error_type: "outcome-too-large".to_owned(),
+                title: "the job's outcome is too large to be told".to_owned(),
+                detail: Some("what it has made, such as a machine, may remain".to_owned()),
+                retryable: false,
+                attempt: None,
+                worker: None,
+            },
+        );
+        if event.to_body().len() > MAX_BODY {
+            event.data.checkpoint = None;
+            event.data.progress = None;
+        }
+        event
+    }
+
+    fn signed(&self, command: &Event, mut error: JobError) -> JobError {
+        shorten(&mut error.title, MAX_TITLE);
+        if let Some(detail) = &mut error.detail {
+            shorten(detail, MAX_DETAIL);
+        }
+        error.attempt = Some(command.data.attempt);
+        error.worker = Some(self.worker.to_string());
+        error
+    }
+
+    fn not_before(&self, after: Duration) -> Option<Timestamp> {
+        (!after.is_zero()).then(|| clock::add(self.clock.now(), after))
+    }
+}
+
+fn shorten(text: &mut String, most: usize) {
+    if text.len() > most {
+        let end = (0..=most).rev().find(|&i| text.is_char_boundary(i));
+        text.truncate(end.unwrap_or(0));
+    }
+}
+
+/// When a command is due: never after its deadline, because then it is to end.
+pub(crate) fn due(command: &Event) -> Option<Timestamp> {
+    let at = command.data.not_before?;
+    Some(at.min(command.data.job.deadline))
+}
+
+/// How long it is from `now` until `at`; zero when that has passed.
+pub(crate) fn until(now: Timestamp, at: Timestamp) -> Duration {
+    Duration::try_from(now.duration_until(at)).unwrap_or(Duration::ZERO)
+}
+
+/// Wraps an event for the bus. A command that is not due goes through the largest tier that is not
+/// too long; whoever receives it early delays it again.
+pub(crate) fn message(event: &Event, now: Timestamp) -> Message {
+    let tier = event
+        .event_type
+        .is_command()
+        .then(|| due(event))
+        .flatten()
+        .and_then(|at| Tier::at_most(until(now, at)));
+    match tier {
+        Some(tier) => event.to_delayed_message(tier),
+        None => event.to_message(),
+    }
+}

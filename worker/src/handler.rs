@@ -1,0 +1,136 @@
+//! What a kind implements: [`Handler`], what it is given: [`Ctx`], what it answers: [`Outcome`].
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+use vmctl_core::{
+    JobError,
+    event::{Event, JobSpec},
+};
+
+use crate::{progress::ProgressSink, signals::CancelReason, signals::Signals};
+
+/// Does the work of one kind.
+#[async_trait]
+pub trait Handler: Send + Sync {
+    /// Runs one slice of a job.
+    ///
+    /// The same slice may run again, here or elsewhere, also while an older run of it still winds
+    /// down: every effect is keyed by the job id, and a second run finds what the first one did.
+    /// A slice should end within minutes; longer work answers [`Outcome::Continue`].
+    ///
+    /// Only an attempt that is known to have done nothing may [`Outcome::Fail`]; when that is not
+    /// known, the answer is [`Outcome::Retry`]. A panic counts as a failed attempt. The future may
+    /// be dropped at any await.
+    async fn run(&self, ctx: Ctx) -> Outcome;
+}
+
+/// How a slice ended.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Outcome {
+    /// The job succeeded with this output.
+    Done(Value),
+    /// The job goes on in another slice of the same attempt.
+    Continue {
+        /// Not before this time has passed.
+        after: Duration,
+        /// What that slice finds in [`Ctx::checkpoint`].
+        checkpoint: Value,
+    },
+    /// The attempt failed; the next one may succeed. The job fails when it was the last one.
+    Retry {
+        /// Not before this time has passed; as the registry says when `None`.
+        after: Option<Duration>,
+        /// Why.
+        error: JobError,
+    },
+    /// The job failed, and another attempt would fail as well.
+    Fail(JobError),
+    /// The job was cancelled, and nothing of it is left.
+    Cancelled,
+}
+
+/// One slice, as its handler sees it.
+#[derive(Debug, Clone)]
+pub struct Ctx {
+    command: Arc<Event>,
+    worker: Arc<str>,
+    signals: Signals,
+    progress: ProgressSink,
+}
+
+impl Ctx {
+    pub(crate) fn new(
+        command: Arc<Event>,
+        worker: Arc<str>,
+        signals: Signals,
+        progress: ProgressSink,
+    ) -> Self {
+        Self {
+            command,
+            worker,
+            signals,
+            progress,
+        }
+    }
+
+    /// The job as it was submitted.
+    pub fn job(&self) -> &JobSpec {
+        &self.command.data.job
+    }
+
+    /// The run, from 0.
+    pub fn epoch(&self) -> u32 {
+        self.command.data.epoch
+    }
+
+    /// The try inside the run, from 1.
+    pub fn attempt(&self) -> u32 {
+        self.command.data.attempt
+    }
+
+    /// The worker's name.
+    pub fn worker(&self) -> &str {
+        &self.worker
+    }
+
+    /// Reads what the slice before left; `None` in the first slice, or when it does not fit `T`.
+    pub fn checkpoint<T: DeserializeOwned>(&self) -> Option<T> {
+        T::deserialize(self.command.data.checkpoint.as_ref()?).ok()
+    }
+
+    /// Fires when the job is to end: see [`Ctx::cancel_reason`].
+    pub fn cancel(&self) -> &CancellationToken {
+        self.signals.cancel()
+    }
+
+    /// Why [`Ctx::cancel`] has fired.
+    pub fn cancel_reason(&self) -> Option<&CancelReason> {
+        self.signals.reason()
+    }
+
+    /// Fires when the delivery is not ours any more: stop and touch nothing. The answer does not
+    /// matter.
+    pub fn lost(&self) -> &CancellationToken {
+        self.signals.lost()
+    }
+
+    /// Fires when the process is about to stop: a handler that can hand over answers
+    /// [`Outcome::Continue`] at once.
+    pub fn drain(&self) -> &CancellationToken {
+        self.signals.drain()
+    }
+
+    /// Fires together with `cancel`, `lost` and `drain`: what a wait inside a slice observes.
+    pub fn stop(&self) -> &CancellationToken {
+        self.signals.stop()
+    }
+
+    /// Reports progress.
+    pub fn progress(&self) -> &ProgressSink {
+        &self.progress
+    }
+}

@@ -1,0 +1,116 @@
+//! `vm.delete`: first find out which machine is meant, then delete exactly that one.
+//!
+//! What was found is in the checkpoint before anything is deleted. A repetition therefore deletes
+//! the same machine again, which does nothing, and never the next one of that name.
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use vmctl_core::{JobId, event::JobSpec};
+
+use super::{SLICE, bad_input, outcome_of};
+use crate::{
+    Ctx, Handler, Outcome,
+    provisioner::{Call, Observed, Provisioner, Vm},
+};
+
+/// Deletes machines by host name.
+pub struct VmDelete {
+    provisioner: Arc<dyn Provisioner>,
+}
+
+#[derive(Deserialize)]
+struct Input {
+    vm_hostname: String,
+}
+
+/// What the first slice leaves to the second.
+#[derive(Serialize, Deserialize)]
+struct Checkpoint {
+    /// The job that made the machine.
+    machine: JobId,
+}
+
+impl VmDelete {
+    /// Makes the handler.
+    pub fn new(provisioner: Arc<dyn Provisioner>) -> Self {
+        Self { provisioner }
+    }
+
+    async fn find(&self, ctx: &Ctx, hostname: &str) -> Outcome {
+        ctx.progress().report_step(0, "find", Some((1, 2)), None);
+        let vms = match self.provisioner.list().await {
+            Ok(vms) => vms,
+            Err(error) => return outcome_of(&error),
+        };
+        match resolve(&vms, ctx.job(), hostname) {
+            Some(machine) => Outcome::Continue {
+                after: Duration::ZERO,
+                checkpoint: json!(Checkpoint { machine }),
+            },
+            None => done(hostname, false),
+        }
+    }
+
+    /// Ends without deleting, unless an earlier run of this slice has done that already.
+    async fn cancel(&self, ctx: &Ctx, hostname: &str, found: Option<Checkpoint>) -> Outcome {
+        let Some(Checkpoint { machine }) = found else {
+            return Outcome::Cancelled;
+        };
+        match self.provisioner.observe(machine).await {
+            Ok(Observed::Deleted(deletion)) if deletion.by == ctx.job().id => done(hostname, true),
+            Ok(_) => Outcome::Cancelled,
+            Err(error) => outcome_of(&error),
+        }
+    }
+
+    async fn delete(&self, ctx: &Ctx, hostname: &str, machine: JobId) -> Outcome {
+        ctx.progress().report_step(50, "delete", Some((2, 2)), None);
+        let call = Call::of(ctx, None, SLICE);
+        match self.provisioner.delete(machine, &call).await {
+            Ok(deletion) => done(hostname, deletion.existed && deletion.by == ctx.job().id),
+            Err(error) => outcome_of(&error),
+        }
+    }
+}
+
+#[async_trait]
+impl Handler for VmDelete {
+    async fn run(&self, ctx: Ctx) -> Outcome {
+        let hostname = match Input::deserialize(&ctx.job().input) {
+            Ok(input) => input.vm_hostname,
+            Err(error) => return bad_input(error),
+        };
+        let found: Option<Checkpoint> = ctx.checkpoint();
+        match found {
+            _ if ctx.cancel().is_cancelled() => self.cancel(&ctx, &hostname, found).await,
+            None => self.find(&ctx, &hostname).await,
+            Some(Checkpoint { machine }) => self.delete(&ctx, &hostname, machine).await,
+        }
+    }
+}
+
+fn done(hostname: &str, deleted: bool) -> Outcome {
+    Outcome::Done(json!({"vm_hostname": hostname, "deleted": deleted}))
+}
+
+/// Finds the machine that a delete means: the one that it has deleted already, or else the newest
+/// living one of that project and name that existed before the delete was accepted.
+fn resolve(vms: &[Vm], delete: &JobSpec, hostname: &str) -> Option<JobId> {
+    let done = vms
+        .iter()
+        .find(|vm| vm.deleted.as_ref().is_some_and(|d| d.by == delete.id));
+    let meant = |vm: &&Vm| {
+        vm.deleted.is_none()
+            && vm.spec.project_id == delete.auth.project_id
+            && vm.spec.hostname.eq_ignore_ascii_case(hostname)
+            && vm.created_at < delete.created_at
+    };
+    done.or_else(|| {
+        let meant = vms.iter().filter(meant);
+        meant.max_by_key(|vm| (vm.created_at, vm.spec.job))
+    })
+    .map(|vm| vm.spec.job)
+}

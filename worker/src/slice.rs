@@ -1,0 +1,523 @@
+//! One delivery, from its arrival to its settlement.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{
+    task::JoinHandle,
+    time::{Instant, sleep, sleep_until, timeout},
+};
+use tokio_util::sync::CancellationToken;
+use vmctl_core::{
+    JobError, Kind,
+    bus::{Delivery, Message},
+    event::Event,
+    record::Record,
+    store::RunKey,
+};
+
+use crate::{
+    admission::{Admission, admit, may_have_begun},
+    author::{due, message, until},
+    handler::{Ctx, Handler, Outcome},
+    progress::{self, ProgressPump},
+    running::Place,
+    signals::{CancelReason, CancelWish, Signals},
+    telemetry,
+    worker::Shared,
+};
+
+/// How long a run is remembered, so that a copy of its command is recognised.
+const RUN_CLAIM_TTL: Duration = Duration::from_secs(3600);
+
+/// Below this a command that is not due is waited for in place: no delay tier is shorter.
+const SHORTEST_DELAY: Duration = Duration::from_secs(1);
+
+/// First and longest pause between two tries to publish the same message.
+const PUBLISH_PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+
+/// How long an aborted handler gets to reach its next await.
+const ABORT_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Whatever one queue's slices share.
+pub(crate) struct Lane {
+    pub(crate) kind: Kind,
+    pub(crate) handler: Arc<dyn Handler>,
+    pub(crate) shared: Arc<Shared>,
+    /// Take nothing new; let slices end.
+    pub(crate) shutdown: CancellationToken,
+    /// Give back what still runs.
+    pub(crate) abort: CancellationToken,
+}
+
+/// How a delivery is to be settled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    Ack(&'static str),
+    Reject,
+    Requeue,
+    /// It is not ours any more: nothing to settle.
+    Lost,
+}
+
+/// A wait that ended because the slice has to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Interrupted {
+    Lost,
+    Stopping,
+}
+
+impl From<Interrupted> for Verdict {
+    fn from(interrupted: Interrupted) -> Self {
+        match interrupted {
+            Interrupted::Lost => Self::Lost,
+            Interrupted::Stopping => Self::Requeue,
+        }
+    }
+}
+
+impl Lane {
+    /// Processes one delivery to its settlement.
+    pub(crate) async fn process(&self, delivery: Delivery) {
+        let verdict = self.judge(&delivery).await;
+        let verdict = if delivery.lost.is_cancelled() {
+            Verdict::Lost
+        } else {
+            verdict
+        };
+        let (result, settled) = match verdict {
+            Verdict::Ack(result) => (result, delivery.ack().await),
+            Verdict::Reject => ("malformed", delivery.reject().await),
+            Verdict::Requeue => ("requeued", delivery.requeue().await),
+            Verdict::Lost => ("lost", Ok(())),
+        };
+        if settled.is_err() {
+            tracing::info!(
+                job.kind = %self.kind,
+                result,
+                "the delivery was lost before it was settled; its redelivery will find it done"
+            );
+        }
+        telemetry::delivery(&self.kind, result);
+    }
+
+    async fn judge(&self, delivery: &Delivery) -> Verdict {
+        let command = match self.read(delivery) {
+            Ok(command) => Arc::new(command),
+            Err(reason) => {
+                tracing::warn!(
+                    job.kind = %self.kind,
+                    message.id = delivery.message.message_id.as_deref().unwrap_or_default(),
+                    reason,
+                    "rejected a message that is no command for this queue"
+                );
+                return Verdict::Reject;
+            }
+        };
+        let slice = Slice {
+            lane: self,
+            delivery,
+            command,
+        };
+        slice.run().await.unwrap_or_else(Verdict::from)
+    }
+
+    fn read(&self, delivery: &Delivery) -> Result<Event, String> {
+        let event = Event::parse(&delivery.message.body).map_err(|e| e.to_string())?;
+        if !event.event_type.is_command() {
+            return Err(format!("{} is no command", event.event_type));
+        }
+        if event.data.job.kind != self.kind {
+            return Err(format!("a command of kind {}", event.data.job.kind));
+        }
+        Ok(event)
+    }
+}
+
+struct Slice<'a> {
+    lane: &'a Lane,
+    delivery: &'a Delivery,
+    command: Arc<Event>,
+}
+
+impl Slice<'_> {
+    async fn run(&self) -> Result<Verdict, Interrupted> {
+        if self.delay().await? {
+            return Ok(Verdict::Ack("delayed"));
+        }
+        if self.is_overdue() {
+            let begun = may_have_begun(&self.command, self.is_redelivered(), None);
+            let event = self.shared().author.deadline(&self.command, begun);
+            self.conclude(&event).await?;
+            return Ok(Verdict::Ack("deadline"));
+        }
+        let signals = Signals::default();
+        let mut claimed = false;
+        let (place, announce) = loop {
+            let record = self.look_up().await;
+            match self.admit(record.as_ref()) {
+                Admission::Overtaken => return Ok(Verdict::Ack("overtaken")),
+                Admission::Cancelled(reason) => {
+                    let event = self.shared().author.cancelled(&self.command, reason);
+                    self.conclude(&event).await?;
+                    return Ok(Verdict::Ack("cancelled"));
+                }
+                Admission::Run { cancel, announce } => {
+                    // Without a store nobody can tell a copy; its twin's effects are then the same.
+                    if !claimed && record.is_some() && self.is_copy().await {
+                        return Ok(Verdict::Ack("copy"));
+                    }
+                    claimed = true;
+                    if let Some(CancelWish { reason }) = cancel {
+                        signals.ask_to_cancel(CancelReason::Requested(reason));
+                    }
+                    match self.enter(&signals) {
+                        Ok(place) => break (place, announce),
+                        // An older run of this job winds down here. What it said counts: look again.
+                        Err(gone) => self.wait(gone.cancelled()).await?,
+                    }
+                }
+            }
+        };
+        if self.lane.shutdown.is_cancelled() {
+            return Err(Interrupted::Stopping);
+        }
+        if announce {
+            let started = self.shared().author.started(&self.command);
+            self.publish(started.to_message()).await?;
+            telemetry::started(&started);
+        }
+        self.work(signals, place).await
+    }
+
+    fn shared(&self) -> &Shared {
+        &self.lane.shared
+    }
+
+    fn is_redelivered(&self) -> bool {
+        self.delivery.message.redelivered
+    }
+
+    fn is_overdue(&self) -> bool {
+        self.command.data.job.deadline <= self.shared().backends.clock.now()
+    }
+
+    /// Waits until the command is due. Returns true when it was put into a delay tier instead.
+    async fn delay(&self) -> Result<bool, Interrupted> {
+        let now = self.shared().backends.clock.now();
+        let Some(ahead) = due(&self.command).map(|at| until(now, at)) else {
+            return Ok(false);
+        };
+        if ahead >= SHORTEST_DELAY {
+            self.publish(message(&self.command, now)).await?;
+            return Ok(true);
+        }
+        self.wait(sleep(ahead)).await?;
+        Ok(false)
+    }
+
+    /// Returns what the store knows; an empty record when it knows nothing, `None` when it does not
+    /// answer in time.
+    async fn look_up(&self) -> Option<Record> {
+        let Shared {
+            backends, config, ..
+        } = self.shared();
+        let answer = timeout(
+            config.store_timeout,
+            backends.store.get(self.command.subject),
+        )
+        .await;
+        match answer {
+            Ok(Ok(lookup)) => Some(lookup.record.unwrap_or_default()),
+            Ok(Err(error)) => {
+                tracing::debug!(
+                    error = &error as &dyn std::error::Error,
+                    "going on without the store"
+                );
+                None
+            }
+            Err(_) => {
+                tracing::debug!("going on without the store: no answer in time");
+                None
+            }
+        }
+    }
+
+    fn admit(&self, record: Option<&Record>) -> Admission {
+        let command = &self.command;
+        let wish = self
+            .shared()
+            .running
+            .wish(command.subject, command.data.epoch);
+        admit(command, self.is_redelivered(), record, wish)
+    }
+
+    /// Says whether this is a copy of a command that somebody runs or ran. A redelivery never is:
+    /// whoever had it may be gone.
+    async fn is_copy(&self) -> bool {
+        let Shared {
+            backends, config, ..
+        } = self.shared();
+        let data = &self.command.data;
+        let run = RunKey {
+            job: self.command.subject,
+            epoch: data.epoch,
+            attempt: data.attempt,
+            seq: data.seq,
+        };
+        let claim = backends.store.claim_run(&run, &config.name, RUN_CLAIM_TTL);
+        let taken = matches!(timeout(config.store_timeout, claim).await, Ok(Ok(false)));
+        taken && !self.is_redelivered()
+    }
+
+    fn enter(&self, signals: &Signals) -> Result<Place, CancellationToken> {
+        let command = &self.command;
+        self.shared()
+            .running
+            .enter(command.subject, command.data.epoch, signals)
+    }
+
+    /// Waits for something that comes before the handler; a shutdown ends the wait.
+    async fn wait(&self, what: impl Future<Output = ()>) -> Result<(), Interrupted> {
+        tokio::select! {
+            biased;
+            () = self.delivery.lost.cancelled() => Err(Interrupted::Lost),
+            () = self.lane.shutdown.cancelled() => Err(Interrupted::Stopping),
+            () = what => Ok(()),
+        }
+    }
+
+    /// Publishes a message until the broker has confirmed it. Ends without only when the delivery
+    /// is lost, or when a drain is over: then the redelivery decides.
+    async fn publish(&self, message: Message) -> Result<(), Interrupted> {
+        let publisher = &self.shared().backends.bus.publisher;
+        let lost = &self.delivery.lost;
+        let (mut pause, longest) = PUBLISH_PAUSE;
+        loop {
+            if lost.is_cancelled() {
+                return Err(Interrupted::Lost);
+            }
+            let Err(error) = publisher.publish(message.clone()).await else {
+                return Ok(());
+            };
+            tracing::warn!(
+                job.id = %self.command.subject,
+                bus.routing_key = %message.routing_key,
+                error = &error as &dyn std::error::Error,
+                "not confirmed; the same message is published again"
+            );
+            telemetry::unconfirmed(&self.lane.kind);
+            tokio::select! {
+                biased;
+                () = lost.cancelled() => return Err(Interrupted::Lost),
+                () = self.lane.abort.cancelled() => return Err(Interrupted::Stopping),
+                () = sleep(pause) => pause = (pause * 2).min(longest),
+            }
+        }
+    }
+
+    async fn conclude(&self, event: &Event) -> Result<(), Interrupted> {
+        let now = self.shared().backends.clock.now();
+        self.publish(message(event, now)).await?;
+        telemetry::concluded(event);
+        tracing::info!(
+            job.id = %event.subject,
+            job.kind = %event.data.job.kind,
+            job.attempt = self.command.data.attempt,
+            job.seq = self.command.data.seq,
+            job.state = %event.data.state,
+            event = event.event_type.word(),
+            "slice ended"
+        );
+        Ok(())
+    }
+
+    /// Runs the handler and publishes what came out.
+    async fn work(&self, signals: Signals, place: Place) -> Result<Verdict, Interrupted> {
+        let Shared {
+            backends, config, ..
+        } = self.shared();
+        let (sink, mut pump) = progress::channel(
+            self.command.data.progress.clone(),
+            backends.clock.clone(),
+            config.tick_interval,
+        );
+        let ctx = Ctx::new(
+            self.command.clone(),
+            config.name.as_str().into(),
+            signals.clone(),
+            sink,
+        );
+        let handler = self.lane.handler.clone();
+        let active = telemetry::Active::new(&self.lane.kind);
+        let begun = Instant::now();
+        let mut task = HandlerTask(tokio::spawn(async move { handler.run(ctx).await }));
+        let end = self.watch(&mut task, &signals, &mut pump).await;
+        task.stop().await;
+        drop(active);
+        telemetry::ran(&self.lane.kind, begun.elapsed());
+
+        let end = end?;
+        if let Some((number, progress)) = pump.flush() {
+            self.tick(number, progress).await;
+        }
+        let event = self.event_of(end, &signals, pump.newest());
+        let concluded = self.conclude(&event).await;
+        // The next slice may be here already; it may go on once this one has nothing left to say.
+        drop(place);
+        concluded.map(|()| Verdict::Ack("run"))
+    }
+
+    /// Follows a running handler: passes signals on, publishes progress, keeps the time.
+    async fn watch(
+        &self,
+        task: &mut HandlerTask,
+        signals: &Signals,
+        pump: &mut ProgressPump,
+    ) -> Result<End, Interrupted> {
+        let Shared {
+            backends, config, ..
+        } = self.shared();
+        let lost = &self.delivery.lost;
+        let left = until(backends.clock.now(), self.command.data.job.deadline);
+        let deadline_at = Instant::now() + left;
+        let mut kill_at = Instant::now() + config.slice_limit;
+        let mut overdue = false;
+        loop {
+            tokio::select! {
+                biased;
+                () = lost.cancelled(), if !signals.lost().is_cancelled() => {
+                    signals.say_lost();
+                    kill_at = kill_at.min(Instant::now() + config.stop_grace);
+                }
+                ended = &mut task.0 => {
+                    return if lost.is_cancelled() { Err(Interrupted::Lost) } else { ended_as(ended) };
+                }
+                () = self.lane.abort.cancelled() => return Err(Interrupted::Stopping),
+                () = sleep_until(kill_at) => {
+                    return if lost.is_cancelled() {
+                        Err(Interrupted::Lost)
+                    } else if overdue {
+                        Ok(End::Overdue)
+                    } else {
+                        Ok(End::Stalled)
+                    };
+                }
+                () = sleep_until(deadline_at), if !overdue => {
+                    overdue = true;
+                    signals.ask_to_cancel(CancelReason::Deadline);
+                    kill_at = kill_at.min(Instant::now() + config.stop_grace);
+                }
+                () = self.lane.shutdown.cancelled(), if !signals.drain().is_cancelled() => {
+                    signals.ask_to_hand_over();
+                }
+                (number, progress) = pump.next() => self.tick(number, progress).await,
+            }
+        }
+    }
+
+    async fn tick(&self, number: u32, progress: vmctl_core::Progress) {
+        if self.delivery.lost.is_cancelled() {
+            return;
+        }
+        let event = self.shared().author.tick(&self.command, number, progress);
+        let publisher = &self.shared().backends.bus.publisher;
+        if let Err(error) = publisher.publish_tick(event.to_message()).await {
+            tracing::debug!(
+                error = &error as &dyn std::error::Error,
+                "progress was not published"
+            );
+        }
+    }
+
+    fn event_of(
+        &self,
+        end: End,
+        signals: &Signals,
+        progress: Option<vmctl_core::Progress>,
+    ) -> Event {
+        let Shared {
+            author, backends, ..
+        } = self.shared();
+        let command = &*self.command;
+        let overdue = signals.reason() == Some(&CancelReason::Deadline);
+        let outcome = match end {
+            End::Overdue => return author.deadline(command, true),
+            End::Finished(Outcome::Done(output)) => Outcome::Done(output),
+            // Whatever else it says, there is no time left to go on.
+            End::Finished(_) if overdue => return author.deadline(command, true),
+            End::Finished(Outcome::Cancelled) => {
+                let reason = match signals.reason() {
+                    Some(CancelReason::Requested(reason)) => reason.clone(),
+                    _ => None,
+                };
+                return author.cancelled(command, reason);
+            }
+            End::Finished(outcome) => outcome,
+            End::Panicked => retry("panic", "the worker failed unexpectedly"),
+            End::Stalled => retry("stalled", "the attempt did not end in time and was stopped"),
+        };
+        let next = command.data.attempt.saturating_add(1);
+        let wait = backends
+            .registry
+            .get(&self.lane.kind)
+            .map_or(SHORTEST_DELAY, |kind| kind.backoff_before(next));
+        author.conclude(command, outcome, progress, wait)
+    }
+}
+
+fn retry(error_type: &str, title: &str) -> Outcome {
+    Outcome::Retry {
+        after: None,
+        error: JobError {
+            error_type: error_type.to_owned(),
+            title: title.to_owned(),
+            detail: Some("what it has made, such as a machine, may remain".to_owned()),
+            retryable: true,
+            attempt: None,
+            worker: None,
+        },
+    }
+}
+
+/// How a handler ended.
+#[derive(Debug)]
+enum End {
+    Finished(Outcome),
+    Panicked,
+    /// It ran longer than a slice may.
+    Stalled,
+    /// The deadline passed, and it did not stop in time.
+    Overdue,
+}
+
+fn ended_as(ended: Result<Outcome, tokio::task::JoinError>) -> Result<End, Interrupted> {
+    match ended {
+        Ok(outcome) => Ok(End::Finished(outcome)),
+        // The panic hook has written its text to the log; clients do not see it.
+        Err(error) if error.is_panic() => Ok(End::Panicked),
+        Err(_) => Err(Interrupted::Stopping),
+    }
+}
+
+/// A handler's task. It does not outlive its slice.
+struct HandlerTask(JoinHandle<Outcome>);
+
+impl HandlerTask {
+    /// Stops the task and waits until it has stopped: nothing of the job may go on here once its
+    /// place is free.
+    async fn stop(&mut self) {
+        if self.0.is_finished() {
+            return;
+        }
+        self.0.abort();
+        if timeout(ABORT_PATIENCE, &mut self.0).await.is_err() {
+            tracing::error!("a handler blocks its thread and could not be stopped");
+        }
+    }
+}
+
+impl Drop for HandlerTask {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}

@@ -1,0 +1,302 @@
+//! Building a worker, running it, and draining it.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use vmctl_core::{
+    Kind,
+    bus::{BusError, Feed},
+    event::Control,
+    topology::Topology,
+};
+
+use crate::{
+    author::Author,
+    config::{Backends, Config},
+    consume::consume,
+    handler::Handler,
+    readiness::Readiness,
+    running::Running,
+    slice::Lane,
+};
+
+/// First and longest pause between two tries to declare the queues.
+const DECLARE_PAUSE: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
+
+/// How long slices get to give their deliveries back once the drain is over.
+const ABORT_GRACE: Duration = Duration::from_secs(5);
+
+/// A worker that cannot be built.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// The registry has no such kind.
+    #[error("there is no kind {0}")]
+    UnknownKind(Kind),
+    /// Nothing implements the kind.
+    #[error("this worker has no handler for kind {0}")]
+    NoHandler(Kind),
+    /// Two handlers for one kind.
+    #[error("kind {0} has two handlers")]
+    TwoHandlers(Kind),
+    /// There is nothing to run.
+    #[error("a worker needs at least one kind")]
+    NoKinds,
+}
+
+/// Why a worker stopped by itself.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The queues cannot be declared, and trying again would not help.
+    #[error("the queues of this worker cannot be declared")]
+    Declare(#[source] BusError),
+    /// The bus refused.
+    #[error("the bus refused")]
+    Bus(#[from] BusError),
+    /// The backend of the bus was shut down.
+    #[error("the consumer of {0} ended")]
+    ConsumerEnded(String),
+    /// A task of the worker broke.
+    #[error("a part of the worker broke")]
+    Broken(#[source] tokio::task::JoinError),
+}
+
+/// What all lanes of a worker share.
+pub(crate) struct Shared {
+    pub(crate) config: Config,
+    pub(crate) backends: Backends,
+    pub(crate) author: Author,
+    pub(crate) running: Running,
+    readiness: Readiness,
+}
+
+/// Collects handlers.
+pub struct WorkerBuilder {
+    config: Config,
+    backends: Backends,
+    handlers: Vec<(Kind, Arc<dyn Handler>)>,
+}
+
+/// Takes commands and runs them.
+pub struct Worker {
+    shared: Arc<Shared>,
+    handlers: BTreeMap<Kind, Arc<dyn Handler>>,
+}
+
+impl WorkerBuilder {
+    /// Adds the handler of one kind.
+    #[must_use]
+    pub fn handler(mut self, kind: Kind, handler: Arc<dyn Handler>) -> Self {
+        self.handlers.push((kind, handler));
+        self
+    }
+
+    /// Adds the handlers of several kinds.
+    #[must_use]
+    pub fn handlers(
+        mut self,
+        handlers: impl IntoIterator<Item = (Kind, Arc<dyn Handler>)>,
+    ) -> Self {
+        self.handlers.extend(handlers);
+        self
+    }
+
+    /// Checks that every kind exists and has one handler.
+    pub fn build(self) -> Result<Worker, BuildError> {
+        let mut all = BTreeMap::new();
+        for (kind, handler) in self.handlers {
+            if all.insert(kind.clone(), handler).is_some() {
+                return Err(BuildError::TwoHandlers(kind));
+            }
+        }
+        let wanted: Vec<Kind> = if self.config.kinds.is_empty() {
+            all.keys().cloned().collect()
+        } else {
+            self.config.kinds.clone()
+        };
+        let mut handlers = BTreeMap::new();
+        for kind in wanted {
+            if self.backends.registry.get(&kind).is_none() {
+                return Err(BuildError::UnknownKind(kind));
+            }
+            let Some(handler) = all.get(&kind) else {
+                return Err(BuildError::NoHandler(kind));
+            };
+            handlers.insert(kind, handler.clone());
+        }
+        if handlers.is_empty() {
+            return Err(BuildError::NoKinds);
+        }
+        let author = Author::new(
+            self.config.name.as_str().into(),
+            self.backends.clock.clone(),
+        );
+        Ok(Worker {
+            shared: Arc::new(Shared {
+                author,
+                running: Running::default(),
+                readiness: Readiness::new(self.backends.bus.clone()),
+                config: self.config,
+                backends: self.backends,
+            }),
+            handlers,
+        })
+    }
+}
+
+impl Worker {
+    /// Starts building a worker.
+    pub fn builder(config: Config, backends: Backends) -> WorkerBuilder {
+        WorkerBuilder {
+            config,
+            backends,
+            handlers: Vec::new(),
+        }
+    }
+
+    /// Returns the kinds that it runs.
+    pub fn kinds(&self) -> impl Iterator<Item = &Kind> {
+        self.handlers.keys()
+    }
+
+    /// Returns what tells whether it takes work; it stays valid while the worker runs.
+    pub fn readiness(&self) -> Readiness {
+        self.shared.readiness.clone()
+    }
+
+    /// Declares its queues and works until `shutdown` fires; then takes nothing new, lets slices
+    /// end for [`Config::drain_grace`], gives the rest back, and returns. A bus that is not there
+    /// is waited for.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError`] when it stopped by itself.
+    pub async fn run(self, shutdown: CancellationToken) -> Result<(), RunError> {
+        let (shared, handlers) = (self.shared, self.handlers);
+        let abort = CancellationToken::new();
+        // Everything below hangs on this token, so that a part that breaks stops the others.
+        let stop = shutdown.child_token();
+        let _stop_at_the_end = stop.clone().drop_guard();
+        let control = AbortOnDrop(tokio::spawn(listen(shared.clone())));
+
+        if !declare(&shared, handlers.keys(), &stop).await? {
+            return Ok(());
+        }
+        let mut lanes = JoinSet::new();
+        for (kind, handler) in handlers {
+            tracing::info!(job.kind = %kind, slots = shared.config.slots, "taking work");
+            lanes.spawn(consume(Arc::new(Lane {
+                kind,
+                handler,
+                shared: shared.clone(),
+                shutdown: stop.clone(),
+                abort: abort.clone(),
+            })));
+        }
+        let mut result = tokio::select! {
+            () = shutdown.cancelled() => Ok(()),
+            Some(ended) = lanes.join_next() => ended.map_err(RunError::Broken).flatten(),
+        };
+        shared.readiness.set_draining();
+        stop.cancel();
+        let grace = shared.config.drain_grace;
+        if let Ok(ended) = timeout(grace, join(&mut lanes)).await {
+            result = result.and(ended);
+        } else {
+            tracing::warn!("the grace period is over; giving back what still runs");
+            abort.cancel();
+            if timeout(ABORT_GRACE, join(&mut lanes)).await.is_err() {
+                tracing::error!("some slices did not end and are dropped");
+            }
+        }
+        drop(control);
+        result
+    }
+}
+
+async fn join(lanes: &mut JoinSet<Result<(), RunError>>) -> Result<(), RunError> {
+    let mut result = Ok(());
+    while let Some(ended) = lanes.join_next().await {
+        result = result.and(ended.map_err(RunError::Broken).flatten());
+    }
+    result
+}
+
+/// Declares what the worker uses. Returns false when it was stopped before that was possible.
+async fn declare(
+    shared: &Shared,
+    kinds: impl Iterator<Item = &Kind>,
+    stop: &CancellationToken,
+) -> Result<bool, RunError> {
+    let topology = Topology::new(kinds);
+    let (mut pause, longest) = DECLARE_PAUSE;
+    loop {
+        let declared = tokio::select! {
+            biased;
+            () = stop.cancelled() => return Ok(false),
+            declared = shared.backends.bus.admin.declare(&topology) => declared,
+        };
+        match declared {
+            Ok(()) => {
+                shared.readiness.set_declared();
+                return Ok(true);
+            }
+            Err(error @ (BusError::Drift(_) | BusError::Refused(_))) => {
+                return Err(RunError::Declare(error));
+            }
+            Err(error) => tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "the queues are not declared yet; trying again"
+            ),
+        }
+        tokio::select! {
+            () = stop.cancelled() => return Ok(false),
+            () = sleep(pause) => pause = (pause * 2).min(longest),
+        }
+    }
+}
+
+/// Listens to what is sent to every worker.
+async fn listen(shared: Arc<Shared>) {
+    let consumer = &shared.backends.bus.consumer;
+    let (mut pause, longest) = DECLARE_PAUSE;
+    loop {
+        match consumer.subscribe(Feed::Control, &shared.config.name).await {
+            Ok(mut feed) => {
+                pause = DECLARE_PAUSE.0;
+                while let Some(received) = feed.next().await {
+                    hear(&shared.running, &received.body);
+                }
+            }
+            Err(error) => tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "not listening for cancels yet; trying again"
+            ),
+        }
+        sleep(pause).await;
+        pause = (pause * 2).min(longest);
+    }
+}
+
+fn hear(running: &Running, body: &[u8]) {
+    match Control::parse(body) {
+        Ok(Control::Cancel {
+            job_id,
+            epoch,
+            reason,
+        }) => running.cancel(job_id, epoch, reason),
+        Err(error) => tracing::debug!(
+            error = &error as &dyn std::error::Error,
+            "a control message that this version does not know"
+        ),
+    }
+}
+
+struct AbortOnDrop(tokio::task::JoinHandle<()>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
