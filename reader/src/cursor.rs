@@ -270,7 +270,7 @@ mod tests {
 
     /// An entry that cannot be merged, of a job in `partition`.
     fn bad(offset: u64, id: &str, partition: Partition) -> LogEntry {
-        let job = (0_u128..)
+        let job = (0_u128..10_000)
             .map(|n| JobId::from_uuid(uuid::Uuid::from_u128(n)))
             .find(|job| Partition::of(*job) == partition)
             .unwrap();
@@ -346,7 +346,9 @@ mod tests {
         assert_eq!(written[1].expected, Some(at(3, "m3")));
         assert_eq!(written[1].marks.len(), 2);
         two.proven_by(&entries);
-        written.iter().for_each(|batch| two.written(batch));
+        for batch in &written {
+            two.written(batch);
+        }
         assert_eq!(two.furthest_unproven(), None);
         assert_eq!(two.lowest(), Some(6));
     }

@@ -1,4 +1,5 @@
 //! The reader, whole, on memory backends.
+#![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 mod support;
 

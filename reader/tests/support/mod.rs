@@ -69,9 +69,9 @@ impl World {
         let topology = Topology::new(registry.kinds().map(|k| &k.kind));
         bus.admin.declare(&topology).await.unwrap();
         Self {
-            bus,
-            broker,
             clock,
+            broker,
+            bus,
             store,
             registry,
         }
