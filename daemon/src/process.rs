@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::env;
 use std::ffi::OsString;
+use std::fs;
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -27,6 +29,8 @@ const FAILURE: u8 = 1;
 const USAGE: u8 = 2;
 /// Tasks that do not stop when the component has ended get this long before the process ends.
 const RUNTIME_TIMEOUT: Duration = Duration::from_secs(1);
+/// Longest part of a host's name in the name of a process.
+const MAX_HOST: usize = 40;
 
 crate::settings! {
     /// What every process needs to know.
@@ -128,6 +132,8 @@ impl Program {
 
 /// What a component gets from its process.
 pub struct Process {
+    /// Different in every process, also after a restart: program, host, and 8 random digits.
+    pub name: String,
     /// The first signal cancels it: stop accepting, finish what is in flight, return.
     pub shutdown: CancellationToken,
     /// How long that may take; after it, the process ends.
@@ -227,7 +233,7 @@ where
 {
     init_logging(&settings.log, settings.log_format);
     tracing::info!(version = program.version, "{} starts", program.name);
-    match run(args, own, settings, component) {
+    match run(program.name, args, own, settings, component) {
         Ok(code) => code,
         Err(error) => {
             tracing::error!("cannot start: {error:#}");
@@ -237,6 +243,7 @@ where
 }
 
 fn run<S, F, Fut>(
+    name: &str,
     args: ArgMatches,
     own: S,
     settings: &ProcessSettings,
@@ -250,6 +257,7 @@ where
     let lifecycle = Lifecycle::start(settings.drain_timeout)?;
     let health = Health::new();
     let process = Process {
+        name: unique_name(name),
         shutdown: lifecycle.shutdown().clone(),
         drain_timeout: settings.drain_timeout,
         health: health.clone(),
@@ -276,6 +284,28 @@ where
     Ok(ended.report())
 }
 
+/// Names a process so that people find its host, and nobody else has the name.
+fn unique_name(program: &str) -> String {
+    let program = program.strip_prefix("vmctl-").unwrap_or(program);
+    let host = fs::read_to_string("/proc/sys/kernel/hostname")
+        .ok()
+        .or_else(|| env::var("HOSTNAME").ok())
+        .unwrap_or_default();
+    let host: String = host
+        .trim()
+        .chars()
+        .filter(|c| c.is_ascii_alphanumeric() || *c == '-')
+        .take(MAX_HOST)
+        .collect();
+    // The standard library seeds it from the system's random numbers.
+    let random = RandomState::new().build_hasher().finish() & 0xffff_ffff;
+    if host.is_empty() {
+        format!("{program}-{random:08x}")
+    } else {
+        format!("{program}-{host}-{random:08x}")
+    }
+}
+
 fn refuse(program: &Program, error: &anyhow::Error) -> u8 {
     // Nothing is left to do if standard error is closed.
     let _ = writeln!(io::stderr(), "{}: {error:#}", program.name);
@@ -286,5 +316,18 @@ fn print(text: &str) -> u8 {
     match io::stdout().write_all(text.as_bytes()) {
         Ok(()) => PRINTED,
         Err(_) => FAILURE,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_never_used_twice() {
+        let name = unique_name("vmctl-worker");
+        assert!(name.starts_with("worker-"), "{name}");
+        assert!(name.len() <= 7 + MAX_HOST + 9, "{name}");
+        assert_ne!(name, unique_name("vmctl-worker"));
     }
 }
