@@ -1,6 +1,11 @@
 //! The Keystone backend on a real Keystone (`VMCTL_TEST_KEYSTONE_URL`), reached through a relay that
 //! can be cut.
-#![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    clippy::needless_pass_by_value,
+    reason = "a failed unwrap is a failed test, a skipped one says so"
+)]
 
 use std::{
     env,
