@@ -6,11 +6,13 @@
 //! | `/health/startup` | the component said that it started | not yet |
 //! | `/health/ready` | no check fails; some may be degraded | a check fails, not started, or draining |
 //!
-//! A check must answer at once and without I/O: it reads what its owner last saw.
+//! A check must answer at once and without I/O: it reads what its owner last saw. What has to be asked
+//! for is asked in the background, by [`Health::poll`].
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use axum::Json;
 use axum::Router;
@@ -18,6 +20,8 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::get;
 use serde::Serialize;
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
 
 /// What a check says, from best to worst.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -50,6 +54,9 @@ impl Report {
     }
 }
 
+/// How long an answer of [`Health::poll`] may take.
+pub const POLL_DEADLINE: Duration = Duration::from_secs(5);
+
 type Check = Box<dyn Fn() -> Status + Send + Sync>;
 
 /// The health of one process. Clones share it.
@@ -81,6 +88,50 @@ impl Health {
         let mut checks = self.lock();
         checks.retain(|(other, _)| *other != name);
         checks.push((name, Box::new(check)));
+    }
+
+    /// Adds a check that asks `ask` in the background, again and again, with a pause of `every`
+    /// between two times. An error, and no answer within [`POLL_DEADLINE`], is as bad as `bad`
+    /// says: [`Status::Degraded`] or [`Status::Failing`].
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime.
+    pub fn poll<F, Fut>(
+        &self,
+        name: impl Into<String>,
+        every: Duration,
+        bad: fn(String) -> Status,
+        ask: F,
+    ) where
+        F: Fn() -> Fut + Send + 'static,
+        Fut: Future<Output = Result<(), String>> + Send,
+    {
+        let (tell, last) = watch::channel(bad("not asked yet".into()));
+        let name = name.into();
+        tokio::spawn({
+            let name = name.clone();
+            async move {
+                loop {
+                    let answer = timeout(POLL_DEADLINE, ask()).await;
+                    let status = match answer {
+                        Ok(Ok(())) => Status::Ok,
+                        Ok(Err(reason)) => bad(reason),
+                        Err(_) => bad(format!("no answer within {POLL_DEADLINE:?}")),
+                    };
+                    tell.send_if_modified(|last| {
+                        let changed = *last != status;
+                        if changed {
+                            log(&name, &status);
+                        }
+                        *last = status;
+                        changed
+                    });
+                    sleep(every).await;
+                }
+            }
+        });
+        self.check(name, move || last.borrow().clone());
     }
 
     /// Says that the component has started. Until then it is not ready.
@@ -133,6 +184,15 @@ impl Health {
             .checks
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn log(check: &str, status: &Status) {
+    match status {
+        Status::Ok => tracing::info!(check, "well"),
+        Status::Degraded(reason) | Status::Failing(reason) => {
+            tracing::warn!(check, reason, "not well");
+        }
     }
 }
 
@@ -211,6 +271,31 @@ mod tests {
                 },
             })
         );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_poll_is_bounded_and_follows_its_answers() {
+        let health = started();
+        let (answer, answers) = watch::channel(Err("refused".to_owned()));
+        health.poll("redis", POLL_DEADLINE, Status::Degraded, move || {
+            let answer = answers.borrow().clone();
+            async move {
+                match answer {
+                    Err(reason) if reason == "hangs" => std::future::pending().await,
+                    answer => answer,
+                }
+            }
+        });
+        let says = |reason: &str| Status::Degraded(reason.to_owned());
+        assert_eq!(health.report().checks["redis"], says("not asked yet"));
+        sleep(Duration::from_millis(1)).await;
+        assert_eq!(health.report().checks["redis"], says("refused"));
+        answer.send(Ok(())).unwrap();
+        sleep(POLL_DEADLINE).await;
+        assert_eq!(health.report().checks["redis"], Status::Ok);
+        answer.send(Err("hangs".into())).unwrap();
+        sleep(3 * POLL_DEADLINE).await;
+        assert_eq!(health.report().checks["redis"], says("no answer within 5s"));
     }
 
     #[test]
