@@ -1,0 +1,453 @@
+//! A whole small world in memory: bus, store, a reader that folds the log, and workers that can be
+//! started, drained and killed.
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "every test file uses its own part of it"
+)]
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use serde_json::{Value, json};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use vmctl_core::{
+    JobError, JobId, JobState, Kind,
+    bus::{Bus, LogEntry, LogStart},
+    clock::{self, Clock},
+    event::{Caller, Control, Event, EventData, EventType, JobSpec},
+    fact::{Fact, JobFact, Retention, interpret},
+    kinds::Registry,
+    memory::{
+        bus::{InMemoryBus, Limits},
+        store::InMemoryJobStore,
+    },
+    store::JobStore,
+    testing::bus::{TokioClock, eventually, patiently},
+    topology::Topology,
+};
+use vmctl_worker::{Backends, Config, Ctx, Handler, Outcome, RunError, Worker};
+
+/// The kind that most tests run their own handlers under.
+pub fn kind() -> Kind {
+    "vm.create".parse().unwrap()
+}
+
+pub fn vm_input() -> Value {
+    json!({
+        "app_env": "DEV",
+        "app_trigram": "vmc",
+        "vm_desc": "",
+        "vm_hostname": "lxtest",
+        "vm_profile": "Micro",
+        "vm_region": "North",
+    })
+}
+
+pub fn error(word: &str) -> JobError {
+    JobError {
+        error_type: word.to_owned(),
+        title: format!("it was {word}"),
+        detail: None,
+        retryable: true,
+        attempt: None,
+        worker: None,
+    }
+}
+
+type Run = dyn Fn(Ctx) -> Pin<Box<dyn Future<Output = Outcome> + Send>> + Send + Sync;
+
+/// A handler made from a closure; counts its runs.
+#[derive(Clone)]
+pub struct Script {
+    run: Arc<Run>,
+    pub runs: Arc<AtomicU32>,
+    pub at_once: Arc<AtomicU32>,
+    pub most: Arc<AtomicU32>,
+}
+
+impl Script {
+    pub fn new<F, Fut>(run: F) -> Self
+    where
+        F: Fn(Ctx) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Outcome> + Send + 'static,
+    {
+        Self {
+            run: Arc::new(move |ctx| Box::pin(run(ctx))),
+            runs: Arc::default(),
+            at_once: Arc::default(),
+            most: Arc::default(),
+        }
+    }
+
+    /// Runs for `time`, whatever it is told, and is done.
+    pub fn busy(time: Duration) -> Self {
+        Self::new(move |_| async move {
+            tokio::time::sleep(time).await;
+            Outcome::Done(json!({"busy": true}))
+        })
+    }
+
+    pub fn runs(&self) -> u32 {
+        self.runs.load(Ordering::SeqCst)
+    }
+
+    pub fn most(&self) -> u32 {
+        self.most.load(Ordering::SeqCst)
+    }
+}
+
+struct Inside(Arc<AtomicU32>);
+
+impl Drop for Inside {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+#[async_trait]
+impl Handler for Script {
+    async fn run(&self, ctx: Ctx) -> Outcome {
+        self.runs.fetch_add(1, Ordering::SeqCst);
+        let now = self.at_once.fetch_add(1, Ordering::SeqCst) + 1;
+        let _inside = Inside(self.at_once.clone());
+        self.most.fetch_max(now, Ordering::SeqCst);
+        (self.run)(ctx).await
+    }
+}
+
+/// One message of the log.
+#[derive(Debug, Clone)]
+pub struct Seen {
+    pub exchange: String,
+    pub routing_key: String,
+    pub message_id: String,
+    /// `None` when the body is not an event.
+    pub event: Option<Event>,
+    pub reason: Option<String>,
+}
+
+/// Bus, store and reader. The clock is tokio's, so a paused test moves all of it.
+pub struct World {
+    pub memory: InMemoryBus,
+    pub bus: Bus,
+    pub store: InMemoryJobStore,
+    pub clock: Arc<dyn Clock>,
+    pub registry: Arc<Registry>,
+    log: Arc<Mutex<Vec<Seen>>>,
+    reader: JoinHandle<()>,
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        self.reader.abort();
+    }
+}
+
+/// A worker that runs.
+pub struct Started {
+    pub shutdown: CancellationToken,
+    task: JoinHandle<Result<(), RunError>>,
+}
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Started {
+    /// Ends it as `kill -9` does: nothing of it goes on.
+    pub async fn kill(mut self) {
+        self.task.abort();
+        assert!((&mut self.task).await.unwrap_err().is_cancelled());
+    }
+
+    /// Asks it to stop and waits for that.
+    pub async fn drain(mut self) {
+        self.shutdown.cancel();
+        patiently_long("end of the worker", &mut self.task)
+            .await
+            .unwrap()
+            .unwrap();
+    }
+
+    pub async fn ended(mut self) -> RunError {
+        patiently_long("end of the worker", &mut self.task)
+            .await
+            .unwrap()
+            .unwrap_err()
+    }
+}
+
+/// Paused clocks make long waits short, so this is generous.
+pub async fn patiently_long<T>(what: &str, future: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(Duration::from_secs(3 * 24 * 3600), future).await {
+        Ok(value) => value,
+        Err(_) => panic!("no {what} within three days"),
+    }
+}
+
+impl World {
+    pub async fn new() -> Self {
+        let clock: Arc<dyn Clock> = Arc::new(TokioClock::new());
+        let memory = InMemoryBus::new(clock.clone(), Limits::default());
+        let bus = memory.bus();
+        let store = InMemoryJobStore::new(clock.clone());
+        let kinds: [Kind; 2] = [kind(), "vm.delete".parse().unwrap()];
+        bus.admin.declare(&Topology::new(&kinds)).await.unwrap();
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let reader = tokio::spawn(read(bus.clone(), store.clone(), clock.clone(), log.clone()));
+        Self {
+            memory,
+            bus,
+            store,
+            clock,
+            registry: Arc::new(Registry::built_in().unwrap()),
+            log,
+            reader,
+        }
+    }
+
+    pub fn backends(&self) -> Backends {
+        Backends {
+            bus: self.bus.clone(),
+            store: Arc::new(self.store.clone()),
+            clock: self.clock.clone(),
+            registry: self.registry.clone(),
+        }
+    }
+
+    pub fn start(&self, name: &str, handler: Script) -> Started {
+        self.start_with(Config::new(name), handler)
+    }
+
+    pub fn start_with(&self, config: Config, handler: Script) -> Started {
+        self.start_handlers(config, vec![(kind(), Arc::new(handler))])
+    }
+
+    pub fn start_handlers(
+        &self,
+        config: Config,
+        handlers: Vec<(Kind, Arc<dyn Handler>)>,
+    ) -> Started {
+        let worker = Worker::builder(config, self.backends())
+            .handlers(handlers)
+            .build()
+            .unwrap();
+        let shutdown = CancellationToken::new();
+        let task = tokio::spawn(worker.run(shutdown.clone()));
+        Started { shutdown, task }
+    }
+
+    /// Makes a command as the server does, with an hour to live.
+    pub fn command(&self, kind: Kind, input: Value) -> Event {
+        let now = self.clock.now();
+        let job = JobSpec {
+            id: clock::new_job_id(&*self.clock),
+            kind,
+            input,
+            created_at: now,
+            deadline: clock::add(now, Duration::from_secs(3600)),
+            max_attempts: 5,
+            labels: std::collections::BTreeMap::default(),
+            auth: Caller {
+                user_id: "u1".to_owned(),
+                user_name: "joe".to_owned(),
+                project_id: "p1".to_owned(),
+                domain_id: "default".to_owned(),
+                roles: vec!["member".to_owned()],
+                request_id: None,
+            },
+            fp: "sha256:00".to_owned(),
+            extra: serde_json::Map::default(),
+        };
+        let data = EventData {
+            state: JobState::Queued,
+            epoch: 0,
+            attempt: 1,
+            seq: 0,
+            not_before: None,
+            checkpoint: None,
+            progress: None,
+            tick: None,
+            output: None,
+            error: None,
+            worker: None,
+            reason: None,
+            command_seq: None,
+            job,
+            extra: serde_json::Map::default(),
+        };
+        let id = clock::new_uuid(&*self.clock);
+        Event::new(id, EventType::Submitted, "/server/test", now, data)
+    }
+
+    pub async fn publish(&self, event: &Event) -> JobId {
+        self.bus
+            .publisher
+            .publish(event.to_message())
+            .await
+            .unwrap();
+        event.subject
+    }
+
+    pub async fn submit(&self) -> JobId {
+        self.publish(&self.command(kind(), vm_input())).await
+    }
+
+    /// Asks to cancel as the server does: into the log, into the view, to every worker.
+    pub async fn cancel(&self, job: JobId, reason: &str) {
+        let mut event = self.events(job).remove(0);
+        event.id = clock::new_uuid(&*self.clock);
+        event.event_type = EventType::CancelRequested;
+        event.time = self.clock.now();
+        event.data.reason = Some(reason.to_owned());
+        self.publish(&event).await;
+        let fact = JobFact::from_event(event, None, Retention::default());
+        self.store.prewrite(&fact, self.clock.now()).await.unwrap();
+        let control = Control::Cancel {
+            job_id: job,
+            epoch: 0,
+            reason: Some(reason.to_owned()),
+        };
+        self.bus.publisher.broadcast(control).await.unwrap();
+    }
+
+    pub fn log(&self) -> Vec<Seen> {
+        self.log.lock().unwrap().clone()
+    }
+
+    /// The events of one job, in log order; dead letters are none.
+    pub fn events(&self, job: JobId) -> Vec<Event> {
+        self.log()
+            .into_iter()
+            .filter(|seen| seen.exchange == "jobs")
+            .filter_map(|seen| seen.event)
+            .filter(|event| event.subject == job)
+            .collect()
+    }
+
+    /// The words of a job's events.
+    pub fn words(&self, job: JobId) -> Vec<&'static str> {
+        let events = self.events(job);
+        events.iter().map(|e| e.event_type.word()).collect()
+    }
+
+    /// Waits for the first event of a type.
+    pub async fn event(&self, job: JobId, event_type: EventType) -> Event {
+        patiently_long(event_type.word(), async {
+            loop {
+                let found = self
+                    .events(job)
+                    .into_iter()
+                    .find(|e| e.event_type == event_type);
+                if let Some(event) = found {
+                    return event;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        })
+        .await
+    }
+
+    /// Waits for the job's end.
+    pub async fn end(&self, job: JobId) -> Event {
+        patiently_long("end of the job", async {
+            loop {
+                let found = self
+                    .events(job)
+                    .into_iter()
+                    .find(|e| e.event_type.is_terminal());
+                if let Some(event) = found {
+                    return event;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        })
+        .await
+    }
+
+    /// Waits until nothing is left in the work queue and nobody holds anything of it.
+    pub async fn settled(&self) {
+        eventually("empty work queue", async || {
+            let probe = self.bus.admin.inspect("work.vm.create").await.unwrap()?;
+            (probe.ready == 0).then_some(())
+        })
+        .await;
+        // What is held comes back when its consumer goes, so a new consumer would see it.
+        let mut deliveries = self
+            .bus
+            .consumer
+            .consume("work.vm.create", 100)
+            .await
+            .unwrap();
+        let left = tokio::time::timeout(Duration::from_millis(50), deliveries.next()).await;
+        assert!(left.is_err(), "something is left: {left:?}");
+    }
+
+    pub async fn ready(&self, queue: &str) -> u64 {
+        let stats = self.bus.admin.inspect(queue).await.unwrap();
+        stats.unwrap().ready
+    }
+
+    pub async fn state(&self, job: JobId) -> Option<JobState> {
+        self.store.get(job).await.unwrap().record?.state()
+    }
+}
+
+/// Waits until `what` holds.
+pub async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    patiently("that", async {
+        while !holds() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    assert!(holds(), "{what}");
+}
+
+async fn read(
+    bus: Bus,
+    store: InMemoryJobStore,
+    clock: Arc<dyn Clock>,
+    log: Arc<Mutex<Vec<Seen>>>,
+) {
+    let mut next = LogStart::First;
+    loop {
+        let Ok(mut reader) = bus.log.read(next).await else {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            continue;
+        };
+        while let Ok(batch) = reader.next_batch(100).await {
+            for entry in batch {
+                next = LogStart::Offset(entry.offset + 1);
+                if let Fact::Job(fact) = interpret(&entry, Retention::default()) {
+                    // A store that is down stays behind; the tests of that look at the log.
+                    let _ = store.prewrite(&fact, clock.now()).await;
+                }
+                log.lock().unwrap().push(seen(&entry));
+            }
+        }
+    }
+}
+
+fn seen(entry: &LogEntry) -> Seen {
+    let message = &entry.message;
+    Seen {
+        exchange: message.exchange.clone(),
+        routing_key: message.routing_key.clone(),
+        message_id: message.message_id.clone().unwrap_or_default(),
+        event: Event::parse(&message.body).ok(),
+        reason: message.death.as_ref().map(|d| d.reason.clone()),
+    }
+}
