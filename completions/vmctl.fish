@@ -1,0 +1,536 @@
+# Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
+function __fish_vmctl_global_optspecs
+    string join \n endpoint= connect-timeout= http-timeout= o/output= q/quiet v/verbose color= progress= no-input config-dir= h/help V/version
+end
+
+function __fish_vmctl_needs_command
+    # Figure out if the current invocation already has a command.
+    set -l cmd (commandline -opc)
+    set -e cmd[1]
+    argparse -s (__fish_vmctl_global_optspecs) -- $cmd 2>/dev/null
+    or return
+    if set -q argv[1]
+        # Also print the command, so this can be used to figure out what it is.
+        echo $argv[1]
+        return 1
+    end
+    return 0
+end
+
+function __fish_vmctl_using_subcommand
+    set -l cmd (__fish_vmctl_needs_command)
+    test -z "$cmd"
+    and return 1
+    contains -- $cmd[1] $argv
+end
+
+complete -c vmctl -n "__fish_vmctl_needs_command" -l endpoint -d 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]' -r
+complete -c vmctl -n "__fish_vmctl_needs_command" -l connect-timeout -d 'Give up connecting after this long' -r
+complete -c vmctl -n "__fish_vmctl_needs_command" -l http-timeout -d 'Give up on one request after this long' -r
+complete -c vmctl -n "__fish_vmctl_needs_command" -s o -l output -d 'How results are printed' -r -f -a "table\t'Columns for people'
+json\t'One JSON document'"
+complete -c vmctl -n "__fish_vmctl_needs_command" -l color -d 'Use colour' -r -f -a "auto\t'On a terminal, unless the environment says otherwise'
+always\t'Always'
+never\t'Never'"
+complete -c vmctl -n "__fish_vmctl_needs_command" -l progress -d 'How progress is shown' -r -f -a "auto\t'A bar on a terminal, lines elsewhere'
+bar\t'A bar, drawn in place'
+plain\t'One line for each change'
+none\t'Nothing'"
+complete -c vmctl -n "__fish_vmctl_needs_command" -l config-dir -d 'Configuration directory; only the environment sets it' -r -F
+complete -c vmctl -n "__fish_vmctl_needs_command" -s q -l quiet -d 'Print no progress and no hints'
+complete -c vmctl -n "__fish_vmctl_needs_command" -s v -l verbose -d 'Say on stderr what is asked of the server'
+complete -c vmctl -n "__fish_vmctl_needs_command" -l no-input -d 'Never ask anything'
+complete -c vmctl -n "__fish_vmctl_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c vmctl -n "__fish_vmctl_needs_command" -s V -l version -d 'Print version'
+complete -c vmctl -n "__fish_vmctl_needs_command" -f -a "login" -d 'Log in and keep the token'
+complete -c vmctl -n "__fish_vmctl_needs_command" -f -a "logout" -d 'Revoke the token and forget it'
+complete -c vmctl -n "__fish_vmctl_needs_command" -f -a "whoami" -d 'Show who is logged in, where, and until when'
+complete -c vmctl -n "__fish_vmctl_needs_command" -f -a "vm" -d 'Create, show and delete virtual machines'
+complete -c vmctl -n "__fish_vmctl_needs_command" -f -a "job" -d 'Follow, list and cancel jobs'
+complete -c vmctl -n "__fish_vmctl_needs_command" -f -a "profile" -d 'Sizes of machines'
+complete -c vmctl -n "__fish_vmctl_needs_command" -f -a "region" -d 'Places for machines'
+complete -c vmctl -n "__fish_vmctl_needs_command" -f -a "kind" -d 'Kinds of jobs'
+complete -c vmctl -n "__fish_vmctl_needs_command" -f -a "completion" -d 'Print the completion script of a shell'
+complete -c vmctl -n "__fish_vmctl_needs_command" -f -a "version" -d 'Print the version'
+complete -c vmctl -n "__fish_vmctl_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c vmctl -n "__fish_vmctl_using_subcommand login" -l username -d 'User name [default: the one of the last login; asked for on a terminal]' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand login" -l project -d 'Project [default: the user\'s own]' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand login" -l user-domain -d 'Domain of the user' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand login" -l project-domain -d 'Domain of the project [default: that of the user]' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand login" -l store -d 'Where the token is kept' -r -f -a "auto\t'In the store of the last login, else in the keyring; in a file if you agree'
+keyring\t'In the system\'s keyring'
+file\t'In a file that only you can read'
+none\t'Nowhere: only check that the login works'"
+complete -c vmctl -n "__fish_vmctl_using_subcommand login" -l endpoint -d 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand login" -l connect-timeout -d 'Give up connecting after this long' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand login" -l http-timeout -d 'Give up on one request after this long' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand login" -s o -l output -d 'How results are printed' -r -f -a "table\t'Columns for people'
+json\t'One JSON document'"
+complete -c vmctl -n "__fish_vmctl_using_subcommand login" -l color -d 'Use colour' -r -f -a "auto\t'On a terminal, unless the environment says otherwise'
+always\t'Always'
+never\t'Never'"
+complete -c vmctl -n "__fish_vmctl_using_subcommand login" -l progress -d 'How progress is shown' -r -f -a "auto\t'A bar on a terminal, lines elsewhere'
+bar\t'A bar, drawn in place'
+plain\t'One line for each change'
+none\t'Nothing'"
+complete -c vmctl -n "__fish_vmctl_using_subcommand login" -l config-dir -d 'Configuration directory; only the environment sets it' -r -F
+complete -c vmctl -n "__fish_vmctl_using_subcommand login" -l password-stdin -d 'Read the password from stdin'
+complete -c vmctl -n "__fish_vmctl_using_subcommand login" -s q -l quiet -d 'Print no progress and no hints'
+complete -c vmctl -n "__fish_vmctl_using_subcommand login" -s v -l verbose -d 'Say on stderr what is asked of the server'
+complete -c vmctl -n "__fish_vmctl_using_subcommand login" -l no-input -d 'Never ask anything'
+complete -c vmctl -n "__fish_vmctl_using_subcommand login" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c vmctl -n "__fish_vmctl_using_subcommand login" -s V -l version -d 'Print version'
+complete -c vmctl -n "__fish_vmctl_using_subcommand logout" -l endpoint -d 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand logout" -l connect-timeout -d 'Give up connecting after this long' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand logout" -l http-timeout -d 'Give up on one request after this long' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand logout" -s o -l output -d 'How results are printed' -r -f -a "table\t'Columns for people'
+json\t'One JSON document'"
+complete -c vmctl -n "__fish_vmctl_using_subcommand logout" -l color -d 'Use colour' -r -f -a "auto\t'On a terminal, unless the environment says otherwise'
+always\t'Always'
+never\t'Never'"
+complete -c vmctl -n "__fish_vmctl_using_subcommand logout" -l progress -d 'How progress is shown' -r -f -a "auto\t'A bar on a terminal, lines elsewhere'
+bar\t'A bar, drawn in place'
+plain\t'One line for each change'
+none\t'Nothing'"
+complete -c vmctl -n "__fish_vmctl_using_subcommand logout" -l config-dir -d 'Configuration directory; only the environment sets it' -r -F
+complete -c vmctl -n "__fish_vmctl_using_subcommand logout" -s q -l quiet -d 'Print no progress and no hints'
+complete -c vmctl -n "__fish_vmctl_using_subcommand logout" -s v -l verbose -d 'Say on stderr what is asked of the server'
+complete -c vmctl -n "__fish_vmctl_using_subcommand logout" -l no-input -d 'Never ask anything'
+complete -c vmctl -n "__fish_vmctl_using_subcommand logout" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c vmctl -n "__fish_vmctl_using_subcommand logout" -s V -l version -d 'Print version'
+complete -c vmctl -n "__fish_vmctl_using_subcommand whoami" -l endpoint -d 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand whoami" -l connect-timeout -d 'Give up connecting after this long' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand whoami" -l http-timeout -d 'Give up on one request after this long' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand whoami" -s o -l output -d 'How results are printed' -r -f -a "table\t'Columns for people'
+json\t'One JSON document'"
+complete -c vmctl -n "__fish_vmctl_using_subcommand whoami" -l color -d 'Use colour' -r -f -a "auto\t'On a terminal, unless the environment says otherwise'
+always\t'Always'
+never\t'Never'"
+complete -c vmctl -n "__fish_vmctl_using_subcommand whoami" -l progress -d 'How progress is shown' -r -f -a "auto\t'A bar on a terminal, lines elsewhere'
+bar\t'A bar, drawn in place'
+plain\t'One line for each change'
+none\t'Nothing'"
+complete -c vmctl -n "__fish_vmctl_using_subcommand whoami" -l config-dir -d 'Configuration directory; only the environment sets it' -r -F
+complete -c vmctl -n "__fish_vmctl_using_subcommand whoami" -s q -l quiet -d 'Print no progress and no hints'
+complete -c vmctl -n "__fish_vmctl_using_subcommand whoami" -s v -l verbose -d 'Say on stderr what is asked of the server'
+complete -c vmctl -n "__fish_vmctl_using_subcommand whoami" -l no-input -d 'Never ask anything'
+complete -c vmctl -n "__fish_vmctl_using_subcommand whoami" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c vmctl -n "__fish_vmctl_using_subcommand whoami" -s V -l version -d 'Print version'
+complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and not __fish_seen_subcommand_from create show delete help" -l endpoint -d 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and not __fish_seen_subcommand_from create show delete help" -l connect-timeout -d 'Give up connecting after this long' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and not __fish_seen_subcommand_from create show delete help" -l http-timeout -d 'Give up on one request after this long' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and not __fish_seen_subcommand_from create show delete help" -s o -l output -d 'How results are printed' -r -f -a "table\t'Columns for people'
+json\t'One JSON document'"
+complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and not __fish_seen_subcommand_from create show delete help" -l color -d 'Use colour' -r -f -a "auto\t'On a terminal, unless the environment says otherwise'
+always\t'Always'
+never\t'Never'"
+complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and not __fish_seen_subcommand_from create show delete help" -l progress -d 'How progress is shown' -r -f -a "auto\t'A bar on a terminal, lines elsewhere'
+bar\t'A bar, drawn in place'
+plain\t'One line for each change'
+none\t'Nothing'"
+complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and not __fish_seen_subcommand_from create show delete help" -l config-dir -d 'Configuration directory; only the environment sets it' -r -F
+complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and not __fish_seen_subcommand_from create show delete help" -s q -l quiet -d 'Print no progress and no hints'
+complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and not __fish_seen_subcommand_from create show delete help" -s v -l verbose -d 'Say on stderr what is asked of the server'
+complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and not __fish_seen_subcommand_from create show delete help" -l no-input -d 'Never ask anything'
+complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and not __fish_seen_subcommand_from create show delete help" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and not __fish_seen_subcommand_from create show delete help" -s V -l version -d 'Print version'
+complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and not __fish_seen_subcommand_from create show delete help" -f -a "create" -d 'Ask for a machine'
+complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and not __fish_seen_subcommand_from create show delete help" -f -a "show" -d 'Show the job that makes or deletes a machine'
+complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and not __fish_seen_subcommand_from create show delete help" -f -a "delete" -d 'Ask to delete a machine'
+complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and not __fish_seen_subcommand_from create show delete help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from create" -l profile -d 'Size of the machine, see `vmctl profile list` [default: the smallest]' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from create" -l region -d 'Place of the machine, see `vmctl region list` [default: the first]' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from create" -l hostname -d 'Host name; it must contain lx [default: lx and 8 random characters]' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from create" -l env -d 'Environment: DEV, HML or PRD [default: DEV]' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from create" -l trigram -d 'Application trigram [default: vmc]' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from create" -l desc -d 'Description [default: empty]' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from create" -l timeout -d 'With --wait: leave after this long with exit code 8 [default: none]' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from create" -l idempotency-key -d 'Key under which a repeated command asks for the same job [default: a new one]' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from create" -l endpoint -d 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from create" -l connect-timeout -d 'Give up connecting after this long' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from create" -l http-timeout -d 'Give up on one request after this long' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from create" -s o -l output -d 'How results are printed' -r -f -a "table\t'Columns for people'
+json\t'One JSON document'"
+complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from create" -l color -d 'Use colour' -r -f -a "auto\t'On a terminal, unless the environment says otherwise'
+always\t'Always'
+never\t'Never'"
+complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from create" -l progress -d 'How progress is shown' -r -f -a "auto\t'A bar on a terminal, lines elsewhere'
+bar\t'A bar, drawn in place'
+plain\t'One line for each change'
+none\t'Nothing'"
+complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from create" -l config-dir -d 'Configuration directory; only the environment sets it' -r -F
+complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from create" -l wait -d 'Follow the job until it ends; the exit code is its outcome'
+complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from create" -s q -l quiet -d 'Print no progress and no hints'
+complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from create" -s v -l verbose -d 'Say on stderr what is asked of the server'
+complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from create" -l no-input -d 'Never ask anything'
+complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from create" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from create" -s V -l version -d 'Print version'
+complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from show" -l endpoint -d 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from show" -l connect-timeout -d 'Give up connecting after this long' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from show" -l http-timeout -d 'Give up on one request after this long' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from show" -s o -l output -d 'How results are printed' -r -f -a "table\t'Columns for people'
+json\t'One JSON document'"
+complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from show" -l color -d 'Use colour' -r -f -a "auto\t'On a terminal, unless the environment says otherwise'
+always\t'Always'
+never\t'Never'"
+complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from show" -l progress -d 'How progress is shown' -r -f -a "auto\t'A bar on a terminal, lines elsewhere'
+bar\t'A bar, drawn in place'
+plain\t'One line for each change'
+none\t'Nothing'"
+complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from show" -l config-dir -d 'Configuration directory; only the environment sets it' -r -F
+complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from show" -s q -l quiet -d 'Print no progress and no hints'
+complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from show" -s v -l verbose -d 'Say on stderr what is asked of the server'
+complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from show" -l no-input -d 'Never ask anything'
+complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from show" -s V -l version -d 'Print version'
+complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from delete" -l timeout -d 'With --wait: leave after this long with exit code 8 [default: none]' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from delete" -l idempotency-key -d 'Key under which a repeated command asks for the same job [default: a new one]' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from delete" -l endpoint -d 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from delete" -l connect-timeout -d 'Give up connecting after this long' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from delete" -l http-timeout -d 'Give up on one request after this long' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from delete" -s o -l output -d 'How results are printed' -r -f -a "table\t'Columns for people'
+json\t'One JSON document'"
+complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from delete" -l color -d 'Use colour' -r -f -a "auto\t'On a terminal, unless the environment says otherwise'
+always\t'Always'
+never\t'Never'"
+complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from delete" -l progress -d 'How progress is shown' -r -f -a "auto\t'A bar on a terminal, lines elsewhere'
+bar\t'A bar, drawn in place'
+plain\t'One line for each change'
+none\t'Nothing'"
+complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from delete" -l config-dir -d 'Configuration directory; only the environment sets it' -r -F
+complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from delete" -l wait -d 'Follow the job until it ends; the exit code is its outcome'
+complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from delete" -s q -l quiet -d 'Print no progress and no hints'
+complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from delete" -s v -l verbose -d 'Say on stderr what is asked of the server'
+complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from delete" -l no-input -d 'Never ask anything'
+complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from delete" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from delete" -s V -l version -d 'Print version'
+complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from help" -f -a "create" -d 'Ask for a machine'
+complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from help" -f -a "show" -d 'Show the job that makes or deletes a machine'
+complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from help" -f -a "delete" -d 'Ask to delete a machine'
+complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from list show watch wait cancel events help" -l endpoint -d 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from list show watch wait cancel events help" -l connect-timeout -d 'Give up connecting after this long' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from list show watch wait cancel events help" -l http-timeout -d 'Give up on one request after this long' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from list show watch wait cancel events help" -s o -l output -d 'How results are printed' -r -f -a "table\t'Columns for people'
+json\t'One JSON document'"
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from list show watch wait cancel events help" -l color -d 'Use colour' -r -f -a "auto\t'On a terminal, unless the environment says otherwise'
+always\t'Always'
+never\t'Never'"
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from list show watch wait cancel events help" -l progress -d 'How progress is shown' -r -f -a "auto\t'A bar on a terminal, lines elsewhere'
+bar\t'A bar, drawn in place'
+plain\t'One line for each change'
+none\t'Nothing'"
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from list show watch wait cancel events help" -l config-dir -d 'Configuration directory; only the environment sets it' -r -F
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from list show watch wait cancel events help" -s q -l quiet -d 'Print no progress and no hints'
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from list show watch wait cancel events help" -s v -l verbose -d 'Say on stderr what is asked of the server'
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from list show watch wait cancel events help" -l no-input -d 'Never ask anything'
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from list show watch wait cancel events help" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from list show watch wait cancel events help" -s V -l version -d 'Print version'
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from list show watch wait cancel events help" -f -a "list" -d 'List the project\'s jobs, newest first'
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from list show watch wait cancel events help" -f -a "show" -d 'Show one job'
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from list show watch wait cancel events help" -f -a "watch" -d 'Follow jobs live; the exit code is their outcome'
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from list show watch wait cancel events help" -f -a "wait" -d 'Wait silently for jobs; the exit code is their outcome'
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from list show watch wait cancel events help" -f -a "cancel" -d 'Ask to cancel jobs'
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from list show watch wait cancel events help" -f -a "events" -d 'Show the history of a job'
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from list show watch wait cancel events help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from list" -l state -d 'Only jobs in these states: queued, running, waiting, retrying, succeeded, failed, cancelled' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from list" -l kind -d 'Only jobs of this kind: vm.create' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from list" -l limit -d 'At most so many' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from list" -l endpoint -d 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from list" -l connect-timeout -d 'Give up connecting after this long' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from list" -l http-timeout -d 'Give up on one request after this long' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from list" -s o -l output -d 'How results are printed' -r -f -a "table\t'Columns for people'
+json\t'One JSON document'"
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from list" -l color -d 'Use colour' -r -f -a "auto\t'On a terminal, unless the environment says otherwise'
+always\t'Always'
+never\t'Never'"
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from list" -l progress -d 'How progress is shown' -r -f -a "auto\t'A bar on a terminal, lines elsewhere'
+bar\t'A bar, drawn in place'
+plain\t'One line for each change'
+none\t'Nothing'"
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from list" -l config-dir -d 'Configuration directory; only the environment sets it' -r -F
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from list" -l all -d 'All of them'
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from list" -s q -l quiet -d 'Print no progress and no hints'
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from list" -s v -l verbose -d 'Say on stderr what is asked of the server'
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from list" -l no-input -d 'Never ask anything'
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from list" -s V -l version -d 'Print version'
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from show" -l endpoint -d 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from show" -l connect-timeout -d 'Give up connecting after this long' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from show" -l http-timeout -d 'Give up on one request after this long' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from show" -s o -l output -d 'How results are printed' -r -f -a "table\t'Columns for people'
+json\t'One JSON document'"
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from show" -l color -d 'Use colour' -r -f -a "auto\t'On a terminal, unless the environment says otherwise'
+always\t'Always'
+never\t'Never'"
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from show" -l progress -d 'How progress is shown' -r -f -a "auto\t'A bar on a terminal, lines elsewhere'
+bar\t'A bar, drawn in place'
+plain\t'One line for each change'
+none\t'Nothing'"
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from show" -l config-dir -d 'Configuration directory; only the environment sets it' -r -F
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from show" -s q -l quiet -d 'Print no progress and no hints'
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from show" -s v -l verbose -d 'Say on stderr what is asked of the server'
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from show" -l no-input -d 'Never ask anything'
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from show" -s V -l version -d 'Print version'
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from watch" -l timeout -d 'Leave after this long with exit code 8; the jobs keep running [default: none]' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from watch" -l endpoint -d 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from watch" -l connect-timeout -d 'Give up connecting after this long' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from watch" -l http-timeout -d 'Give up on one request after this long' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from watch" -s o -l output -d 'How results are printed' -r -f -a "table\t'Columns for people'
+json\t'One JSON document'"
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from watch" -l color -d 'Use colour' -r -f -a "auto\t'On a terminal, unless the environment says otherwise'
+always\t'Always'
+never\t'Never'"
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from watch" -l progress -d 'How progress is shown' -r -f -a "auto\t'A bar on a terminal, lines elsewhere'
+bar\t'A bar, drawn in place'
+plain\t'One line for each change'
+none\t'Nothing'"
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from watch" -l config-dir -d 'Configuration directory; only the environment sets it' -r -F
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from watch" -s q -l quiet -d 'Print no progress and no hints'
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from watch" -s v -l verbose -d 'Say on stderr what is asked of the server'
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from watch" -l no-input -d 'Never ask anything'
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from watch" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from watch" -s V -l version -d 'Print version'
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from wait" -l timeout -d 'Leave after this long with exit code 8; the jobs keep running' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from wait" -l endpoint -d 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from wait" -l connect-timeout -d 'Give up connecting after this long' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from wait" -l http-timeout -d 'Give up on one request after this long' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from wait" -s o -l output -d 'How results are printed' -r -f -a "table\t'Columns for people'
+json\t'One JSON document'"
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from wait" -l color -d 'Use colour' -r -f -a "auto\t'On a terminal, unless the environment says otherwise'
+always\t'Always'
+never\t'Never'"
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from wait" -l progress -d 'How progress is shown' -r -f -a "auto\t'A bar on a terminal, lines elsewhere'
+bar\t'A bar, drawn in place'
+plain\t'One line for each change'
+none\t'Nothing'"
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from wait" -l config-dir -d 'Configuration directory; only the environment sets it' -r -F
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from wait" -s q -l quiet -d 'Print no progress and no hints'
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from wait" -s v -l verbose -d 'Say on stderr what is asked of the server'
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from wait" -l no-input -d 'Never ask anything'
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from wait" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from wait" -s V -l version -d 'Print version'
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from cancel" -l reason -d 'Why, for the history' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from cancel" -l endpoint -d 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from cancel" -l connect-timeout -d 'Give up connecting after this long' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from cancel" -l http-timeout -d 'Give up on one request after this long' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from cancel" -s o -l output -d 'How results are printed' -r -f -a "table\t'Columns for people'
+json\t'One JSON document'"
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from cancel" -l color -d 'Use colour' -r -f -a "auto\t'On a terminal, unless the environment says otherwise'
+always\t'Always'
+never\t'Never'"
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from cancel" -l progress -d 'How progress is shown' -r -f -a "auto\t'A bar on a terminal, lines elsewhere'
+bar\t'A bar, drawn in place'
+plain\t'One line for each change'
+none\t'Nothing'"
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from cancel" -l config-dir -d 'Configuration directory; only the environment sets it' -r -F
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from cancel" -s q -l quiet -d 'Print no progress and no hints'
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from cancel" -s v -l verbose -d 'Say on stderr what is asked of the server'
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from cancel" -l no-input -d 'Never ask anything'
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from cancel" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from cancel" -s V -l version -d 'Print version'
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from events" -l endpoint -d 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from events" -l connect-timeout -d 'Give up connecting after this long' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from events" -l http-timeout -d 'Give up on one request after this long' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from events" -s o -l output -d 'How results are printed' -r -f -a "table\t'Columns for people'
+json\t'One JSON document'"
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from events" -l color -d 'Use colour' -r -f -a "auto\t'On a terminal, unless the environment says otherwise'
+always\t'Always'
+never\t'Never'"
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from events" -l progress -d 'How progress is shown' -r -f -a "auto\t'A bar on a terminal, lines elsewhere'
+bar\t'A bar, drawn in place'
+plain\t'One line for each change'
+none\t'Nothing'"
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from events" -l config-dir -d 'Configuration directory; only the environment sets it' -r -F
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from events" -s q -l quiet -d 'Print no progress and no hints'
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from events" -s v -l verbose -d 'Say on stderr what is asked of the server'
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from events" -l no-input -d 'Never ask anything'
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from events" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from events" -s V -l version -d 'Print version'
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from help" -f -a "list" -d 'List the project\'s jobs, newest first'
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from help" -f -a "show" -d 'Show one job'
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from help" -f -a "watch" -d 'Follow jobs live; the exit code is their outcome'
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from help" -f -a "wait" -d 'Wait silently for jobs; the exit code is their outcome'
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from help" -f -a "cancel" -d 'Ask to cancel jobs'
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from help" -f -a "events" -d 'Show the history of a job'
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c vmctl -n "__fish_vmctl_using_subcommand profile; and not __fish_seen_subcommand_from list help" -l endpoint -d 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand profile; and not __fish_seen_subcommand_from list help" -l connect-timeout -d 'Give up connecting after this long' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand profile; and not __fish_seen_subcommand_from list help" -l http-timeout -d 'Give up on one request after this long' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand profile; and not __fish_seen_subcommand_from list help" -s o -l output -d 'How results are printed' -r -f -a "table\t'Columns for people'
+json\t'One JSON document'"
+complete -c vmctl -n "__fish_vmctl_using_subcommand profile; and not __fish_seen_subcommand_from list help" -l color -d 'Use colour' -r -f -a "auto\t'On a terminal, unless the environment says otherwise'
+always\t'Always'
+never\t'Never'"
+complete -c vmctl -n "__fish_vmctl_using_subcommand profile; and not __fish_seen_subcommand_from list help" -l progress -d 'How progress is shown' -r -f -a "auto\t'A bar on a terminal, lines elsewhere'
+bar\t'A bar, drawn in place'
+plain\t'One line for each change'
+none\t'Nothing'"
+complete -c vmctl -n "__fish_vmctl_using_subcommand profile; and not __fish_seen_subcommand_from list help" -l config-dir -d 'Configuration directory; only the environment sets it' -r -F
+complete -c vmctl -n "__fish_vmctl_using_subcommand profile; and not __fish_seen_subcommand_from list help" -s q -l quiet -d 'Print no progress and no hints'
+complete -c vmctl -n "__fish_vmctl_using_subcommand profile; and not __fish_seen_subcommand_from list help" -s v -l verbose -d 'Say on stderr what is asked of the server'
+complete -c vmctl -n "__fish_vmctl_using_subcommand profile; and not __fish_seen_subcommand_from list help" -l no-input -d 'Never ask anything'
+complete -c vmctl -n "__fish_vmctl_using_subcommand profile; and not __fish_seen_subcommand_from list help" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c vmctl -n "__fish_vmctl_using_subcommand profile; and not __fish_seen_subcommand_from list help" -s V -l version -d 'Print version'
+complete -c vmctl -n "__fish_vmctl_using_subcommand profile; and not __fish_seen_subcommand_from list help" -f -a "list" -d 'List the profiles, smallest first'
+complete -c vmctl -n "__fish_vmctl_using_subcommand profile; and not __fish_seen_subcommand_from list help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c vmctl -n "__fish_vmctl_using_subcommand profile; and __fish_seen_subcommand_from list" -l endpoint -d 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand profile; and __fish_seen_subcommand_from list" -l connect-timeout -d 'Give up connecting after this long' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand profile; and __fish_seen_subcommand_from list" -l http-timeout -d 'Give up on one request after this long' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand profile; and __fish_seen_subcommand_from list" -s o -l output -d 'How results are printed' -r -f -a "table\t'Columns for people'
+json\t'One JSON document'"
+complete -c vmctl -n "__fish_vmctl_using_subcommand profile; and __fish_seen_subcommand_from list" -l color -d 'Use colour' -r -f -a "auto\t'On a terminal, unless the environment says otherwise'
+always\t'Always'
+never\t'Never'"
+complete -c vmctl -n "__fish_vmctl_using_subcommand profile; and __fish_seen_subcommand_from list" -l progress -d 'How progress is shown' -r -f -a "auto\t'A bar on a terminal, lines elsewhere'
+bar\t'A bar, drawn in place'
+plain\t'One line for each change'
+none\t'Nothing'"
+complete -c vmctl -n "__fish_vmctl_using_subcommand profile; and __fish_seen_subcommand_from list" -l config-dir -d 'Configuration directory; only the environment sets it' -r -F
+complete -c vmctl -n "__fish_vmctl_using_subcommand profile; and __fish_seen_subcommand_from list" -s q -l quiet -d 'Print no progress and no hints'
+complete -c vmctl -n "__fish_vmctl_using_subcommand profile; and __fish_seen_subcommand_from list" -s v -l verbose -d 'Say on stderr what is asked of the server'
+complete -c vmctl -n "__fish_vmctl_using_subcommand profile; and __fish_seen_subcommand_from list" -l no-input -d 'Never ask anything'
+complete -c vmctl -n "__fish_vmctl_using_subcommand profile; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c vmctl -n "__fish_vmctl_using_subcommand profile; and __fish_seen_subcommand_from list" -s V -l version -d 'Print version'
+complete -c vmctl -n "__fish_vmctl_using_subcommand profile; and __fish_seen_subcommand_from help" -f -a "list" -d 'List the profiles, smallest first'
+complete -c vmctl -n "__fish_vmctl_using_subcommand profile; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c vmctl -n "__fish_vmctl_using_subcommand region; and not __fish_seen_subcommand_from list help" -l endpoint -d 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand region; and not __fish_seen_subcommand_from list help" -l connect-timeout -d 'Give up connecting after this long' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand region; and not __fish_seen_subcommand_from list help" -l http-timeout -d 'Give up on one request after this long' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand region; and not __fish_seen_subcommand_from list help" -s o -l output -d 'How results are printed' -r -f -a "table\t'Columns for people'
+json\t'One JSON document'"
+complete -c vmctl -n "__fish_vmctl_using_subcommand region; and not __fish_seen_subcommand_from list help" -l color -d 'Use colour' -r -f -a "auto\t'On a terminal, unless the environment says otherwise'
+always\t'Always'
+never\t'Never'"
+complete -c vmctl -n "__fish_vmctl_using_subcommand region; and not __fish_seen_subcommand_from list help" -l progress -d 'How progress is shown' -r -f -a "auto\t'A bar on a terminal, lines elsewhere'
+bar\t'A bar, drawn in place'
+plain\t'One line for each change'
+none\t'Nothing'"
+complete -c vmctl -n "__fish_vmctl_using_subcommand region; and not __fish_seen_subcommand_from list help" -l config-dir -d 'Configuration directory; only the environment sets it' -r -F
+complete -c vmctl -n "__fish_vmctl_using_subcommand region; and not __fish_seen_subcommand_from list help" -s q -l quiet -d 'Print no progress and no hints'
+complete -c vmctl -n "__fish_vmctl_using_subcommand region; and not __fish_seen_subcommand_from list help" -s v -l verbose -d 'Say on stderr what is asked of the server'
+complete -c vmctl -n "__fish_vmctl_using_subcommand region; and not __fish_seen_subcommand_from list help" -l no-input -d 'Never ask anything'
+complete -c vmctl -n "__fish_vmctl_using_subcommand region; and not __fish_seen_subcommand_from list help" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c vmctl -n "__fish_vmctl_using_subcommand region; and not __fish_seen_subcommand_from list help" -s V -l version -d 'Print version'
+complete -c vmctl -n "__fish_vmctl_using_subcommand region; and not __fish_seen_subcommand_from list help" -f -a "list" -d 'List the regions, the default first'
+complete -c vmctl -n "__fish_vmctl_using_subcommand region; and not __fish_seen_subcommand_from list help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c vmctl -n "__fish_vmctl_using_subcommand region; and __fish_seen_subcommand_from list" -l endpoint -d 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand region; and __fish_seen_subcommand_from list" -l connect-timeout -d 'Give up connecting after this long' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand region; and __fish_seen_subcommand_from list" -l http-timeout -d 'Give up on one request after this long' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand region; and __fish_seen_subcommand_from list" -s o -l output -d 'How results are printed' -r -f -a "table\t'Columns for people'
+json\t'One JSON document'"
+complete -c vmctl -n "__fish_vmctl_using_subcommand region; and __fish_seen_subcommand_from list" -l color -d 'Use colour' -r -f -a "auto\t'On a terminal, unless the environment says otherwise'
+always\t'Always'
+never\t'Never'"
+complete -c vmctl -n "__fish_vmctl_using_subcommand region; and __fish_seen_subcommand_from list" -l progress -d 'How progress is shown' -r -f -a "auto\t'A bar on a terminal, lines elsewhere'
+bar\t'A bar, drawn in place'
+plain\t'One line for each change'
+none\t'Nothing'"
+complete -c vmctl -n "__fish_vmctl_using_subcommand region; and __fish_seen_subcommand_from list" -l config-dir -d 'Configuration directory; only the environment sets it' -r -F
+complete -c vmctl -n "__fish_vmctl_using_subcommand region; and __fish_seen_subcommand_from list" -s q -l quiet -d 'Print no progress and no hints'
+complete -c vmctl -n "__fish_vmctl_using_subcommand region; and __fish_seen_subcommand_from list" -s v -l verbose -d 'Say on stderr what is asked of the server'
+complete -c vmctl -n "__fish_vmctl_using_subcommand region; and __fish_seen_subcommand_from list" -l no-input -d 'Never ask anything'
+complete -c vmctl -n "__fish_vmctl_using_subcommand region; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c vmctl -n "__fish_vmctl_using_subcommand region; and __fish_seen_subcommand_from list" -s V -l version -d 'Print version'
+complete -c vmctl -n "__fish_vmctl_using_subcommand region; and __fish_seen_subcommand_from help" -f -a "list" -d 'List the regions, the default first'
+complete -c vmctl -n "__fish_vmctl_using_subcommand region; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c vmctl -n "__fish_vmctl_using_subcommand kind; and not __fish_seen_subcommand_from list help" -l endpoint -d 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand kind; and not __fish_seen_subcommand_from list help" -l connect-timeout -d 'Give up connecting after this long' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand kind; and not __fish_seen_subcommand_from list help" -l http-timeout -d 'Give up on one request after this long' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand kind; and not __fish_seen_subcommand_from list help" -s o -l output -d 'How results are printed' -r -f -a "table\t'Columns for people'
+json\t'One JSON document'"
+complete -c vmctl -n "__fish_vmctl_using_subcommand kind; and not __fish_seen_subcommand_from list help" -l color -d 'Use colour' -r -f -a "auto\t'On a terminal, unless the environment says otherwise'
+always\t'Always'
+never\t'Never'"
+complete -c vmctl -n "__fish_vmctl_using_subcommand kind; and not __fish_seen_subcommand_from list help" -l progress -d 'How progress is shown' -r -f -a "auto\t'A bar on a terminal, lines elsewhere'
+bar\t'A bar, drawn in place'
+plain\t'One line for each change'
+none\t'Nothing'"
+complete -c vmctl -n "__fish_vmctl_using_subcommand kind; and not __fish_seen_subcommand_from list help" -l config-dir -d 'Configuration directory; only the environment sets it' -r -F
+complete -c vmctl -n "__fish_vmctl_using_subcommand kind; and not __fish_seen_subcommand_from list help" -s q -l quiet -d 'Print no progress and no hints'
+complete -c vmctl -n "__fish_vmctl_using_subcommand kind; and not __fish_seen_subcommand_from list help" -s v -l verbose -d 'Say on stderr what is asked of the server'
+complete -c vmctl -n "__fish_vmctl_using_subcommand kind; and not __fish_seen_subcommand_from list help" -l no-input -d 'Never ask anything'
+complete -c vmctl -n "__fish_vmctl_using_subcommand kind; and not __fish_seen_subcommand_from list help" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c vmctl -n "__fish_vmctl_using_subcommand kind; and not __fish_seen_subcommand_from list help" -s V -l version -d 'Print version'
+complete -c vmctl -n "__fish_vmctl_using_subcommand kind; and not __fish_seen_subcommand_from list help" -f -a "list" -d 'List the kinds of jobs that may be asked for'
+complete -c vmctl -n "__fish_vmctl_using_subcommand kind; and not __fish_seen_subcommand_from list help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c vmctl -n "__fish_vmctl_using_subcommand kind; and __fish_seen_subcommand_from list" -l endpoint -d 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand kind; and __fish_seen_subcommand_from list" -l connect-timeout -d 'Give up connecting after this long' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand kind; and __fish_seen_subcommand_from list" -l http-timeout -d 'Give up on one request after this long' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand kind; and __fish_seen_subcommand_from list" -s o -l output -d 'How results are printed' -r -f -a "table\t'Columns for people'
+json\t'One JSON document'"
+complete -c vmctl -n "__fish_vmctl_using_subcommand kind; and __fish_seen_subcommand_from list" -l color -d 'Use colour' -r -f -a "auto\t'On a terminal, unless the environment says otherwise'
+always\t'Always'
+never\t'Never'"
+complete -c vmctl -n "__fish_vmctl_using_subcommand kind; and __fish_seen_subcommand_from list" -l progress -d 'How progress is shown' -r -f -a "auto\t'A bar on a terminal, lines elsewhere'
+bar\t'A bar, drawn in place'
+plain\t'One line for each change'
+none\t'Nothing'"
+complete -c vmctl -n "__fish_vmctl_using_subcommand kind; and __fish_seen_subcommand_from list" -l config-dir -d 'Configuration directory; only the environment sets it' -r -F
+complete -c vmctl -n "__fish_vmctl_using_subcommand kind; and __fish_seen_subcommand_from list" -s q -l quiet -d 'Print no progress and no hints'
+complete -c vmctl -n "__fish_vmctl_using_subcommand kind; and __fish_seen_subcommand_from list" -s v -l verbose -d 'Say on stderr what is asked of the server'
+complete -c vmctl -n "__fish_vmctl_using_subcommand kind; and __fish_seen_subcommand_from list" -l no-input -d 'Never ask anything'
+complete -c vmctl -n "__fish_vmctl_using_subcommand kind; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c vmctl -n "__fish_vmctl_using_subcommand kind; and __fish_seen_subcommand_from list" -s V -l version -d 'Print version'
+complete -c vmctl -n "__fish_vmctl_using_subcommand kind; and __fish_seen_subcommand_from help" -f -a "list" -d 'List the kinds of jobs that may be asked for'
+complete -c vmctl -n "__fish_vmctl_using_subcommand kind; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c vmctl -n "__fish_vmctl_using_subcommand completion" -l endpoint -d 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand completion" -l connect-timeout -d 'Give up connecting after this long' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand completion" -l http-timeout -d 'Give up on one request after this long' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand completion" -s o -l output -d 'How results are printed' -r -f -a "table\t'Columns for people'
+json\t'One JSON document'"
+complete -c vmctl -n "__fish_vmctl_using_subcommand completion" -l color -d 'Use colour' -r -f -a "auto\t'On a terminal, unless the environment says otherwise'
+always\t'Always'
+never\t'Never'"
+complete -c vmctl -n "__fish_vmctl_using_subcommand completion" -l progress -d 'How progress is shown' -r -f -a "auto\t'A bar on a terminal, lines elsewhere'
+bar\t'A bar, drawn in place'
+plain\t'One line for each change'
+none\t'Nothing'"
+complete -c vmctl -n "__fish_vmctl_using_subcommand completion" -l config-dir -d 'Configuration directory; only the environment sets it' -r -F
+complete -c vmctl -n "__fish_vmctl_using_subcommand completion" -s q -l quiet -d 'Print no progress and no hints'
+complete -c vmctl -n "__fish_vmctl_using_subcommand completion" -s v -l verbose -d 'Say on stderr what is asked of the server'
+complete -c vmctl -n "__fish_vmctl_using_subcommand completion" -l no-input -d 'Never ask anything'
+complete -c vmctl -n "__fish_vmctl_using_subcommand completion" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c vmctl -n "__fish_vmctl_using_subcommand completion" -s V -l version -d 'Print version'
+complete -c vmctl -n "__fish_vmctl_using_subcommand version" -l endpoint -d 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand version" -l connect-timeout -d 'Give up connecting after this long' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand version" -l http-timeout -d 'Give up on one request after this long' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand version" -s o -l output -d 'How results are printed' -r -f -a "table\t'Columns for people'
+json\t'One JSON document'"
+complete -c vmctl -n "__fish_vmctl_using_subcommand version" -l color -d 'Use colour' -r -f -a "auto\t'On a terminal, unless the environment says otherwise'
+always\t'Always'
+never\t'Never'"
+complete -c vmctl -n "__fish_vmctl_using_subcommand version" -l progress -d 'How progress is shown' -r -f -a "auto\t'A bar on a terminal, lines elsewhere'
+bar\t'A bar, drawn in place'
+plain\t'One line for each change'
+none\t'Nothing'"
+complete -c vmctl -n "__fish_vmctl_using_subcommand version" -l config-dir -d 'Configuration directory; only the environment sets it' -r -F
+complete -c vmctl -n "__fish_vmctl_using_subcommand version" -s q -l quiet -d 'Print no progress and no hints'
+complete -c vmctl -n "__fish_vmctl_using_subcommand version" -s v -l verbose -d 'Say on stderr what is asked of the server'
+complete -c vmctl -n "__fish_vmctl_using_subcommand version" -l no-input -d 'Never ask anything'
+complete -c vmctl -n "__fish_vmctl_using_subcommand version" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c vmctl -n "__fish_vmctl_using_subcommand version" -s V -l version -d 'Print version'
+complete -c vmctl -n "__fish_vmctl_using_subcommand help; and not __fish_seen_subcommand_from login logout whoami vm job profile region kind completion version help" -f -a "login" -d 'Log in and keep the token'
+complete -c vmctl -n "__fish_vmctl_using_subcommand help; and not __fish_seen_subcommand_from login logout whoami vm job profile region kind completion version help" -f -a "logout" -d 'Revoke the token and forget it'
+complete -c vmctl -n "__fish_vmctl_using_subcommand help; and not __fish_seen_subcommand_from login logout whoami vm job profile region kind completion version help" -f -a "whoami" -d 'Show who is logged in, where, and until when'
+complete -c vmctl -n "__fish_vmctl_using_subcommand help; and not __fish_seen_subcommand_from login logout whoami vm job profile region kind completion version help" -f -a "vm" -d 'Create, show and delete virtual machines'
+complete -c vmctl -n "__fish_vmctl_using_subcommand help; and not __fish_seen_subcommand_from login logout whoami vm job profile region kind completion version help" -f -a "job" -d 'Follow, list and cancel jobs'
+complete -c vmctl -n "__fish_vmctl_using_subcommand help; and not __fish_seen_subcommand_from login logout whoami vm job profile region kind completion version help" -f -a "profile" -d 'Sizes of machines'
+complete -c vmctl -n "__fish_vmctl_using_subcommand help; and not __fish_seen_subcommand_from login logout whoami vm job profile region kind completion version help" -f -a "region" -d 'Places for machines'
+complete -c vmctl -n "__fish_vmctl_using_subcommand help; and not __fish_seen_subcommand_from login logout whoami vm job profile region kind completion version help" -f -a "kind" -d 'Kinds of jobs'
+complete -c vmctl -n "__fish_vmctl_using_subcommand help; and not __fish_seen_subcommand_from login logout whoami vm job profile region kind completion version help" -f -a "completion" -d 'Print the completion script of a shell'
+complete -c vmctl -n "__fish_vmctl_using_subcommand help; and not __fish_seen_subcommand_from login logout whoami vm job profile region kind completion version help" -f -a "version" -d 'Print the version'
+complete -c vmctl -n "__fish_vmctl_using_subcommand help; and not __fish_seen_subcommand_from login logout whoami vm job profile region kind completion version help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c vmctl -n "__fish_vmctl_using_subcommand help; and __fish_seen_subcommand_from vm" -f -a "create" -d 'Ask for a machine'
+complete -c vmctl -n "__fish_vmctl_using_subcommand help; and __fish_seen_subcommand_from vm" -f -a "show" -d 'Show the job that makes or deletes a machine'
+complete -c vmctl -n "__fish_vmctl_using_subcommand help; and __fish_seen_subcommand_from vm" -f -a "delete" -d 'Ask to delete a machine'
+complete -c vmctl -n "__fish_vmctl_using_subcommand help; and __fish_seen_subcommand_from job" -f -a "list" -d 'List the project\'s jobs, newest first'
+complete -c vmctl -n "__fish_vmctl_using_subcommand help; and __fish_seen_subcommand_from job" -f -a "show" -d 'Show one job'
+complete -c vmctl -n "__fish_vmctl_using_subcommand help; and __fish_seen_subcommand_from job" -f -a "watch" -d 'Follow jobs live; the exit code is their outcome'
+complete -c vmctl -n "__fish_vmctl_using_subcommand help; and __fish_seen_subcommand_from job" -f -a "wait" -d 'Wait silently for jobs; the exit code is their outcome'
+complete -c vmctl -n "__fish_vmctl_using_subcommand help; and __fish_seen_subcommand_from job" -f -a "cancel" -d 'Ask to cancel jobs'
+complete -c vmctl -n "__fish_vmctl_using_subcommand help; and __fish_seen_subcommand_from job" -f -a "events" -d 'Show the history of a job'
+complete -c vmctl -n "__fish_vmctl_using_subcommand help; and __fish_seen_subcommand_from profile" -f -a "list" -d 'List the profiles, smallest first'
+complete -c vmctl -n "__fish_vmctl_using_subcommand help; and __fish_seen_subcommand_from region" -f -a "list" -d 'List the regions, the default first'
+complete -c vmctl -n "__fish_vmctl_using_subcommand help; and __fish_seen_subcommand_from kind" -f -a "list" -d 'List the kinds of jobs that may be asked for'
