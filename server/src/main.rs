@@ -1,1 +1,141 @@
-fn main() {}
+//! The server, on RabbitMQ, Redis and Keystone.
+
+mod settings;
+
+use std::{fs, process::ExitCode, sync::Arc, time::Duration};
+
+use anyhow::Context;
+use secrecy::SecretString;
+use vmctl_api_types::AuthDiscovery;
+use vmctl_backends::{
+    keystone::{self, KeystoneIdentity},
+    rabbitmq, redis,
+};
+use vmctl_core::{
+    clock::{Clock, SystemClock},
+    identity::Identity,
+    kinds::Registry,
+};
+use vmctl_daemon::{Health, Process, Program, Status};
+use vmctl_server::{Backends, CheckState, Config, Limits, Readiness};
+
+use settings::Settings;
+
+/// How often the backends are asked how they are.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How often Redis is asked for its settings.
+const POLICY_EVERY: Duration = Duration::from_secs(30);
+
+fn main() -> ExitCode {
+    let about = "The HTTP API: takes jobs and answers how they are";
+    let program = Program::new("vmctl-server", env!("CARGO_PKG_VERSION"), about);
+    vmctl_daemon::main(&program, run)
+}
+
+async fn run(settings: Settings, process: Process) -> anyhow::Result<()> {
+    rabbitmq::describe_metrics();
+    redis::describe_metrics();
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let registry = match &settings.kinds_dir {
+        Some(directory) => Registry::with_directory(directory).context("VMCTL_KINDS_DIR")?,
+        None => Registry::built_in()?,
+    };
+    let rabbitmq = rabbitmq::RabbitMq::connect_lazy(bus(&settings, &process.name)?);
+    let url = SecretString::from(settings.redis_url.expose());
+    let store =
+        redis::RedisStore::connect_lazy(redis::Config::new(url)).context("VMCTL_REDIS_URL")?;
+    let backends = Backends {
+        bus: rabbitmq.bus(),
+        store: Arc::new(store.clone()),
+        identity: identity(&settings, clock.clone())?,
+        clock,
+        registry: Arc::new(registry),
+    };
+    let server = config(&settings, &process).build(backends)?;
+    watch(&process.health, &server.readiness(), store);
+    let probes = process.health.router().merge(process.metrics.router());
+    let server = server.mount(probes);
+    tracing::info!(address = %server.address(), "listening");
+    process.health.set_started();
+    let ended = server.run(process.shutdown.clone()).await;
+    rabbitmq.shutdown().await;
+    Ok(ended?)
+}
+
+fn config(settings: &Settings, process: &Process) -> Config {
+    let url = settings
+        .keystone_public_url
+        .as_ref()
+        .unwrap_or(&settings.keystone_url);
+    Config {
+        name: process.name.clone(),
+        job_ttl: settings.job_ttl,
+        compat_post_status: settings.compat_post_status.0,
+        auth: AuthDiscovery::Keystone {
+            url: url.0.to_string(),
+        },
+        connect_project: settings.connect_project.clone(),
+        limits: Limits {
+            drain: process.grace(),
+            ..Limits::default()
+        },
+        ..Config::new(settings.listen, settings.id_secret.clone())
+    }
+}
+
+fn bus(settings: &Settings, name: &str) -> anyhow::Result<rabbitmq::Config> {
+    let urls = settings.amqp_url.iter().map(|url| url.expose().parse());
+    let urls = urls.collect::<Result<_, _>>().context("VMCTL_AMQP_URL")?;
+    Ok(rabbitmq::Config {
+        name: name.to_owned(),
+        channels: settings.amqp_channels.into(),
+        ca_pem: authorities(settings)?,
+        ..rabbitmq::Config::new(urls)
+    })
+}
+
+fn authorities(settings: &Settings) -> anyhow::Result<Option<String>> {
+    let pem = settings.ca_file.as_ref().map(fs::read_to_string);
+    pem.transpose().context("VMCTL_CA_FILE")
+}
+
+fn identity(settings: &Settings, clock: Arc<dyn Clock>) -> anyhow::Result<Arc<dyn Identity>> {
+    let mut config = keystone::Config {
+        url: settings.keystone_url.0.clone(),
+        username: settings.keystone_username.clone(),
+        password: settings.keystone_password.clone(),
+        project: settings.keystone_project.clone(),
+        user_domain: settings.keystone_user_domain.clone(),
+        project_domain: settings.keystone_project_domain.clone(),
+        connect_project: settings.connect_project.clone(),
+        options: keystone::Options::default(),
+    };
+    config.options.ca_pem = authorities(settings)?.map(String::into_bytes);
+    let identity = KeystoneIdentity::new(config, clock).context("VMCTL_KEYSTONE_URL")?;
+    Ok(Arc::new(identity))
+}
+
+fn watch(health: &Health, readiness: &Readiness, store: redis::RedisStore) {
+    for (name, check) in readiness.checks() {
+        health.poll(name, LOOK_EVERY, move || {
+            let asked = check();
+            async move {
+                match asked.await {
+                    CheckState::Ok => Status::Ok,
+                    CheckState::Degraded(reason) => Status::Degraded(reason),
+                    CheckState::Failing(reason) => Status::Failing(reason),
+                }
+            }
+        });
+    }
+    health.poll("redis-policy", POLICY_EVERY, move || {
+        let store = store.clone();
+        async move {
+            match store.check_policy().await {
+                Ok(Some(warning)) => Status::Degraded(warning),
+                // Whether Redis answers is another check.
+                Ok(None) | Err(_) => Status::Ok,
+            }
+        }
+    });
+}

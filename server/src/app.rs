@@ -1,0 +1,139 @@
+//! What all handlers share.
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use tokio::sync::{Semaphore, watch};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use vmctl_api_types::JobId;
+use vmctl_core::{
+    bus::Bus,
+    clock::Clock,
+    fact::Retention,
+    identity::Identity,
+    kinds::Registry,
+    store::{JobStore, Lookup, StoreError},
+};
+
+use crate::{
+    config::{Backends, Config},
+    jobs::{
+        admission::Admission,
+        doorbell::Doorbell,
+        marks::Marks,
+        twins::Twins,
+        view::{Overview, Seen},
+    },
+    logins::Logins,
+};
+
+/// One server's state. All of it can be lost: it is rebuilt from the bus and the store.
+pub(crate) struct App {
+    pub config: Config,
+    pub bus: Bus,
+    pub store: Arc<dyn JobStore>,
+    pub identity: Arc<dyn Identity>,
+    pub clock: Arc<dyn Clock>,
+    pub registry: Arc<Registry>,
+    /// How far the view was when this server last looked.
+    pub seen: Seen,
+    /// Wakes those who wait for a change.
+    pub doorbell: Doorbell,
+    /// The marks that this server has published.
+    pub marks: Marks,
+    /// Whether the work queues take more.
+    pub admission: Admission,
+    /// Submissions under way with an `Idempotency-Key`.
+    pub twins: Twins,
+    /// Whether lists are complete.
+    pub overview: Overview,
+    /// Login attempts.
+    pub logins: Logins,
+    /// Requests in work.
+    pub requests: Arc<Semaphore>,
+    /// Requests that wait for a change.
+    pub waiters: Arc<Semaphore>,
+    /// Publishes that outlive their request.
+    pub tasks: TaskTracker,
+    /// Fires when the server is asked to stop.
+    pub stopping: CancellationToken,
+    identity_answers: watch::Sender<Option<bool>>,
+}
+
+impl App {
+    pub fn new(config: Config, backends: Backends) -> Self {
+        let limits = &config.limits;
+        Self {
+            seen: Seen::default(),
+            doorbell: Doorbell::default(),
+            marks: Marks::default(),
+            admission: Admission::default(),
+            twins: Twins::default(),
+            overview: Overview::default(),
+            logins: Logins::new(limits.logins_per_minute),
+            requests: Arc::new(Semaphore::new(limits.requests)),
+            waiters: Arc::new(Semaphore::new(limits.waiters)),
+            tasks: TaskTracker::new(),
+            stopping: CancellationToken::new(),
+            identity_answers: watch::Sender::new(None),
+            bus: backends.bus,
+            store: backends.store,
+            identity: backends.identity,
+            clock: backends.clock,
+            registry: backends.registry,
+            config,
+        }
+    }
+
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// Returns what the CloudEvents of this server name as their source.
+    pub fn source(&self) -> String {
+        format!("/server/{}", self.config.name)
+    }
+
+    pub fn retention(&self) -> Retention {
+        Retention(self.config.job_ttl)
+    }
+
+    /// Reads a record, and remembers how far its partition is.
+    pub async fn get(&self, id: JobId) -> Result<Lookup, StoreError> {
+        let lookup = self.bounded(self.store.get(id)).await?;
+        self.seen.observe(id, &lookup.partition);
+        Ok(lookup)
+    }
+
+    /// Puts the server's own bound on a call to the store.
+    pub async fn bounded<T>(
+        &self,
+        call: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        within(self.config.limits.store_deadline, call).await
+    }
+
+    /// Remembers whether the identity service answered the last question.
+    pub fn identity_answered(&self, answered: bool) {
+        self.identity_answers.send_if_modified(|have| {
+            let changed = *have != Some(answered);
+            *have = Some(answered);
+            changed
+        });
+    }
+
+    /// Says whether the identity service answered the last question; `None` before the first one.
+    pub fn identity_state(&self) -> Option<bool> {
+        *self.identity_answers.borrow()
+    }
+}
+
+/// Puts a bound on a call to the store.
+pub(crate) async fn within<T>(
+    bound: Duration,
+    call: impl Future<Output = Result<T, StoreError>>,
+) -> Result<T, StoreError> {
+    tokio::time::timeout(bound, call)
+        .await
+        .unwrap_or_else(|_| Err(StoreError::Unavailable("no answer in time".into())))
+}

@@ -1,0 +1,181 @@
+//! What the server must be told, and the bounds that it keeps.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use axum::http::StatusCode;
+use secrecy::SecretString;
+use vmctl_api_types::AuthDiscovery;
+use vmctl_core::{bus::Bus, clock::Clock, identity::Identity, kinds::Registry, store::JobStore};
+
+/// Settings of one server.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The address to listen on; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Names this process in marks, messages and queues: different in every process.
+    pub name: String,
+    /// Ids are derived from an `Idempotency-Key` with it: the same on every server of a deployment,
+    /// and never changed.
+    pub id_secret: SecretString,
+    /// How long a record is kept after the job's end. The same as the reader's.
+    pub job_ttl: Duration,
+    /// What `/v1/vm` answers to an accepted request.
+    pub compat_post_status: CompatPostStatus,
+    /// What discovery tells clients about logging in.
+    pub auth: AuthDiscovery,
+    /// Project that `POST /v1/connect` scopes to when the body names none; `None` leaves it to the
+    /// user's default.
+    pub connect_project: Option<String>,
+    /// The bounds.
+    pub limits: Limits,
+}
+
+impl Config {
+    /// Makes the settings of a server whose name is drawn and whose other settings are the defaults.
+    pub fn new(listen: SocketAddr, id_secret: SecretString) -> Self {
+        let drawn = uuid::Uuid::now_v7().simple().to_string();
+        Self {
+            listen,
+            // The last characters are the random ones.
+            name: format!("server-{}", &drawn[drawn.len() - 12..]),
+            id_secret,
+            job_ttl: Duration::from_secs(24 * 3600),
+            compat_post_status: CompatPostStatus::Accepted,
+            auth: AuthDiscovery::Connect,
+            connect_project: None,
+            limits: Limits::default(),
+        }
+    }
+}
+
+/// What `/v1/vm` answers to an accepted request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CompatPostStatus {
+    /// 200, as the original service did.
+    Ok,
+    /// 202, as it should have.
+    Accepted,
+}
+
+impl CompatPostStatus {
+    /// Returns the status.
+    pub const fn status(self) -> StatusCode {
+        match self {
+            Self::Ok => StatusCode::OK,
+            Self::Accepted => StatusCode::ACCEPTED,
+        }
+    }
+}
+
+/// A number that is no status of `/v1/vm`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the status is 200 or 202")]
+pub struct CompatPostStatusError;
+
+impl TryFrom<u16> for CompatPostStatus {
+    type Error = CompatPostStatusError;
+
+    fn try_from(status: u16) -> Result<Self, Self::Error> {
+        match status {
+            200 => Ok(Self::Ok),
+            202 => Ok(Self::Accepted),
+            _ => Err(CompatPostStatusError),
+        }
+    }
+}
+
+/// Every bound of the server.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Open connections; more are closed at once.
+    pub connections: usize,
+    /// Requests in work; more get 503.
+    pub requests: usize,
+    /// Requests that wait for a change; more are answered without waiting.
+    pub waiters: usize,
+    /// Bytes of a body.
+    pub body_bytes: usize,
+    /// Bytes of a path with its query.
+    pub uri_bytes: usize,
+    /// Bytes of all headers together.
+    pub header_bytes: usize,
+    /// Time for the headers of a request, from its first byte or from the last answer.
+    pub header_deadline: Duration,
+    /// Time for a whole body.
+    pub body_deadline: Duration,
+    /// Time without progress in which a client must take a part of its answer.
+    pub write_deadline: Duration,
+    /// Time for requests in work once the server is asked to stop.
+    pub drain: Duration,
+    /// Messages in a work queue from which on the server admits no more.
+    pub queue_ready: u64,
+    /// Time between two looks at the work queues.
+    pub inspect_every: Duration,
+    /// Time for one call to the store.
+    pub store_deadline: Duration,
+    /// Time for writing the record ahead of the log, before the answer is given without it.
+    pub prewrite_budget: Duration,
+    /// Time for the view to catch up before an absent job is answered with 503.
+    pub absence_patience: Duration,
+    /// Time that a request waits for another one with the same `Idempotency-Key`.
+    pub twin_patience: Duration,
+    /// Time between two marks.
+    pub mark_every: Duration,
+    /// Age of the last confirmed mark from which on the server is not ready.
+    pub mark_stale: Duration,
+    /// Login attempts in a minute for one name from one address.
+    pub logins_per_minute: u32,
+    /// Jobs on one page of a list.
+    pub page: usize,
+    /// Lines of a project's index that one request may look at.
+    pub scan: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 10_000,
+            requests: 1_024,
+            waiters: 4_096,
+            body_bytes: 64 * 1024,
+            uri_bytes: 8 * 1024,
+            header_bytes: 32 * 1024,
+            header_deadline: Duration::from_secs(10),
+            body_deadline: Duration::from_secs(15),
+            write_deadline: Duration::from_secs(10),
+            drain: Duration::from_secs(20),
+            queue_ready: 100_000,
+            inspect_every: Duration::from_secs(3),
+            store_deadline: Duration::from_secs(2),
+            prewrite_budget: Duration::from_millis(50),
+            absence_patience: Duration::from_secs(2),
+            twin_patience: Duration::from_secs(2),
+            mark_every: Duration::from_secs(1),
+            mark_stale: Duration::from_secs(10),
+            logins_per_minute: 5,
+            page: 200,
+            scan: 2_000,
+        }
+    }
+}
+
+/// What the server stands on.
+#[derive(Clone)]
+pub struct Backends {
+    /// Takes commands, gives the log.
+    pub bus: Bus,
+    /// The view.
+    pub store: Arc<dyn JobStore>,
+    /// Says who calls.
+    pub identity: Arc<dyn Identity>,
+    /// Tells the time.
+    pub clock: Arc<dyn Clock>,
+    /// What may be asked for.
+    pub registry: Arc<Registry>,
+}
+
+impl std::fmt::Debug for Backends {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Backends").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,180 @@
+//! Wakes requests that wait for a change of a job.
+//!
+//! The tail of the log and the progress feed say *that* something happened; what happened is read
+//! from the store, so that no client sees state go back. A doorbell that is down costs freshness
+//! only: waiting requests then look at the store by themselves.
+
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::{sync::watch, time::sleep};
+use vmctl_api_types::JobId;
+use vmctl_core::bus::{BusError, Feed, LogStart};
+
+use crate::app::App;
+
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+const BATCH: usize = 1_000;
+
+/// Who waits for what.
+#[derive(Default)]
+pub(crate) struct Doorbell {
+    bells: Arc<Mutex<HashMap<JobId, Bell>>>,
+    attached: AtomicBool,
+}
+
+struct Bell {
+    rings: watch::Sender<()>,
+    listeners: usize,
+}
+
+/// Hears one job's bell. Bounded by the number of requests that may wait.
+pub(crate) struct Listener {
+    id: JobId,
+    rings: watch::Receiver<()>,
+    bells: Arc<Mutex<HashMap<JobId, Bell>>>,
+}
+
+impl Doorbell {
+    /// Starts to listen: rings from now on are not missed.
+    pub fn listen(&self, id: JobId) -> Listener {
+        let mut bells = self.bells.lock().unwrap_or_else(PoisonError::into_inner);
+        let bell = bells.entry(id).or_insert_with(|| Bell {
+            rings: watch::Sender::new(()),
+            listeners: 0,
+        });
+        bell.listeners += 1;
+        Listener {
+            id,
+            rings: bell.rings.subscribe(),
+            bells: Arc::clone(&self.bells),
+        }
+    }
+
+    /// Says whether rings can be expected at all.
+    pub fn is_attached(&self) -> bool {
+        self.attached.load(Ordering::Relaxed)
+    }
+
+    fn ring(&self, correlation_id: Option<&str>) {
+        let bells = self.bells.lock().unwrap_or_else(PoisonError::into_inner);
+        if bells.is_empty() {
+            return;
+        }
+        let id = correlation_id.and_then(|text| text.parse().ok());
+        if let Some(bell) = id.and_then(|id| bells.get(&id)) {
+            bell.rings.send_replace(());
+        }
+    }
+}
+
+impl Listener {
+    /// Waits for the next ring. Cancel safe.
+    pub async fn rung(&mut self) {
+        // The sender lives in the map for as long as this listener is counted there.
+        if self.rings.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        let mut bells = self.bells.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Entry::Occupied(mut entry) = bells.entry(self.id) {
+            entry.get_mut().listeners -= 1;
+            if entry.get().listeners == 0 {
+                entry.remove();
+            }
+        }
+    }
+}
+
+/// Follows the log for ever, from its end.
+pub(crate) async fn follow_log(app: &App) {
+    let mut pause = FIRST_PAUSE;
+    loop {
+        match tail(app, &mut pause).await {
+            Ok(never) => match never {},
+            Err(error) => tracing::warn!(
+                error = crate::error::chain(&error),
+                "the tail of the log is lost, waiting requests poll the store"
+            ),
+        }
+        app.doorbell.attached.store(false, Ordering::Relaxed);
+        sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+async fn tail(app: &App, pause: &mut Duration) -> Result<std::convert::Infallible, BusError> {
+    let mut reader = app.bus.log.read(LogStart::Next).await?;
+    app.doorbell.attached.store(true, Ordering::Relaxed);
+    loop {
+        for entry in reader.next_batch(BATCH).await? {
+            app.doorbell.ring(entry.message.correlation_id.as_deref());
+        }
+        *pause = FIRST_PAUSE;
+    }
+}
+
+/// Follows the progress feed for ever.
+pub(crate) async fn follow_ticks(app: &App) {
+    let mut pause = FIRST_PAUSE;
+    loop {
+        match app
+            .bus
+            .consumer
+            .subscribe(Feed::Ticks, &app.config.name)
+            .await
+        {
+            Ok(mut feed) => {
+                while let Some(tick) = feed.next().await {
+                    pause = FIRST_PAUSE;
+                    app.doorbell.ring(tick.correlation_id.as_deref());
+                }
+            }
+            Err(error) => tracing::warn!(
+                error = crate::error::chain(&error),
+                "no progress feed, waiting requests see progress later"
+            ),
+        }
+        sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(n: u8) -> JobId {
+        format!("0198f2a4-7c1e-7a00-8abc-1f2e3d4c5b{n:02x}")
+            .parse()
+            .unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_the_job_that_rings_is_heard_and_nothing_is_left_behind() {
+        let doorbell = Doorbell::default();
+        let mut first = doorbell.listen(id(1));
+        let mut twin = doorbell.listen(id(1));
+        let mut other = doorbell.listen(id(2));
+        doorbell.ring(Some(&id(1).to_string()));
+        doorbell.ring(Some("nonsense"));
+        doorbell.ring(None);
+        first.rung().await;
+        twin.rung().await;
+        let quiet = tokio::time::timeout(Duration::from_secs(1), other.rung()).await;
+        assert!(quiet.is_err());
+        drop((first, twin, other));
+        assert!(doorbell.bells.lock().unwrap().is_empty());
+    }
+}

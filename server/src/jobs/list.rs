@@ -1,0 +1,192 @@
+//! Listing a project's jobs, newest first.
+//!
+//! The index may name jobs that have expired; such lines are removed on the way, but only while the
+//! view is known to be complete: otherwise the record may only be late. One request looks at a
+//! bounded number of lines; a list that ends early has a cursor.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use jiff::Timestamp;
+use vmctl_api_types::{Job, JobState, Kind};
+use vmctl_core::{
+    clock,
+    partition::Partition,
+    store::{IndexKey, Lookup, PartitionState},
+};
+
+use crate::{app::App, error::ApiError, http::query};
+
+/// Lines that are read in one step.
+const STEP: usize = 200;
+
+/// Age from which on a line without a record is old enough to be judged.
+const SETTLED: Duration = Duration::from_secs(60);
+
+/// How old the newest mark may be while the view counts as complete.
+const CAUGHT_UP: Duration = Duration::from_secs(10);
+
+/// Which jobs are wanted.
+#[derive(Debug, Default)]
+pub(crate) struct Filter {
+    pub states: Vec<JobState>,
+    pub kind: Option<Kind>,
+    pub labels: BTreeMap<String, String>,
+}
+
+impl Filter {
+    fn takes(&self, job: &Job) -> bool {
+        (self.states.is_empty() || self.states.contains(&job.state))
+            && self.kind.as_ref().is_none_or(|kind| *kind == job.kind)
+            && self
+                .labels
+                .iter()
+                .all(|(key, value)| job.labels.get(key) == Some(value))
+    }
+}
+
+/// One page.
+pub(crate) struct Page {
+    pub items: Vec<Job>,
+    /// Where the next page starts.
+    pub next: Option<IndexKey>,
+}
+
+/// Reads one page of a project's jobs.
+pub(crate) async fn page(
+    app: &App,
+    project: &str,
+    filter: &Filter,
+    mut after: Option<IndexKey>,
+    limit: usize,
+) -> Result<Page, ApiError> {
+    let mut page = Page {
+        items: Vec::new(),
+        next: None,
+    };
+    let mut stale = Vec::new();
+    let mut scanned = 0;
+    'pages: while scanned < app.config.limits.scan {
+        let keys = app
+            .bounded(app.store.list(project, after.as_ref(), STEP))
+            .await?;
+        let ids: Vec<_> = keys.iter().map(|key| key.id).collect();
+        let lookups = app.bounded(app.store.get_many(&ids)).await?;
+        scanned += keys.len();
+        let full = keys.len() == STEP;
+        for (key, lookup) in keys.into_iter().zip(lookups) {
+            // The page is full and a line is left: there is a next page.
+            if page.items.len() == limit {
+                page.next = after;
+                break 'pages;
+            }
+            app.seen.observe(key.id, &lookup.partition);
+            match job(project, &lookup) {
+                Some(job) if filter.takes(&job) => page.items.push(job),
+                Some(_) => {}
+                None if is_stale(app, &key, &lookup) => stale.push(key.clone()),
+                None => {}
+            }
+            after = Some(key);
+        }
+        page.next = full.then(|| after.clone()).flatten();
+        if !full {
+            break;
+        }
+    }
+    heal(app, project, &stale).await;
+    Ok(page)
+}
+
+fn job(project: &str, lookup: &Lookup) -> Option<Job> {
+    lookup
+        .record
+        .as_ref()?
+        .to_job()
+        .filter(|job| job.project_id == project)
+}
+
+/// Says whether a line names a job that is gone for good.
+fn is_stale(app: &App, key: &IndexKey, lookup: &Lookup) -> bool {
+    let now = app.now();
+    let caught_up = |mark: Timestamp| clock::add(mark, CAUGHT_UP) > now;
+    lookup.record.is_none()
+        && !app.seen.is_behind(key.id, &lookup.partition)
+        && lookup.partition.newest_mark.is_some_and(caught_up)
+        && clock::add(key.created_at, SETTLED) < now
+}
+
+async fn heal(app: &App, project: &str, stale: &[IndexKey]) {
+    if stale.is_empty() {
+        return;
+    }
+    if let Err(error) = app.bounded(app.store.unlist(project, stale)).await {
+        tracing::debug!(
+            error = crate::error::chain(&error),
+            "the index was not healed"
+        );
+    }
+}
+
+/// Says whether jobs may be missing: some partition lost marks that this server has seen stored, or
+/// is behind the marks that this server has had confirmed.
+pub(crate) async fn is_incomplete(app: &App) -> Result<bool, ApiError> {
+    if let Some(incomplete) = app.overview.recent() {
+        return Ok(incomplete);
+    }
+    let partitions = app.bounded(app.store.partitions()).await?;
+    let expected = app
+        .marks
+        .newest()
+        .and_then(|mark| mark.time.checked_sub(CAUGHT_UP).ok());
+    let behind = |(number, state): (Partition, &PartitionState)| {
+        app.seen.observe_partition(number, state);
+        app.seen.is_partition_behind(number, state)
+            || state.newest_mark.is_none()
+            || state.newest_mark < expected
+    };
+    let incomplete = Partition::all().zip(&partitions).any(behind);
+    app.overview.remember(incomplete);
+    Ok(incomplete)
+}
+
+/// Writes a place in a list as an opaque text.
+pub(crate) fn cursor(key: &IndexKey) -> String {
+    let text = format!("{} {}", key.created_at.as_nanosecond(), key.id);
+    URL_SAFE_NO_PAD.encode(text)
+}
+
+/// Reads it back.
+pub(crate) fn parse_cursor(text: &str) -> Result<IndexKey, ApiError> {
+    let read = || {
+        let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
+        let text = String::from_utf8(bytes).ok()?;
+        let (nanoseconds, id) = text.split_once(' ')?;
+        Some(IndexKey {
+            created_at: Timestamp::from_nanosecond(nanoseconds.parse().ok()?).ok()?,
+            id: id.parse().ok()?,
+        })
+    };
+    read().ok_or_else(|| query::bad("the cursor is not one of ours"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cursors_are_read_back_and_nothing_else_is() {
+        let key = IndexKey {
+            created_at: "2026-11-23T17:00:00.123456789Z".parse().unwrap(),
+            id: "0198f2a4-7c1e-7a00-8abc-1f2e3d4c5b6a".parse().unwrap(),
+        };
+        assert_eq!(parse_cursor(&cursor(&key)).unwrap(), key);
+        for bad in ["", "x", "!!", "AAAA", "MTIz", &cursor(&key)[1..]] {
+            assert_eq!(
+                parse_cursor(bad).unwrap_err().problem().status,
+                400,
+                "{bad}"
+            );
+        }
+    }
+}

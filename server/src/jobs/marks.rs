@@ -1,0 +1,73 @@
+//! Marks: this server's signs in the log.
+//!
+//! Whatever was confirmed before a mark lies before it, so a view that has passed a mark knows all
+//! of that. A confirmed mark is also the proof that the server can publish: readiness looks at it.
+
+use std::sync::Mutex;
+use std::{sync::PoisonError, time::Duration};
+
+use jiff::Timestamp;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+use vmctl_core::{clock, event::Mark};
+
+use crate::app::App;
+
+/// The newest mark that the broker confirmed.
+#[derive(Default)]
+pub(crate) struct Marks(Mutex<Option<Confirmed>>);
+
+/// A mark that is in the log.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Confirmed {
+    /// Its time, as it stands in the log.
+    pub time: Timestamp,
+    at: Instant,
+}
+
+impl Marks {
+    /// Returns the newest confirmed mark.
+    pub fn newest(&self) -> Option<Confirmed> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn confirmed(&self, time: Timestamp) {
+        let at = Instant::now();
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Confirmed { time, at });
+    }
+}
+
+impl Confirmed {
+    pub fn age(&self) -> Duration {
+        self.at.elapsed()
+    }
+}
+
+/// Publishes marks for ever.
+pub(crate) async fn publish(app: &App) {
+    let mut ticks = interval(app.config.limits.mark_every);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut failing = false;
+    loop {
+        ticks.tick().await;
+        let mark = Mark {
+            id: clock::new_uuid(&*app.clock),
+            server: app.config.name.clone(),
+            time: app.now(),
+        };
+        match app.bus.publisher.publish(mark.to_message()).await {
+            Ok(()) => {
+                app.marks.confirmed(mark.time);
+                failing = false;
+            }
+            // Said once: the readiness answer says it for as long as it lasts.
+            Err(error) if !failing => {
+                failing = true;
+                tracing::warn!(
+                    error = crate::error::chain(&error),
+                    "a mark was not confirmed, publishing fails"
+                );
+            }
+            Err(_) => {}
+        }
+    }
+}

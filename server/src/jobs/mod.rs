@@ -1,0 +1,14 @@
+//! What the server does with jobs, apart from HTTP.
+
+pub(crate) mod admission;
+pub(crate) mod cancel;
+pub(crate) mod doorbell;
+pub(crate) mod ids;
+pub(crate) mod list;
+pub(crate) mod marks;
+pub(crate) mod publish;
+pub(crate) mod request;
+pub(crate) mod submit;
+pub(crate) mod twins;
+pub(crate) mod view;
+pub(crate) mod wait;

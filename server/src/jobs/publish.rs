@@ -1,0 +1,54 @@
+//! Publishing an event about a job, and writing it ahead of the log.
+
+use tokio::time::timeout;
+use vmctl_core::{event::Event, fact::JobFact, merge::merge, record::Record};
+
+use crate::{
+    app::App,
+    error::{ApiError, publish_error},
+};
+
+/// A confirmed event.
+pub(crate) struct Published {
+    /// The record, with the event in it.
+    pub record: Record,
+    /// Whether the view has it too.
+    pub stored: bool,
+}
+
+/// Publishes, waits for the confirm, then tells the view, as far as it answers at once.
+///
+/// `base` is the record that the event goes on from, if there is one.
+pub(crate) async fn publish(
+    app: &App,
+    event: Event,
+    base: Option<Record>,
+    confirmed: bool,
+) -> Result<Published, ApiError> {
+    let job = event.subject;
+    app.bus
+        .publisher
+        .publish(event.to_message())
+        .await
+        .map_err(|error| publish_error(error, job))?;
+    let fact = JobFact {
+        confirmed,
+        ..JobFact::from_event(event, None, app.retention())
+    };
+    let now = app.now();
+    let write = app.store.prewrite(&fact, now);
+    let stored = match timeout(app.config.limits.prewrite_budget, write).await {
+        Ok(Ok(())) => true,
+        Ok(Err(error)) => {
+            tracing::debug!(error = crate::error::chain(&error), "not written ahead");
+            false
+        }
+        Err(_) => false,
+    };
+    if !stored {
+        metrics::counter!("prewrite_failed_total").increment(1);
+    }
+    let mut record = base.unwrap_or_default();
+    merge(&mut record, &fact, now);
+    Ok(Published { record, stored })
+}

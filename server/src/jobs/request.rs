@@ -1,0 +1,408 @@
+//! Checks what a caller asks for, against the registry.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+use vmctl_api_types::{FieldError, Kind, ProblemType};
+use vmctl_core::{
+    clock,
+    kinds::{KindSpec, MAX_DEADLINE, Registry, parse_duration},
+};
+
+use crate::{error::ApiError, jobs::ids};
+
+const FIELDS: [&str; 4] = ["kind", "input", "labels", "deadline"];
+const MAX_LABELS: usize = 32;
+const MAX_LABEL_KEY: usize = 63;
+const MAX_LABEL_VALUE: usize = 255;
+
+/// A request that may be submitted.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct JobRequest {
+    pub kind: Kind,
+    pub max_attempts: u32,
+    pub input: Value,
+    pub labels: BTreeMap<String, String>,
+    pub deadline: Timestamp,
+    /// The same for the same request, whenever it is sent.
+    pub fingerprint: String,
+}
+
+/// Finds the kind that a body names.
+pub(crate) fn kind_of<'r>(registry: &'r Registry, body: &Value) -> Result<&'r KindSpec, ApiError> {
+    let Some(fields) = body.as_object() else {
+        return Err(invalid(vec![field("", "type", "must be an object")]));
+    };
+    let name = match fields.get("kind") {
+        Some(Value::String(name)) => name,
+        Some(_) => return Err(invalid(vec![field("/kind", "type", "must be a string")])),
+        None => return Err(invalid(vec![field("/kind", "required", "is missing")])),
+    };
+    name.parse()
+        .ok()
+        .and_then(|kind| registry.get(&kind))
+        .ok_or_else(|| ApiError::new(ProblemType::UnknownKind).detail("GET /v1/kinds lists them"))
+}
+
+/// Checks a whole body. `lenient` drops fields that nobody knows instead of refusing them.
+pub(crate) fn check(
+    kind: &KindSpec,
+    body: Value,
+    now: Timestamp,
+    lenient: bool,
+) -> Result<JobRequest, ApiError> {
+    let Value::Object(mut fields) = body else {
+        return Err(invalid(vec![field("", "type", "must be an object")]));
+    };
+    let mut errors = Vec::new();
+    let mut input = fields.remove("input").unwrap_or(Value::Null);
+    if lenient {
+        drop_unknown(kind.input_schema(), &mut input);
+    } else {
+        errors.extend(unknown_fields(&fields));
+    }
+    let labels = labels(fields.remove("labels"), &mut errors);
+    let given = fields.remove("deadline").filter(|d| !d.is_null());
+    let deadline = deadline(kind, given.as_ref(), now, &mut errors);
+    if input.is_null() {
+        errors.push(field("/input", "required", "is missing"));
+    } else {
+        errors.extend(kind.check_input(&input).into_iter().map(|mut error| {
+            error.pointer.insert_str(0, "/input");
+            error
+        }));
+    }
+    if !errors.is_empty() {
+        return Err(invalid(errors));
+    }
+    Ok(request(kind, input, labels, deadline, given))
+}
+
+/// Checks the input of a compat route. Fields that nobody knows are dropped, the original's `token`
+/// among them. Pointers are into the body itself.
+pub(crate) fn check_compat(
+    kind: &KindSpec,
+    mut body: Value,
+    now: Timestamp,
+) -> Result<JobRequest, ApiError> {
+    drop_unknown(kind.input_schema(), &mut body);
+    let errors = kind.check_input(&body);
+    if let Some(first) = errors.first() {
+        let name = |e: &FieldError| e.pointer.trim_start_matches('/').to_owned();
+        // The original checked the host name only, and said so in these words.
+        let reason = if errors.iter().any(|e| name(e) == "vm_hostname") {
+            "bad hostname".to_owned()
+        } else {
+            format!("bad {}", name(first)).trim_end().to_owned()
+        };
+        return Err(ApiError::new(ProblemType::Validation)
+            .errors(errors)
+            .compat(reason));
+    }
+    let deadline = clock::add(now, kind.deadline);
+    Ok(request(kind, body, BTreeMap::new(), deadline, None))
+}
+
+fn request(
+    kind: &KindSpec,
+    input: Value,
+    labels: BTreeMap<String, String>,
+    deadline: Timestamp,
+    given_deadline: Option<Value>,
+) -> JobRequest {
+    // As it was given: `2h` is the same request an hour later.
+    let fingerprint = ids::fingerprint(&json!({
+        "kind": kind.kind,
+        "input": input,
+        "labels": labels,
+        "deadline": given_deadline,
+    }));
+    JobRequest {
+        kind: kind.kind.clone(),
+        max_attempts: kind.max_attempts,
+        input,
+        labels,
+        deadline,
+        fingerprint,
+    }
+}
+
+fn unknown_fields(fields: &Map<String, Value>) -> Vec<FieldError> {
+    fields
+        .keys()
+        .filter(|name| !FIELDS.contains(&name.as_str()))
+        .take(100)
+        .map(|name| {
+            let pointer = format!("/{}", name.replace('~', "~0").replace('/', "~1"));
+            field(&pointer, "unknown-field", "is not known")
+        })
+        .collect()
+}
+
+fn labels(given: Option<Value>, errors: &mut Vec<FieldError>) -> BTreeMap<String, String> {
+    let mut labels = BTreeMap::new();
+    let map = match given {
+        None | Some(Value::Null) => return labels,
+        Some(Value::Object(map)) => map,
+        Some(_) => {
+            errors.push(field("/labels", "type", "must be an object of strings"));
+            return labels;
+        }
+    };
+    if map.len() > MAX_LABELS {
+        errors.push(field("/labels", "max-items", "has more than 32 pairs"));
+        return labels;
+    }
+    for (key, value) in map {
+        let pointer = format!("/labels/{}", key.replace('~', "~0").replace('/', "~1"));
+        let length = key.chars().count();
+        // A colon would make the filter `label=key:value` ambiguous.
+        if !(1..=MAX_LABEL_KEY).contains(&length) || key.chars().any(|c| c == ':' || c.is_control())
+        {
+            errors.push(field(
+                &pointer,
+                "pattern",
+                "a key has 1 to 63 characters, no colon and no control characters",
+            ));
+            continue;
+        }
+        match value {
+            Value::String(text)
+                if text.chars().count() <= MAX_LABEL_VALUE
+                    && !text.chars().any(char::is_control) =>
+            {
+                labels.insert(key, text);
+            }
+            Value::String(_) => errors.push(field(
+                &pointer,
+                "pattern",
+                "a value has at most 255 characters and no control characters",
+            )),
+            _ => errors.push(field(&pointer, "type", "must be a string")),
+        }
+    }
+    labels
+}
+
+fn deadline(
+    kind: &KindSpec,
+    given: Option<&Value>,
+    now: Timestamp,
+    errors: &mut Vec<FieldError>,
+) -> Timestamp {
+    let default = clock::add(now, kind.deadline);
+    let mut refuse = |code, detail| {
+        errors.push(field("/deadline", code, detail));
+        default
+    };
+    let text = match given {
+        None => return default,
+        Some(Value::String(text)) => text,
+        Some(_) => return refuse("type", "must be a string"),
+    };
+    let at = match (parse_duration(text), text.parse::<Timestamp>()) {
+        (Some(duration), _) if duration > MAX_DEADLINE => {
+            return refuse("range", "is more than 8 days ahead");
+        }
+        (Some(duration), _) => clock::add(now, duration),
+        (None, Ok(at)) => clock::from_unix_ms(at.as_millisecond()),
+        (None, Err(_)) => {
+            return refuse(
+                "format",
+                "must be a duration such as 90s, 2h, PT2H, or an instant of RFC 3339",
+            );
+        }
+    };
+    if at <= now {
+        return refuse("range", "is in the past");
+    }
+    if at > clock::add(now, MAX_DEADLINE) {
+        return refuse("range", "is more than 8 days ahead");
+    }
+    at
+}
+
+/// Removes members that a closed schema does not name, in nested objects too.
+fn drop_unknown(schema: &Value, value: &mut Value) {
+    let Value::Object(members) = value else {
+        return;
+    };
+    let Some(known) = schema.get("properties").and_then(Value::as_object) else {
+        return;
+    };
+    if schema.get("additionalProperties") == Some(&Value::Bool(false)) {
+        members.retain(|name, _| known.contains_key(name));
+    }
+    for (name, member) in members.iter_mut() {
+        if let Some(schema) = known.get(name) {
+            drop_unknown(schema, member);
+        }
+    }
+}
+
+fn field(pointer: &str, code: &str, detail: &str) -> FieldError {
+    FieldError {
+        pointer: pointer.to_owned(),
+        code: code.to_owned(),
+        detail: detail.to_owned(),
+    }
+}
+
+fn invalid(errors: Vec<FieldError>) -> ApiError {
+    let unknown_only = errors.iter().all(|e| e.code == "unknown-field");
+    ApiError::new(if unknown_only {
+        ProblemType::UnknownField
+    } else {
+        ProblemType::Validation
+    })
+    .errors(errors)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn now() -> Timestamp {
+        "2026-11-23T17:00:00Z".parse().unwrap()
+    }
+
+    fn body() -> Value {
+        json!({"kind": "vm.delete", "input": {"vm_hostname": "lx1"}})
+    }
+
+    fn run(body: Value, lenient: bool) -> Result<JobRequest, Vec<String>> {
+        let registry = Registry::built_in().unwrap();
+        let outcome = kind_of(&registry, &body).and_then(|kind| check(kind, body, now(), lenient));
+        outcome.map_err(|error| {
+            let problem = error.problem();
+            std::iter::once(problem.problem_type["/problems/".len()..].to_owned())
+                .chain(
+                    problem
+                        .errors
+                        .iter()
+                        .map(|e| format!("{} {}", e.pointer, e.code)),
+                )
+                .collect()
+        })
+    }
+
+    fn with(change: impl FnOnce(&mut Value)) -> Result<JobRequest, Vec<String>> {
+        let mut body = body();
+        change(&mut body);
+        run(body, false)
+    }
+
+    #[test]
+    fn a_good_request_passes_and_its_fingerprint_does_not_depend_on_the_time() {
+        let request = with(|b| b["deadline"] = "PT2H".into()).unwrap();
+        assert_eq!(request.deadline, "2026-11-23T19:00:00Z".parse().unwrap());
+        let registry = Registry::built_in().unwrap();
+        let mut again = body();
+        again["deadline"] = "PT2H".into();
+        let kind = kind_of(&registry, &again).unwrap();
+        let later = check(kind, again, "2026-11-24T00:00:00Z".parse().unwrap(), false).unwrap();
+        assert_eq!(later.fingerprint, request.fingerprint);
+        assert_ne!(run(body(), false).unwrap().fingerprint, request.fingerprint);
+    }
+
+    #[test]
+    fn deadlines_are_instants_or_durations_within_eight_days() {
+        let deadline = |text: &str| {
+            with(|b| b["deadline"] = text.into())
+                .map(|r| r.deadline.to_string())
+                .map_err(|e| e.join(","))
+        };
+        assert_eq!(deadline("90s").unwrap(), "2026-11-23T17:01:30Z");
+        assert_eq!(deadline("8d").unwrap(), "2026-12-01T17:00:00Z");
+        assert_eq!(
+            deadline("2026-11-23T18:00:00+00:00").unwrap(),
+            "2026-11-23T18:00:00Z"
+        );
+        for bad in [
+            "0s",
+            "2026-11-23T16:59:59Z",
+            "9d",
+            "P9D",
+            "2026-12-02T00:00:00Z",
+            "2999-01-01T00:00:00Z",
+            "99999999999999999999d",
+        ] {
+            let error = deadline(bad).unwrap_err();
+            assert!(
+                error == "validation,/deadline range" || error == "validation,/deadline format",
+                "{bad}: {error}"
+            );
+        }
+        assert_eq!(deadline("soon").unwrap_err(), "validation,/deadline format");
+    }
+
+    #[test]
+    fn every_error_is_told_at_once() {
+        let errors = run(
+            json!({"kind": "vm.delete", "input": {"vm_hostname": 1}, "labels": {"a:b": "x", "c": 1},
+                   "deadline": 5, "priority": "high"}),
+            false,
+        )
+        .unwrap_err();
+        assert_eq!(
+            errors,
+            [
+                "validation",
+                "/priority unknown-field",
+                "/labels/a:b pattern",
+                "/labels/c type",
+                "/deadline type",
+                "/input/vm_hostname type",
+            ]
+        );
+    }
+
+    #[test]
+    fn unknown_fields_have_a_problem_of_their_own_unless_they_may_be_dropped() {
+        let mut body = body();
+        body["run_at"] = Value::Null;
+        body["input"]["token"] = "x".into();
+        assert_eq!(
+            run(body.clone(), false).unwrap_err(),
+            [
+                "unknown-field",
+                "/run_at unknown-field",
+                "/input/token unknown-field"
+            ]
+        );
+        let request = run(body, true).unwrap();
+        assert_eq!(request.input, json!({"vm_hostname": "lx1"}));
+    }
+
+    #[test]
+    fn the_kind_must_be_known() {
+        for (kind, error) in [
+            (json!("vm.explode"), vec!["unknown-kind"]),
+            (json!("VM.CREATE"), vec!["unknown-kind"]),
+            (json!(1), vec!["validation", "/kind type"]),
+        ] {
+            assert_eq!(with(|b| b["kind"] = kind).unwrap_err(), error);
+        }
+        assert_eq!(
+            run(json!({}), false).unwrap_err(),
+            ["validation", "/kind required"]
+        );
+        assert_eq!(run(json!([]), false).unwrap_err(), ["validation", " type"]);
+    }
+
+    #[test]
+    fn labels_are_bounded() {
+        let many: Map<_, _> = (0..33).map(|i| (format!("k{i}"), json!("v"))).collect();
+        assert!(with(|b| b["labels"] = many.into()).is_err());
+        let long = json!({"k".repeat(63): "v".repeat(255)});
+        assert_eq!(with(|b| b["labels"] = long).unwrap().labels.len(), 1);
+        for bad in [
+            json!({"k".repeat(64): "v"}),
+            json!({"": "v"}),
+            json!({"k": "\u{0}"}),
+        ] {
+            assert!(with(|b| b["labels"] = bad).is_err());
+        }
+    }
+}

@@ -1,0 +1,251 @@
+//! Accepting a job.
+//!
+//! The command is published once and its confirm awaited; only then is the job accepted. The work
+//! runs in a task of its own, because a client that leaves drops the handler. An unknown outcome is
+//! said, never guessed.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use serde_json::Map;
+use tracing::Instrument;
+use vmctl_api_types::{JobId, JobState};
+use vmctl_core::{
+    clock,
+    event::{Caller, Event, EventData, EventType, JobSpec},
+    record::Record,
+};
+
+use crate::{
+    app::{App, within},
+    error::{ApiError, outcome_unknown},
+    http::key::IdempotencyKey,
+    jobs::{
+        ids, publish,
+        request::JobRequest,
+        twins::{Ticket, Turn, mismatch},
+    },
+};
+
+/// How long an advisory question to the store may hold up a submission.
+const ADVISORY: Duration = Duration::from_millis(500);
+
+/// A checked request, and who sends it how.
+pub(crate) struct Submission {
+    /// Part of a derived id: one key on two routes is two jobs.
+    pub route: &'static str,
+    pub request: JobRequest,
+    pub key: Option<IdempotencyKey>,
+    pub caller: Caller,
+    pub traceparent: Option<String>,
+}
+
+/// An accepted job.
+#[derive(Debug, Clone)]
+pub(crate) struct Accepted {
+    pub record: Record,
+    pub id: JobId,
+    /// Whether an earlier request with the same key was the one.
+    pub replayed: bool,
+    /// Whether the view does not have it yet.
+    pub degraded: bool,
+}
+
+/// Submits a job.
+pub(crate) async fn submit(app: &Arc<App>, submission: Submission) -> Result<Accepted, ApiError> {
+    let kind = submission.request.kind.to_string();
+    let id = job_id(app, &submission);
+    let task = {
+        let app = Arc::clone(app);
+        async move { run(&app, id, submission).await }.in_current_span()
+    };
+    let outcome = app
+        .tasks
+        .spawn(task)
+        .await
+        .unwrap_or_else(|panic| Err(outcome_unknown(id).because(panic)));
+    let word = match &outcome {
+        Ok(accepted) if accepted.replayed => "replayed",
+        Ok(_) => "accepted",
+        Err(_) => "refused",
+    };
+    metrics::counter!("jobs_submitted_total", "kind" => kind, "outcome" => word).increment(1);
+    outcome
+}
+
+fn job_id(app: &App, submission: &Submission) -> JobId {
+    match &submission.key {
+        None => clock::new_job_id(&*app.clock),
+        Some(key) => ids::derive(
+            &app.config.id_secret,
+            &submission.caller.project_id,
+            submission.route,
+            key.as_str(),
+            &submission.request.fingerprint,
+        ),
+    }
+}
+
+async fn run(app: &App, id: JobId, submission: Submission) -> Result<Accepted, ApiError> {
+    let Some(key) = &submission.key else {
+        return publish_command(app, id, submission, None).await;
+    };
+    let fingerprint = &submission.request.fingerprint;
+    let name = ids::short_hash(&[
+        &submission.caller.project_id,
+        submission.route,
+        key.as_str(),
+    ]);
+    let patience = app.config.limits.twin_patience;
+    let ticket = match app.twins.turn(&name, fingerprint, patience).await? {
+        Turn::Landed(accepted) => {
+            return Ok(Accepted {
+                replayed: true,
+                ..accepted
+            });
+        }
+        Turn::First(ticket) => ticket,
+    };
+    claim(app, &name, &submission).await?;
+    first(app, id, submission, &ticket).await
+}
+
+/// Refuses a key that another request has taken, as far as the store remembers.
+async fn claim(app: &App, name: &str, submission: &Submission) -> Result<(), ApiError> {
+    let request = &submission.request;
+    let live = request.deadline.duration_since(app.now());
+    let ttl = Duration::try_from(live).unwrap_or_default() + app.config.job_ttl;
+    let holder = within(
+        ADVISORY,
+        app.store.claim(
+            &submission.caller.project_id,
+            &format!("idempotency:{name}"),
+            &request.fingerprint,
+            ttl,
+        ),
+    )
+    .await;
+    match holder {
+        Ok(holder) if holder != request.fingerprint => Err(mismatch()),
+        // The id is derived from the body too: without the claim two bodies are two jobs.
+        Ok(_) | Err(_) => Ok(()),
+    }
+}
+
+/// Answers from the record if the command is known to be accepted, else publishes it, again under
+/// the same id if need be: copies are absorbed, a lost command is not.
+async fn first(
+    app: &App,
+    id: JobId,
+    submission: Submission,
+    ticket: &Ticket,
+) -> Result<Accepted, ApiError> {
+    let project = &submission.caller.project_id;
+    let known = within(ADVISORY, app.store.get(id))
+        .await
+        .ok()
+        .and_then(|lookup| lookup.record)
+        .filter(|record| record.project() == Some(project));
+    let accepted = match known {
+        Some(record) if record.is_accepted() => Accepted {
+            record,
+            id,
+            replayed: true,
+            degraded: false,
+        },
+        known => publish_command(app, id, submission, known).await?,
+    };
+    ticket.land(&accepted);
+    Ok(accepted)
+}
+
+async fn publish_command(
+    app: &App,
+    id: JobId,
+    submission: Submission,
+    known: Option<Record>,
+) -> Result<Accepted, ApiError> {
+    app.admission
+        .check(&submission.request.kind, app.config.limits.queue_ready)?;
+    let event = command(app, id, submission);
+    let published = publish::publish(app, event, known, true).await?;
+    Ok(Accepted {
+        record: published.record,
+        id,
+        replayed: false,
+        degraded: !published.stored,
+    })
+}
+
+fn command(app: &App, id: JobId, submission: Submission) -> Event {
+    let now = app.now();
+    let Submission {
+        request,
+        caller,
+        traceparent,
+        ..
+    } = submission;
+    let job = JobSpec {
+        id,
+        kind: request.kind,
+        input: request.input,
+        created_at: now,
+        deadline: request.deadline,
+        max_attempts: request.max_attempts,
+        labels: request.labels,
+        auth: caller,
+        fp: request.fingerprint,
+        extra: Map::new(),
+    };
+    let mut event = Event::new(
+        clock::new_uuid(&*app.clock),
+        EventType::Submitted,
+        app.source(),
+        now,
+        data(JobState::Queued, job),
+    );
+    event.traceparent = traceparent;
+    event
+}
+
+/// What an event about the first attempt of a job carries at least.
+pub(crate) fn data(state: JobState, job: JobSpec) -> EventData {
+    EventData {
+        state,
+        epoch: 0,
+        attempt: 1,
+        seq: 0,
+        not_before: None,
+        checkpoint: None,
+        progress: None,
+        tick: None,
+        output: None,
+        error: None,
+        worker: None,
+        reason: None,
+        command_seq: None,
+        job,
+        extra: Map::new(),
+    }
+}
+
+/// The request as it would be submitted, for `validate_only`.
+pub(crate) fn normalised(request: &JobRequest) -> Normalised<'_> {
+    Normalised {
+        valid: true,
+        kind: request.kind.as_str(),
+        input: &request.input,
+        labels: &request.labels,
+        deadline: request.deadline,
+    }
+}
+
+/// Answer of `POST /v1/jobs?validate_only=true`.
+#[derive(Debug, serde::Serialize)]
+pub(crate) struct Normalised<'a> {
+    valid: bool,
+    kind: &'a str,
+    input: &'a serde_json::Value,
+    labels: &'a BTreeMap<String, String>,
+    deadline: Timestamp,
+}

@@ -1,0 +1,128 @@
+//! Submissions under way with an `Idempotency-Key`, in this process.
+//!
+//! The first one publishes; a second one with the same request waits for it and is given its
+//! outcome. Between processes nothing is needed for correctness: both would publish under the same
+//! derived id, and copies are absorbed.
+
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use tokio::{
+    sync::watch,
+    time::{Instant, timeout_at},
+};
+use vmctl_api_types::ProblemType;
+
+use crate::{error::ApiError, jobs::submit::Accepted};
+
+type Flights = Arc<Mutex<HashMap<String, Flight>>>;
+
+/// The submissions under way, by project, route and key.
+#[derive(Default)]
+pub(crate) struct Twins(Flights);
+
+struct Flight {
+    fingerprint: String,
+    landed: watch::Receiver<Option<Accepted>>,
+}
+
+/// What a submission with a key may do.
+pub(crate) enum Turn {
+    /// Go ahead, holding this until it has ended.
+    First(Ticket),
+    /// Another one of the same request was accepted meanwhile.
+    Landed(Accepted),
+}
+
+/// The right to submit under one key. Dropping it lets the next one try.
+pub(crate) struct Ticket {
+    name: String,
+    landed: watch::Sender<Option<Accepted>>,
+    flights: Flights,
+}
+
+impl Twins {
+    /// Waits for this request's turn, at most `patience`.
+    pub async fn turn(
+        &self,
+        name: &str,
+        fingerprint: &str,
+        patience: Duration,
+    ) -> Result<Turn, ApiError> {
+        let deadline = Instant::now() + patience;
+        loop {
+            let mut landed = match self.board(name, fingerprint)? {
+                Ok(ticket) => return Ok(Turn::First(ticket)),
+                Err(landed) => landed,
+            };
+            match timeout_at(deadline, landed.wait_for(Option::is_some)).await {
+                Err(_) => {
+                    return Err(ApiError::new(ProblemType::IdempotencyInFlight)
+                        .retry_after(1)
+                        .detail("the first request with this key has no outcome yet"));
+                }
+                Ok(Ok(outcome)) => {
+                    if let Some(accepted) = outcome.clone() {
+                        return Ok(Turn::Landed(accepted));
+                    }
+                }
+                // The first one failed; this one may try.
+                Ok(Err(_)) => {}
+            }
+        }
+    }
+
+    /// Takes the place of the first one, or returns what the first one will say.
+    #[expect(
+        clippy::type_complexity,
+        reason = "the two ways to go on, inside the error for the caller"
+    )]
+    fn board(
+        &self,
+        name: &str,
+        fingerprint: &str,
+    ) -> Result<Result<Ticket, watch::Receiver<Option<Accepted>>>, ApiError> {
+        let mut flights = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match flights.entry(name.to_owned()) {
+            Entry::Occupied(flight) if flight.get().fingerprint != fingerprint => Err(mismatch()),
+            Entry::Occupied(flight) => Ok(Err(flight.get().landed.clone())),
+            Entry::Vacant(place) => {
+                let (sender, landed) = watch::channel(None);
+                place.insert(Flight {
+                    fingerprint: fingerprint.to_owned(),
+                    landed,
+                });
+                Ok(Ok(Ticket {
+                    name: name.to_owned(),
+                    landed: sender,
+                    flights: Arc::clone(&self.0),
+                }))
+            }
+        }
+    }
+}
+
+impl Ticket {
+    /// Tells those who wait.
+    pub fn land(&self, accepted: &Accepted) {
+        self.landed.send_replace(Some(accepted.clone()));
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        self.flights
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&self.name);
+    }
+}
+
+/// The key belongs to another request.
+pub(crate) fn mismatch() -> ApiError {
+    ApiError::new(ProblemType::IdempotencyMismatch)
+        .detail("take a new key for another request; the first one's body must be repeated exactly")
+}

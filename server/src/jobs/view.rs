@@ -1,0 +1,219 @@
+//! Answers about one job, from a view that may be behind.
+//!
+//! | record | partition | answer |
+//! |---|---|---|
+//! | there, of this project | caught up, or the job has ended, or it is fresh | the record |
+//! | there, of this project | behind | wait, then 503 |
+//! | absent, or of another project | behind, or not known to be caught up | wait, then 503 |
+//! | absent, or of another project | caught up | 404, or 410 when its time is over |
+//!
+//! A job of another project goes through the same lines as one that does not exist. "Caught up" is
+//! told by marks: what was confirmed before a mark lies before it in the log.
+
+use std::{
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use tokio::time::{Instant, sleep};
+use vmctl_api_types::{JobId, ProblemType};
+use vmctl_core::{
+    clock,
+    partition::{PARTITIONS, Partition},
+    record::Record,
+    store::{Lookup, PartitionState},
+};
+
+use crate::{app::App, error::ApiError};
+
+/// A mark this much younger than a version 7 id was published after whatever made the id, whichever
+/// server's clock drew it.
+const CLOCK_SLACK: Duration = Duration::from_secs(10);
+
+/// How long a record that was written ahead of the log is believed while the view is behind.
+const FRESH: Duration = Duration::from_secs(60);
+
+/// The newest marks that this server has seen stored, by partition: a lower one means that the
+/// store has lost something.
+pub(crate) struct Seen([AtomicI64; PARTITIONS as usize]);
+
+impl Default for Seen {
+    fn default() -> Self {
+        Self(std::array::from_fn(|_| AtomicI64::new(i64::MIN)))
+    }
+}
+
+impl Seen {
+    /// Remembers how far the job's partition is.
+    pub fn observe(&self, id: JobId, partition: &PartitionState) {
+        self.observe_partition(Partition::of(id), partition);
+    }
+
+    pub fn observe_partition(&self, number: Partition, partition: &PartitionState) {
+        if let Some(mark) = partition.newest_mark {
+            self.0[number.index()].fetch_max(mark.as_millisecond(), Ordering::Relaxed);
+        }
+    }
+
+    /// Says whether the job's partition was further before.
+    pub fn is_behind(&self, id: JobId, partition: &PartitionState) -> bool {
+        self.is_partition_behind(Partition::of(id), partition)
+    }
+
+    pub fn is_partition_behind(&self, number: Partition, partition: &PartitionState) -> bool {
+        let seen = self.0[number.index()].load(Ordering::Relaxed);
+        let stored = partition
+            .newest_mark
+            .map_or(i64::MIN, Timestamp::as_millisecond);
+        stored < seen
+    }
+}
+
+/// Finds a job of a project.
+///
+/// Waits for a view that is catching up, at most for the server's patience.
+pub(crate) async fn find(app: &App, project: &str, id: JobId) -> Result<Record, ApiError> {
+    if !id.is_ours() {
+        return Err(not_found(id));
+    }
+    let arrived = app.now();
+    let deadline = Instant::now() + app.config.limits.absence_patience;
+    let mut pause = Duration::from_millis(10);
+    loop {
+        let lookup = app.get(id).await?;
+        let question = Question {
+            project,
+            id,
+            arrived,
+            now: app.now(),
+            server: &app.config.name,
+            retention: app.config.job_ttl,
+            behind: app.seen.is_behind(id, &lookup.partition),
+        };
+        match question.judge(lookup) {
+            Verdict::Found(record) => return Ok(*record),
+            Verdict::Unknown => return Err(not_found(id)),
+            Verdict::Expired => return Err(expired(id)),
+            Verdict::NotYet if Instant::now() + pause > deadline => return Err(rebuilding(id)),
+            Verdict::NotYet => {}
+        }
+        sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_millis(200));
+    }
+}
+
+fn not_found(id: JobId) -> ApiError {
+    let error = ApiError::new(ProblemType::JobNotFound).job(id);
+    if id.as_uuid().get_version_num() == 8 {
+        return error.detail("unknown or expired");
+    }
+    error
+}
+
+fn expired(id: JobId) -> ApiError {
+    ApiError::new(ProblemType::JobExpired)
+        .job(id)
+        .detail("records are kept for a limited time; this id is older")
+}
+
+fn rebuilding(id: JobId) -> ApiError {
+    ApiError::new(ProblemType::StateRebuilding)
+        .job(id)
+        .detail("ask again: nothing is known about this job yet")
+}
+
+/// One question about one job, at one moment.
+struct Question<'a> {
+    project: &'a str,
+    id: JobId,
+    arrived: Timestamp,
+    now: Timestamp,
+    server: &'a str,
+    retention: Duration,
+    behind: bool,
+}
+
+/// What the view can say.
+#[derive(Debug, PartialEq)]
+enum Verdict {
+    Found(Box<Record>),
+    Unknown,
+    Expired,
+    NotYet,
+}
+
+impl Question<'_> {
+    fn judge(&self, lookup: Lookup) -> Verdict {
+        let ours = lookup
+            .record
+            .filter(|record| record.project() == Some(self.project) && record.winner.is_some());
+        if let Some(record) = ours {
+            if record.is_terminal() || !self.behind || self.is_fresh(&record) {
+                return Verdict::Found(Box::new(record));
+            }
+            return Verdict::NotYet;
+        }
+        if self.behind || !self.is_past(&lookup.partition) {
+            return Verdict::NotYet;
+        }
+        match self.drawn_at() {
+            Some(at) if self.is_over(at, &lookup.partition) => Verdict::Expired,
+            _ => Verdict::Unknown,
+        }
+    }
+
+    /// When the id was drawn, if it says so.
+    fn drawn_at(&self) -> Option<Timestamp> {
+        self.id.unix_ms().map(clock::from_unix_ms)
+    }
+
+    fn is_fresh(&self, record: &Record) -> bool {
+        let confirmed = record.winner.as_ref().map(|w| w.epoch) == record.confirmed;
+        let young = |at| clock::add(at, FRESH) > self.now;
+        confirmed && self.drawn_at().is_some_and(young)
+    }
+
+    /// Says whether everything that was confirmed before the request is in the partition.
+    fn is_past(&self, partition: &PartitionState) -> bool {
+        let since_id = self.drawn_at().is_some_and(|at| {
+            partition
+                .newest_mark
+                .is_some_and(|mark| mark >= clock::add(at, CLOCK_SLACK))
+        });
+        since_id
+            || partition
+                .marks
+                .get(self.server)
+                .is_some_and(|mark| *mark > self.arrived)
+    }
+
+    /// Says whether a job drawn then may have been there and be forgotten.
+    fn is_over(&self, at: Timestamp, partition: &PartitionState) -> bool {
+        partition.oldest.is_some_and(|oldest| at < oldest)
+            || clock::add(at, self.retention) < self.now
+    }
+}
+
+/// Whether lists are incomplete, found out at most once per second for all of them together.
+#[derive(Default)]
+pub(crate) struct Overview(Mutex<Option<(Instant, bool)>>);
+
+impl Overview {
+    const KEPT: Duration = Duration::from_secs(1);
+
+    /// Returns what was found last, while it is young enough.
+    pub fn recent(&self) -> Option<bool> {
+        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.filter(|(at, _)| at.elapsed() < Self::KEPT)
+            .map(|(_, incomplete)| incomplete)
+    }
+
+    pub fn remember(&self, incomplete: bool) {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *kept = Some((Instant::now(), incomplete));
+    }
+}

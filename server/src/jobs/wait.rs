@@ -1,0 +1,105 @@
+//! Holding an answer back until a job has changed.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until};
+use vmctl_api_types::JobId;
+use vmctl_core::record::Record;
+
+use crate::{app::App, edge::slot::Slot, error::ApiError, http::conditional::Tags, jobs::view};
+
+/// How often a waiting request looks by itself, while the doorbell works and while it does not.
+const LOOK_ATTACHED: Duration = Duration::from_secs(5);
+const LOOK_DETACHED: Duration = Duration::from_millis(500);
+
+/// After a ring the view may need a moment: first, longest and last look for the change.
+const FIRST_LOOK: Duration = Duration::from_millis(5);
+const LONGEST_LOOK: Duration = Duration::from_millis(500);
+const LAST_LOOK: Duration = Duration::from_secs(10);
+
+/// What is waited for.
+pub(crate) enum Until {
+    /// The job has ended.
+    Terminal,
+    /// The job differs from what these tags name.
+    Changed(Tags),
+}
+
+impl Until {
+    /// Says whether this record is it.
+    pub fn is_met(&self, record: &Record) -> bool {
+        match self {
+            Self::Terminal => record.is_terminal(),
+            Self::Changed(tags) => {
+                record.is_terminal() || record.etag().is_none_or(|etag| !tags.contains(&etag))
+            }
+        }
+    }
+}
+
+/// Waits at most `patience`, then returns the newest record. `None` when as many requests wait as
+/// may: the caller answers with what it has.
+pub(crate) async fn wait(
+    app: &App,
+    slot: &Slot,
+    project: &str,
+    id: JobId,
+    until: &Until,
+    patience: Duration,
+) -> Result<Option<Record>, ApiError> {
+    let Some(_waiting) = slot.park(&app.waiters) else {
+        return Ok(None);
+    };
+    let deadline = Instant::now() + patience;
+    // Before the first look, so that no change falls between them.
+    let mut bell = app.doorbell.listen(id);
+    let mut pace = Pace::default();
+    loop {
+        let record = view::find(app, project, id).await?;
+        let over = Instant::now() >= deadline || app.stopping.is_cancelled();
+        if over || until.is_met(&record) {
+            return Ok(Some(record));
+        }
+        pace.looked(record.etag());
+        let next = pace.next(app.doorbell.is_attached());
+        tokio::select! {
+            () = bell.rung() => pace.rung(),
+            () = sleep_until(deadline.min(Instant::now() + next)) => {}
+            () = app.stopping.cancelled() => {}
+        }
+    }
+}
+
+/// How soon to look again.
+#[derive(Default)]
+struct Pace {
+    rung: Option<(Instant, Duration)>,
+    etag: Option<String>,
+}
+
+impl Pace {
+    fn rung(&mut self) {
+        self.rung = Some((Instant::now(), FIRST_LOOK));
+    }
+
+    /// The change that was announced has been seen, or does not come.
+    fn looked(&mut self, etag: Option<String>) {
+        let late = self.rung.is_some_and(|(at, _)| at.elapsed() > LAST_LOOK);
+        if late || self.etag != etag {
+            self.rung = None;
+        }
+        self.etag = etag;
+    }
+
+    fn next(&mut self, attached: bool) -> Duration {
+        match &mut self.rung {
+            Some((_, pause)) => {
+                let now = *pause;
+                *pause = (now * 2).min(LONGEST_LOOK);
+                now
+            }
+            None if attached => LOOK_ATTACHED,
+            None => LOOK_DETACHED,
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! `POST /v1/jobs/{id}/cancel`: ask to cancel a job.
+
+use std::sync::Arc;
+
+use axum::{
+    extract::State,
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
+    response::Response,
+};
+use serde_json::Value;
+use vmctl_api_types::{CancelRequest, FieldError, Job, JobState, Problem, ProblemType};
+use vmctl_core::record::Record;
+
+use crate::{
+    app::App,
+    error::ApiError,
+    http::{
+        auth::ProjectReader, body::OptionalJsonBody, conditional::Tags, path::JobPath,
+        prefer::Prefer,
+    },
+    jobs::{cancel, view},
+    openapi::{Absent, Guarded},
+    routes::answer,
+};
+
+const MAX_REASON: usize = 256;
+
+/// Ask to cancel a job
+///
+/// The job goes on until a worker has cleaned up; `cancel_requested_at` says that it was asked.
+/// Asking twice is the same as asking once.
+#[utoipa::path(
+    post, path = "/v1/jobs/{id}/cancel", tag = "jobs", operation_id = "cancel_job",
+    security(("token" = [])),
+    params(
+        ("id" = String, Path, format = Uuid, description = "The job's id"),
+        ("If-Match" = Option<String>, Header, description = "Only if the job is still as this `ETag` says"),
+    ),
+    request_body = Option<CancelRequest>,
+    responses(
+        (status = 202, description = "Asked", body = Job),
+        (status = 200, description = "Cancelled already", body = Job),
+        (status = 400, description = "Not a job id, or not one JSON document", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "The job has ended otherwise", body = Problem, content_type = "application/problem+json"),
+        (status = 412, description = "The job has changed since `If-Match`", body = Problem, content_type = "application/problem+json"),
+        (status = 413, description = "The body is too large", body = Problem, content_type = "application/problem+json"),
+        (status = 415, description = "The body is not JSON", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "A field is not valid", body = Problem, content_type = "application/problem+json"),
+        Guarded, Absent,
+    )
+)]
+pub(super) async fn cancel(
+    State(app): State<Arc<App>>,
+    caller: ProjectReader,
+    JobPath(id): JobPath,
+    headers: HeaderMap,
+    OptionalJsonBody(body): OptionalJsonBody,
+) -> Result<Response, ApiError> {
+    let prefer = Prefer::of(&headers)?.without_wait();
+    let reason = reason(body, prefer.lenient)?;
+    // Before the look-up, so that the answer to a reader is the same for every id.
+    caller.require("member")?;
+    let record = view::find(&app, &caller.project.id, id).await?;
+    caller.require(role(&app, &record))?;
+    check_precondition(&headers, &record)?;
+    match record.state() {
+        Some(JobState::Cancelled) => return answer::job(id, &record, StatusCode::OK, None),
+        Some(state) if state.is_terminal() => {
+            return Err(ApiError::new(ProblemType::AlreadyTerminal)
+                .job(id)
+                .detail(format!("the job has {state}")));
+        }
+        _ => {}
+    }
+    let published = cancel::cancel(&app, id, record, reason).await?;
+    let mut response = answer::job(id, &published.record, StatusCode::ACCEPTED, None)?;
+    answer::preferences(response.headers_mut(), prefer);
+    if !published.stored {
+        response.headers_mut().insert(
+            HeaderName::from_static("x-degraded"),
+            HeaderValue::from_static("cache"),
+        );
+    }
+    Ok(response)
+}
+
+/// Who may submit a kind may cancel it; a kind that is not in the registry any more needs `member`.
+fn role<'a>(app: &'a App, record: &Record) -> &'a str {
+    record
+        .spec
+        .as_ref()
+        .and_then(|submission| app.registry.get(&submission.spec.kind))
+        .map_or("member", |kind| &kind.required_role)
+}
+
+fn check_precondition(headers: &HeaderMap, record: &Record) -> Result<(), ApiError> {
+    let Some(tags) = Tags::of(headers, header::IF_MATCH) else {
+        return Ok(());
+    };
+    match record.etag() {
+        Some(etag) if tags.contains_strong(&etag) => Ok(()),
+        _ => Err(ProblemType::PreconditionFailed.into()),
+    }
+}
+
+fn reason(body: Option<Value>, lenient: bool) -> Result<Option<String>, ApiError> {
+    let error = |pointer: &str, code: &str, detail: &str| FieldError {
+        pointer: pointer.to_owned(),
+        code: code.to_owned(),
+        detail: detail.to_owned(),
+    };
+    let refuse = |problem, error| Err(ApiError::new(problem).errors(vec![error]));
+    let fields = match body {
+        None | Some(Value::Null) => return Ok(None),
+        Some(Value::Object(fields)) => fields,
+        Some(_) => {
+            return refuse(
+                ProblemType::Validation,
+                error("", "type", "must be an object"),
+            );
+        }
+    };
+    if let Some(name) = fields.keys().find(|name| *name != "reason" && !lenient) {
+        let name: String = name.chars().take(64).collect();
+        let pointer = format!("/{}", name.replace('~', "~0").replace('/', "~1"));
+        return refuse(
+            ProblemType::UnknownField,
+            error(&pointer, "unknown-field", "is not known"),
+        );
+    }
+    match fields.get("reason") {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text))
+            if text.chars().count() <= MAX_REASON && !text.chars().any(char::is_control) =>
+        {
+            Ok(Some(text.clone()))
+        }
+        Some(Value::String(_)) => refuse(
+            ProblemType::Validation,
+            error(
+                "/reason",
+                "pattern",
+                "has more than 256 characters, or control characters",
+            ),
+        ),
+        Some(_) => refuse(
+            ProblemType::Validation,
+            error("/reason", "type", "must be a string"),
+        ),
+    }
+}

@@ -1,0 +1,103 @@
+//! `GET /v1/jobs/{id}/events`: a job's history.
+
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    extract::State,
+    http::header,
+    response::{IntoResponse, Response},
+};
+use vmctl_api_types::{JobEvent, JobEventList, Problem};
+
+use crate::{
+    app::App,
+    error::ApiError,
+    http::{auth::ProjectReader, path::JobPath, query::Query},
+    jobs::view,
+    openapi::{Absent, Guarded},
+};
+
+const DEFAULT_LIMIT: usize = 100;
+
+/// Read a job's history
+///
+/// Oldest first, in the order of the log. Only the first and the last events of a long history are
+/// kept. An event appears when the view has read it from the log, shortly after it happened.
+#[utoipa::path(
+    get, path = "/v1/jobs/{id}/events", tag = "jobs", operation_id = "list_job_events",
+    security(("token" = [])),
+    params(
+        ("id" = String, Path, format = Uuid, description = "The job's id"),
+        ("after" = Option<String>, Query, description = "The last event that the caller has; unknown means from the start"),
+        ("limit" = Option<u32>, Query, description = "Events on the page, 1 to 200; 100 when absent"),
+    ),
+    responses(
+        (status = 200, description = "One page", body = JobEventList),
+        (status = 400, description = "Not a job id, or a parameter that cannot be used", body = Problem, content_type = "application/problem+json"),
+        Guarded, Absent,
+    )
+)]
+pub(super) async fn events(
+    State(app): State<Arc<App>>,
+    caller: ProjectReader,
+    JobPath(id): JobPath,
+    query: Query,
+) -> Result<Response, ApiError> {
+    query.only(&["after", "limit"])?;
+    let limit = query.limit(DEFAULT_LIMIT, app.config.limits.page)?;
+    let after = query.one("after")?;
+    // Whose job it is, is decided here.
+    view::find(&app, &caller.project.id, id).await?;
+    let history = app.bounded(app.store.history(id)).await?;
+    let events = history.into_iter().map(|entry| entry.event).collect();
+    let body = page(events, after, limit);
+    let headers = [(header::CACHE_CONTROL, "private, no-cache")];
+    Ok((headers, Json(body)).into_response())
+}
+
+fn page(mut events: Vec<JobEvent>, after: Option<&str>, limit: usize) -> JobEventList {
+    let known = after.and_then(|id| events.iter().position(|event| event.id == id));
+    let mut items = events.split_off(known.map_or(0, |at| at + 1));
+    let more = items.len() > limit;
+    items.truncate(limit);
+    let next_after = items.last().filter(|_| more).map(|event| event.id.clone());
+    JobEventList { items, next_after }
+}
+
+#[cfg(test)]
+mod tests {
+    use vmctl_api_types::JobState;
+
+    use super::*;
+
+    fn event(id: &str) -> JobEvent {
+        JobEvent {
+            id: id.to_owned(),
+            event_type: "started".to_owned(),
+            time: "2026-11-23T17:00:00Z".parse().unwrap(),
+            state: JobState::Running,
+            epoch: 0,
+            attempt: 1,
+            seq: 0,
+            progress: None,
+            output: None,
+            error: None,
+            worker: None,
+        }
+    }
+
+    #[test]
+    fn pages_follow_each_other() {
+        let all = || ["a", "b", "c"].map(event).to_vec();
+        let ids = |list: &JobEventList| list.items.iter().map(|e| e.id.clone()).collect::<String>();
+        let first = page(all(), None, 2);
+        assert_eq!(
+            (ids(&first), first.next_after.as_deref()),
+            ("ab".into(), Some("b"))
+        );
+        let second = page(all(), Some("b"), 2);
+        assert_eq!((ids(&second), second.next_after), ("c".into(), None));
+        assert_eq!(ids(&page(all(), Some("gone"), 5)), "abc");
+    }
+}

@@ -1,0 +1,67 @@
+//! `GET /v1/jobs/{id}`: one job.
+
+use std::sync::Arc;
+
+use axum::{
+    extract::State,
+    http::{HeaderMap, StatusCode, header},
+    response::Response,
+};
+use vmctl_api_types::{Job, Problem};
+
+use crate::{
+    app::App,
+    edge::slot::Slot,
+    error::ApiError,
+    http::{auth::ProjectReader, conditional::Tags, path::JobPath, prefer::Prefer},
+    jobs::{
+        view,
+        wait::{self, Until},
+    },
+    openapi::{Absent, Guarded},
+    routes::answer,
+};
+
+/// Look a job up
+///
+/// 200 whatever the job's state, failed too. With `If-None-Match` and `Prefer: wait=N` the answer is
+/// held until the job has changed; with `Prefer: wait=N` alone until it has ended.
+#[utoipa::path(
+    get, path = "/v1/jobs/{id}", tag = "jobs", operation_id = "get_job",
+    security(("token" = [])),
+    params(
+        ("id" = String, Path, format = Uuid, description = "The job's id"),
+        ("If-None-Match" = Option<String>, Header, description = "The `ETag` that the caller has"),
+        ("Prefer" = Option<String>, Header, description = "`wait=N` holds the answer, at most N (60) seconds"),
+    ),
+    responses(
+        (status = 200, description = "The job", body = Job),
+        (status = 304, description = "Not changed since `If-None-Match`"),
+        (status = 400, description = "Not a job id, or a header that cannot be used", body = Problem, content_type = "application/problem+json"),
+        Guarded, Absent,
+    )
+)]
+pub(super) async fn get(
+    State(app): State<Arc<App>>,
+    caller: ProjectReader,
+    JobPath(id): JobPath,
+    slot: Slot,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let mut prefer = Prefer::of(&headers)?.without_handling();
+    let known = Tags::of(&headers, header::IF_NONE_MATCH);
+    let project = &caller.project.id;
+    let mut record = view::find(&app, project, id).await?;
+    if let Some(patience) = prefer.wait {
+        let until = known.clone().map_or(Until::Terminal, Until::Changed);
+        if !until.is_met(&record) {
+            match wait::wait(&app, &slot, project, id, &until, patience).await? {
+                Some(newest) => record = newest,
+                None => prefer = prefer.without_wait(),
+            }
+        }
+    }
+    let mut response = answer::job(id, &record, StatusCode::OK, known.as_ref())?;
+    answer::preferences(response.headers_mut(), prefer);
+    Ok(response)
+}

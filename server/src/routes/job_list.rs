@@ -1,0 +1,113 @@
+//! `GET /v1/jobs`: a project's jobs.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use axum::{
+    Json,
+    extract::State,
+    http::{HeaderValue, header},
+    response::{IntoResponse, Response},
+};
+use vmctl_api_types::{JobList, JobState, Kind, Problem};
+
+use crate::{
+    app::App,
+    error::ApiError,
+    http::{
+        auth::ProjectReader,
+        query::{Query, bad},
+    },
+    jobs::list::{self, Filter},
+    openapi::Guarded,
+};
+
+const PARAMETERS: [&str; 5] = ["state", "kind", "label", "limit", "cursor"];
+const DEFAULT_LIMIT: usize = 50;
+const MAX_LABELS: usize = 32;
+
+/// List the project's jobs
+///
+/// Newest first.
+#[utoipa::path(
+    get, path = "/v1/jobs", tag = "jobs", operation_id = "list_jobs",
+    security(("token" = [])),
+    params(
+        ("state" = Option<String>, Query, description = "States, with commas between them"),
+        ("kind" = Option<String>, Query, description = "One kind"),
+        ("label" = Option<Vec<String>>, Query, description = "`key:value`; repeated, all must hold"),
+        ("limit" = Option<u32>, Query, description = "Jobs on the page, 1 to 200; 50 when absent"),
+        ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before"),
+    ),
+    responses(
+        (status = 200, description = "One page", body = JobList),
+        (status = 400, description = "A parameter that cannot be used", body = Problem, content_type = "application/problem+json"),
+        Guarded,
+    )
+)]
+pub(super) async fn list(
+    State(app): State<Arc<App>>,
+    caller: ProjectReader,
+    query: Query,
+) -> Result<Response, ApiError> {
+    query.only(&PARAMETERS)?;
+    let filter = filter(&query)?;
+    let limit = query.limit(DEFAULT_LIMIT, app.config.limits.page)?;
+    let after = query.one("cursor")?.map(list::parse_cursor).transpose()?;
+    let page = list::page(&app, &caller.project.id, &filter, after, limit).await?;
+    let next_cursor = page.next.as_ref().map(list::cursor);
+    let link = next_cursor.as_ref().map(|cursor| {
+        let query = query.with("cursor", cursor);
+        format!("</v1/jobs?{query}>; rel=\"next\"")
+    });
+    let body = JobList {
+        items: page.items,
+        next_cursor,
+        incomplete: list::is_incomplete(&app).await?,
+    };
+    let mut response = Json(body).into_response();
+    let headers = response.headers_mut();
+    headers.insert(
+        header::CACHE_CONTROL,
+        HeaderValue::from_static("private, no-cache"),
+    );
+    // Percent-encoded, hence ASCII.
+    if let Some(link) = link.and_then(|link| HeaderValue::from_str(&link).ok()) {
+        headers.insert(header::LINK, link);
+    }
+    Ok(response)
+}
+
+fn filter(query: &Query) -> Result<Filter, ApiError> {
+    let states = query.one("state")?.map(states).transpose()?;
+    let kind = query.one("kind")?.map(kind).transpose()?;
+    let mut labels = BTreeMap::new();
+    for text in query.all("label") {
+        let (key, value) = text
+            .split_once(':')
+            .ok_or_else(|| bad("label is written key:value"))?;
+        labels.insert(key.to_owned(), value.to_owned());
+        if labels.len() > MAX_LABELS {
+            return Err(bad("more labels than a job can have"));
+        }
+    }
+    Ok(Filter {
+        states: states.unwrap_or_default(),
+        kind,
+        labels,
+    })
+}
+
+fn states(text: &str) -> Result<Vec<JobState>, ApiError> {
+    text.split(',')
+        .map(|word| {
+            word.trim()
+                .parse()
+                .map_err(|e: vmctl_api_types::ParseStateError| bad(e.to_string()))
+        })
+        .collect()
+}
+
+fn kind(text: &str) -> Result<Kind, ApiError> {
+    text.parse()
+        .map_err(|e: vmctl_api_types::ParseIdError| bad(e.to_string()))
+}

@@ -1,0 +1,196 @@
+//! `POST /v1/jobs`: accept a job.
+
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    extract::State,
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use vmctl_api_types::{Job, Problem, SubmitRequest};
+use vmctl_core::event::Caller;
+
+use crate::{
+    app::App,
+    edge::slot::Slot,
+    error::ApiError,
+    http::{
+        auth::ProjectReader, body::JsonBody, key::IdempotencyKey, prefer::Prefer, query::Query,
+        request_id::RequestId,
+    },
+    jobs::{
+        request::{self, JobRequest},
+        submit::{self, Accepted, Submission},
+        wait::{self, Until},
+    },
+    openapi::{Guarded, SubmissionProblems},
+    routes::answer,
+};
+
+const IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
+const X_DEGRADED: HeaderName = HeaderName::from_static("x-degraded");
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+
+/// Submit a job
+///
+/// 202 means safe: the broker has confirmed the command, and the job will reach a final state. After
+/// a 503 `outcome-unknown` repeat the request with the same `Idempotency-Key`.
+#[utoipa::path(
+    post, path = "/v1/jobs", tag = "jobs", operation_id = "submit_job",
+    security(("token" = [])),
+    params(
+        ("Idempotency-Key" = Option<String>, Header, description = "A repetition with the same key and body is the same job"),
+        ("Prefer" = Option<String>, Header, description = "`wait=N` holds the answer until the job has ended, at most N (60) seconds; `handling=lenient` ignores unknown fields"),
+        ("validate_only" = Option<bool>, Query, description = "Check and answer with the normalised request; nothing is accepted"),
+    ),
+    request_body = SubmitRequest,
+    responses(
+        (status = 202, description = "Accepted", body = Job),
+        (status = 200, description = "Ended already: a repetition, or `wait` saw the end", body = Job),
+        (status = 400, description = "Not one JSON document, a key twice, or a header that cannot be used", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "A field is not valid; `errors` lists all of them", body = Problem, content_type = "application/problem+json"),
+        Guarded, SubmissionProblems,
+    )
+)]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "each argument is one part of the request"
+)]
+pub(super) async fn submit(
+    State(app): State<Arc<App>>,
+    caller: ProjectReader,
+    request_id: RequestId,
+    slot: Slot,
+    query: Query,
+    headers: HeaderMap,
+    JsonBody(body): JsonBody,
+) -> Result<Response, ApiError> {
+    query.only(&["validate_only"])?;
+    let validate_only = query.flag("validate_only")?;
+    let prefer = Prefer::of(&headers)?;
+    let kind = request::kind_of(&app.registry, &body)?;
+    caller.require(&kind.required_role)?;
+    let request = request::check(kind, body, app.now(), prefer.lenient)?;
+    let submission = submission("POST /v1/jobs", request, &caller, &request_id, &headers)?;
+    if validate_only {
+        let body = Json(submit::normalised(&submission.request));
+        let mut response = body.into_response();
+        answer::preferences(response.headers_mut(), prefer.without_wait());
+        return Ok(response);
+    }
+    let mut accepted = submit::submit(&app, submission).await?;
+    let prefer = hold(&app, &slot, &caller, prefer, &mut accepted).await;
+    respond(&accepted, prefer)
+}
+
+/// Puts a submission together from the parts of a request.
+pub(super) fn submission(
+    route: &'static str,
+    request: JobRequest,
+    caller: &ProjectReader,
+    request_id: &RequestId,
+    headers: &HeaderMap,
+) -> Result<Submission, ApiError> {
+    Ok(Submission {
+        route,
+        request,
+        key: IdempotencyKey::of(headers)?,
+        caller: Caller {
+            user_id: caller.context.user_id.clone(),
+            user_name: caller.context.user_name.clone(),
+            project_id: caller.project.id.clone(),
+            domain_id: caller.project.domain_id.clone(),
+            roles: caller.context.roles.clone(),
+            request_id: Some(request_id.as_str().to_owned()),
+        },
+        traceparent: traceparent(headers),
+    })
+}
+
+/// Takes a trace context of version 00 (W3C Trace Context, section 3.2); another is not passed on.
+fn traceparent(headers: &HeaderMap) -> Option<String> {
+    let text = headers.get(TRACEPARENT)?.to_str().ok()?;
+    let lengths = text.split('-').map(str::len).eq([2, 32, 16, 2]);
+    let digits = text
+        .bytes()
+        .all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f' | b'-'));
+    (lengths && digits && text.starts_with("00-")).then(|| text.to_owned())
+}
+
+/// Waits for the end of the job if the caller prefers that. The job is accepted, so whatever goes
+/// wrong while waiting does not change the answer.
+async fn hold(
+    app: &App,
+    slot: &Slot,
+    caller: &ProjectReader,
+    prefer: Prefer,
+    accepted: &mut Accepted,
+) -> Prefer {
+    let Some(patience) = prefer.wait else {
+        return prefer;
+    };
+    if accepted.record.is_terminal() {
+        return prefer;
+    }
+    let project = &caller.project.id;
+    let until = Until::Terminal;
+    match wait::wait(app, slot, project, accepted.id, &until, patience).await {
+        Ok(Some(record)) => accepted.record = record,
+        Ok(None) => return prefer.without_wait(),
+        Err(_) => {}
+    }
+    prefer
+}
+
+fn respond(accepted: &Accepted, prefer: Prefer) -> Result<Response, ApiError> {
+    let status = if accepted.record.is_terminal() {
+        StatusCode::OK
+    } else {
+        StatusCode::ACCEPTED
+    };
+    let mut response = answer::job(accepted.id, &accepted.record, status, None)?;
+    let headers = response.headers_mut();
+    if let Ok(location) = HeaderValue::from_str(&format!("/v1/jobs/{}", accepted.id)) {
+        headers.insert(header::LOCATION, location);
+    }
+    submission_headers(headers, accepted);
+    answer::preferences(headers, prefer);
+    Ok(response)
+}
+
+/// The headers of every accepted submission.
+pub(super) fn submission_headers(headers: &mut HeaderMap, accepted: &Accepted) {
+    let replayed = if accepted.replayed { "true" } else { "false" };
+    headers.insert(IDEMPOTENCY_REPLAYED, HeaderValue::from_static(replayed));
+    if accepted.degraded {
+        headers.insert(X_DEGRADED, HeaderValue::from_static("cache"));
+    }
+    if let Some(seconds) = answer::retry_after(&accepted.record) {
+        headers.insert(header::RETRY_AFTER, seconds.into());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_broken_trace_context_is_not_passed_on() {
+        let read = |text: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(TRACEPARENT, HeaderValue::from_static(text));
+            traceparent(&headers)
+        };
+        assert!(read("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01").is_some());
+        for bad in [
+            "",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7",
+            "00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01",
+            "01-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+            "${jndi:ldap://x}",
+        ] {
+            assert_eq!(read(bad), None);
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! The routes, one handler to a file.
+
+mod answer;
+mod connect;
+mod discovery;
+mod docs;
+mod job_cancel;
+mod job_events;
+mod job_get;
+mod job_list;
+mod job_submit;
+mod kind_get;
+mod kind_list;
+mod problem_get;
+mod profile_list;
+mod region_list;
+mod testtoken;
+mod vm;
+mod vm_create;
+mod vm_delete;
+mod vm_get;
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    middleware::{from_fn_with_state, map_response},
+    response::Response,
+    routing,
+};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use crate::{
+    app::App,
+    edge::{self, AsItIs},
+    openapi,
+};
+
+/// The documented routes.
+pub(crate) fn api() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::with_openapi(openapi::base())
+        .routes(routes!(discovery::discovery))
+        .routes(routes!(connect::connect))
+        .routes(routes!(testtoken::testtoken))
+        .routes(routes!(vm_create::create, vm_delete::delete))
+        .routes(routes!(vm_get::get))
+        .routes(routes!(job_submit::submit, job_list::list))
+        .routes(routes!(job_get::get))
+        .routes(routes!(job_cancel::cancel))
+        .routes(routes!(job_events::events))
+        .routes(routes!(kind_list::list))
+        .routes(routes!(kind_get::get))
+        .routes(routes!(profile_list::list))
+        .routes(routes!(region_list::list))
+        .routes(routes!(problem_get::get))
+}
+
+/// Everything that is served. `mounted` is served beside it, without admission by number: health
+/// must answer when the server is full.
+pub(crate) fn router(app: &Arc<App>, mounted: Router) -> Router {
+    let (api, document) = api().split_for_parts();
+    let api = api
+        // The other spelling of two documented paths.
+        .route("/v1", routing::get(discovery::discovery))
+        .route(
+            "/v1/vm",
+            routing::post(vm_create::create).delete(vm_delete::delete),
+        );
+    #[cfg(test)]
+    let api = api.route("/test/panic", routing::get(panic));
+    let api = api.layer(from_fn_with_state(Arc::clone(app), edge::shed::shed));
+    let mounted = mounted.layer(map_response(async |mut response: Response| {
+        response.extensions_mut().insert(AsItIs);
+        response
+    }));
+    Router::new()
+        .merge(api.with_state(Arc::clone(app)))
+        .merge(docs::router(document))
+        .merge(mounted)
+        .layer(from_fn_with_state(Arc::clone(app), edge::edge))
+}
+
+#[cfg(test)]
+async fn panic() -> &'static str {
+    panic!("the panic of a test")
+}

@@ -1,0 +1,64 @@
+//! What `vmctl-server` is told: `docs/settings.md` lists it.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use secrecy::SecretString;
+use url::Url;
+use vmctl_daemon::{Parsed, SecretUrl, settings, settings::Value};
+use vmctl_server::{CompatPostStatus, CompatPostStatusError};
+
+settings! {
+    /// The settings of one server.
+    pub struct Settings {
+        /// Address that the API listens on; `/health/*` and `/metrics` are there too
+        "listen" = "127.0.0.1:8080" => listen: SocketAddr,
+        /// Secret that ids are derived from; the same on every server, and never changed
+        "id_secret" => id_secret: SecretString,
+        /// How long an ended job can be read; the same as the reader's
+        "job_ttl" = "24h" => job_ttl: Duration,
+        /// Directory with a TOML file for each kind beside the built-in ones
+        "kinds_dir" => kinds_dir: Option<PathBuf>,
+        /// Project that `POST /v1/connect` scopes to when the body names none; else the user's own
+        "connect_project" => connect_project: Option<String>,
+        /// What `POST /v1/vm` answers: 202, or 200 as the original service did
+        "compat_post_status" = "202" => compat_post_status: PostStatus,
+        /// Certificates, PEM, to trust besides the system's, for RabbitMQ and Keystone
+        "ca_file" => ca_file: Option<PathBuf>,
+        /// Addresses of the RabbitMQ nodes of one cluster, comma-separated
+        "amqp.url" = "amqp://127.0.0.1:5672/%2f" => amqp_url: Vec<SecretUrl>,
+        /// Messages that may be in flight at once: each has a channel of its own
+        "amqp.channels" = "32" => amqp_channels: u16,
+        /// Address of Redis: `redis://`, `rediss://`, `redis+sentinel://h1,h2/NAME/0` or `redis+cluster://h1,h2`
+        "redis.url" = "redis://127.0.0.1:6379/0" => redis_url: SecretUrl,
+        /// Address of Keystone, ending in `/v3`
+        "keystone.url" => keystone_url: Parsed<Url>,
+        /// Address of Keystone that clients are told; else the same
+        "keystone.public_url" => keystone_public_url: Option<Parsed<Url>>,
+        /// Name of the server's own user, which may validate tokens
+        "keystone.username" => keystone_username: String,
+        /// Password of the server's own user
+        "keystone.password" => keystone_password: SecretString,
+        /// Project of the server's own user
+        "keystone.project" => keystone_project: String,
+        /// Domain of the server's own user, by name
+        "keystone.user_domain" = "Default" => keystone_user_domain: String,
+        /// Domain of that project, by name
+        "keystone.project_domain" = "Default" => keystone_project_domain: String,
+    }
+}
+
+/// What `POST /v1/vm` answers.
+#[derive(Debug, Clone, Copy)]
+pub struct PostStatus(pub CompatPostStatus);
+
+impl Value for PostStatus {
+    const FORM: settings::Form = settings::Form::Bare;
+
+    fn parse(text: &str) -> Result<Self, String> {
+        text.parse::<u16>()
+            .map_err(|_| CompatPostStatusError)
+            .and_then(CompatPostStatus::try_from)
+            .map(Self)
+            .map_err(|error| format!("{text:?}: {error}"))
+    }
+}
