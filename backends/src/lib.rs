@@ -5,3 +5,7 @@
 
 #[cfg(feature = "keystone")]
 pub mod keystone;
+#[cfg(feature = "rabbitmq")]
+pub mod rabbitmq;
+#[cfg(feature = "redis")]
+pub mod redis;

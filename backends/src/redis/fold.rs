@@ -1,0 +1,242 @@
+//! What the reader asks of the view.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use redis::{Value, cmd};
+use vmctl_core::{
+    JobId,
+    fact::JobFact,
+    partition::Partition,
+    record::Tick,
+    store::{
+        FoldOutcome, FoldStore, IndexKey, PartitionBatch, Position, StoreError,
+        share::{Share, share},
+    },
+};
+
+use super::{
+    RedisStore, codec,
+    error::corrupt,
+    jobs, join,
+    keys::{Keys, line, milliseconds},
+    script::{ALIVE, Call, FOLD, INDEX, LEASE, OVERDUE, TICKS, VOID},
+};
+
+/// How many overdue jobs one call returns at most.
+const OVERDUE_LIMIT: usize = 1000;
+
+/// Whether a batch looks at the position.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Check {
+    /// Written only where it belongs; the position moves.
+    Position,
+    /// Written anyway; the position stays.
+    Nothing,
+}
+
+#[async_trait]
+impl FoldStore for RedisStore {
+    async fn fold(
+        &self,
+        batches: Vec<PartitionBatch>,
+        now: Timestamp,
+    ) -> Result<Vec<FoldOutcome>, StoreError> {
+        let start = tokio::time::Instant::now();
+        let facts = batches.iter().flat_map(|b| &b.facts);
+        let index = index_calls(&self.keys, facts, now);
+        let calls = batches
+            .iter()
+            .map(|batch| fold_call(&self.keys, batch, Check::Position, now))
+            .collect::<Result<Vec<_>, _>>()?;
+        let deadline = self.config.fold_timeout;
+        self.send_within("fold_index", deadline, &index).await?;
+        let left = deadline.saturating_sub(start.elapsed());
+        let outcomes = self.send_within("fold", left, &calls).await?;
+        outcomes.into_iter().map(codec::outcome).collect()
+    }
+
+    async fn void_position(
+        &self,
+        partition: Partition,
+        expected: &Position,
+    ) -> Result<(), StoreError> {
+        let call = VOID.call(vec![self.keys.position(partition)]);
+        let call = call
+            .with(expected.offset.to_string())
+            .with(expected.id.as_str());
+        self.one("void_position", call).await.map(|_| ())
+    }
+
+    async fn ticks(&self, ticks: &[Tick]) -> Result<(), StoreError> {
+        let mut partitions: BTreeMap<Partition, Vec<&Tick>> = BTreeMap::new();
+        for tick in ticks {
+            let partition = Partition::of(tick.job);
+            partitions.entry(partition).or_default().push(tick);
+        }
+        let mut calls = Vec::with_capacity(partitions.len());
+        for ticks in partitions.values() {
+            let jobs = ticks.iter().map(|tick| self.keys.job(tick.job));
+            let mut call = TICKS.call(jobs.collect());
+            for tick in ticks {
+                call.arg(join::run(tick))
+                    .arg(join::tick(tick))
+                    .arg(codec::json(Some(*tick))?);
+            }
+            calls.push(call);
+        }
+        self.send("ticks", &calls).await.map(|_| ())
+    }
+
+    async fn hold_partitions(
+        &self,
+        reader: &str,
+        ttl: Duration,
+    ) -> Result<Vec<Partition>, StoreError> {
+        let note = ALIVE.call(vec![self.keys.readers()]);
+        let note = note.with(reader).with(jobs::milliseconds(ttl));
+        let alive = codec::texts(self.one("readers", note).await?)?;
+        let holders = self.holders().await?;
+        let Share { keep, give, take } = share(reader, &alive, &holders);
+        let hold = keep.iter().chain(&take).copied();
+        let calls: Vec<_> = hold
+            .clone()
+            .map(|partition| self.lease(partition, reader, &jobs::milliseconds(ttl)))
+            .chain(give.iter().map(|&p| self.lease(p, reader, "0")))
+            .collect();
+        let answers = self.send("leases", &calls).await?;
+        let mut held = Vec::with_capacity(calls.len());
+        for (partition, answer) in hold.zip(answers) {
+            if codec::number(answer)? == 1 {
+                held.push(partition);
+            }
+        }
+        held.sort_unstable();
+        Ok(held)
+    }
+
+    async fn release_partitions(&self, reader: &str) -> Result<(), StoreError> {
+        let mut forget = cmd("ZREM");
+        forget.arg(self.keys.readers()).arg(reader);
+        let leases = Partition::all().map(|p| self.lease(p, reader, "0"));
+        let calls: Vec<_> = leases.chain([Call::Plain(forget)]).collect();
+        self.send("release", &calls).await.map(|_| ())
+    }
+
+    async fn overdue(
+        &self,
+        partition: Partition,
+        at: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<JobId>, StoreError> {
+        let call = OVERDUE
+            .call(vec![self.keys.live(partition)])
+            .with(milliseconds(at).to_string())
+            .with(limit.min(OVERDUE_LIMIT).to_string())
+            .with(self.keys.jobs(partition));
+        let jobs = codec::texts(self.one("overdue", call).await?)?;
+        let jobs = jobs.iter().map(|id| id.parse().map_err(corrupt));
+        jobs.collect()
+    }
+}
+
+impl RedisStore {
+    fn lease(&self, partition: Partition, reader: &str, ttl: &str) -> Call {
+        let call = LEASE.call(vec![self.keys.lease(partition)]);
+        call.with(reader).with(ttl)
+    }
+
+    /// Who holds each partition, by number.
+    async fn holders(&self) -> Result<Vec<Option<String>>, StoreError> {
+        let read = |partition| {
+            let mut read = cmd("GET");
+            read.arg(self.keys.lease(partition));
+            Call::Plain(read)
+        };
+        let calls: Vec<_> = Partition::all().map(read).collect();
+        let holders = self.send("holders", &calls).await?.into_iter();
+        let holder = |value| match value {
+            Value::Nil => Ok(None),
+            other => codec::text(other).map(Some),
+        };
+        holders.map(holder).collect()
+    }
+}
+
+/// Puts jobs of facts into the indexes of their projects, one call for each project.
+pub fn index_calls<'a>(
+    keys: &Keys,
+    facts: impl IntoIterator<Item = &'a JobFact>,
+    now: Timestamp,
+) -> Vec<Call> {
+    let mut projects: BTreeMap<&str, BTreeSet<(String, i64)>> = BTreeMap::new();
+    for fact in facts {
+        let Some(spec) = fact.spec.as_ref().filter(|_| fact.expires > now) else {
+            continue;
+        };
+        let key = IndexKey {
+            created_at: spec.created_at,
+            id: spec.id,
+        };
+        let lines = projects.entry(&spec.auth.project_id).or_default();
+        lines.insert((line(&key), milliseconds(fact.expires)));
+    }
+    let call = |(project, lines)| {
+        let keys = vec![keys.index(project), keys.index_over(project)];
+        let mut call = INDEX.call(keys).with(milliseconds(now).to_string());
+        for (line, expires) in lines {
+            call.arg(line).arg(i64::to_string(&expires));
+        }
+        call
+    };
+    projects.into_iter().map(call).collect()
+}
+
+/// Folds a batch, or writes its facts ahead.
+pub fn fold_call(
+    keys: &Keys,
+    batch: &PartitionBatch,
+    check: Check,
+    now: Timestamp,
+) -> Result<Call, StoreError> {
+    let partition = batch.partition;
+    let facts: Vec<_> = batch
+        .facts
+        .iter()
+        .filter(|fact| codec::counts(fact, now))
+        .collect();
+    let own = [
+        keys.position(partition),
+        keys.live(partition),
+        keys.bad(partition),
+    ];
+    let jobs = facts
+        .iter()
+        .flat_map(|fact| [keys.job(fact.job), keys.history(fact.job)]);
+    let mut call = FOLD.call(own.into_iter().chain(jobs).collect());
+    let expected = batch.expected.as_ref();
+    call.arg(if check == Check::Position { "1" } else { "0" })
+        .arg(expected.map(|p| p.offset.to_string()).unwrap_or_default())
+        .arg(expected.map(|p| p.id.as_str()).unwrap_or_default())
+        .arg(batch.position.offset.to_string())
+        .arg(batch.position.id.as_str());
+    let first = batch.first_time.map(|at| milliseconds(at).to_string());
+    call.arg(first.unwrap_or_default())
+        .arg(batch.marks.len().to_string());
+    for (server, time) in &batch.marks {
+        call.arg(server.as_str())
+            .arg(milliseconds(*time).to_string());
+    }
+    call.arg(batch.bad.len().to_string());
+    for bad in &batch.bad {
+        call.arg(codec::json(Some(bad))?);
+    }
+    for fact in facts {
+        codec::push_fact(&mut call, fact, now)?;
+    }
+    Ok(call)
+}

@@ -1,0 +1,180 @@
+//! What servers and workers ask of the view.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use redis::{Value, cmd};
+use vmctl_core::{
+    JobId,
+    fact::JobFact,
+    partition::Partition,
+    record::HistoryEntry,
+    store::{
+        IndexKey, JobStore, Lookup, PartitionBatch, PartitionState, Position, RunKey, StoreError,
+    },
+};
+
+use super::{
+    RedisStore, codec,
+    error::corrupt,
+    fold,
+    keys::{line, parse_line},
+    script::{CLAIM, Call, LEASE, READ},
+};
+
+#[async_trait]
+impl JobStore for RedisStore {
+    async fn prewrite(&self, fact: &JobFact, now: Timestamp) -> Result<(), StoreError> {
+        let nowhere = Position {
+            offset: 0,
+            id: String::new(),
+        };
+        let batch = PartitionBatch {
+            partition: Partition::of(fact.job),
+            expected: None,
+            position: nowhere,
+            facts: vec![fact.clone()],
+            marks: Vec::new(),
+            bad: Vec::new(),
+            first_time: None,
+        };
+        let mut calls = fold::index_calls(&self.keys, std::slice::from_ref(fact), now);
+        calls.push(fold::fold_call(
+            &self.keys,
+            &batch,
+            fold::Check::Nothing,
+            now,
+        )?);
+        self.send("prewrite", &calls).await?;
+        Ok(())
+    }
+
+    async fn get(&self, id: JobId) -> Result<Lookup, StoreError> {
+        let found = self.lookups("get", &[id]).await?.into_iter().next();
+        found.ok_or_else(|| corrupt("no answer for a job"))
+    }
+
+    async fn get_many(&self, ids: &[JobId]) -> Result<Vec<Lookup>, StoreError> {
+        self.lookups("get_many", ids).await
+    }
+
+    async fn history(&self, id: JobId) -> Result<Vec<HistoryEntry>, StoreError> {
+        let mut read = cmd("HGETALL");
+        read.arg(self.keys.history(id));
+        codec::history(self.one("history", Call::Plain(read)).await?)
+    }
+
+    async fn list(
+        &self,
+        project: &str,
+        after: Option<&IndexKey>,
+        limit: usize,
+    ) -> Result<Vec<IndexKey>, StoreError> {
+        let newest = after.map_or("+".to_owned(), |key| format!("({}", line(key)));
+        let mut read = cmd("ZREVRANGEBYLEX");
+        read.arg(self.keys.index(project)).arg(newest).arg("-");
+        read.arg("LIMIT").arg(0).arg(limit);
+        let lines = codec::texts(self.one("list", Call::Plain(read)).await?)?;
+        let keys = lines.iter().map(|text| parse_line(text));
+        keys.collect::<Option<_>>()
+            .ok_or_else(|| corrupt("a line of an index"))
+    }
+
+    async fn unlist(&self, project: &str, keys: &[IndexKey]) -> Result<(), StoreError> {
+        if keys.is_empty() {
+            return Ok(());
+        }
+        let lines: Vec<_> = keys.iter().map(line).collect();
+        let remove = |key: String| {
+            let mut remove = cmd("ZREM");
+            remove.arg(key).arg(&lines);
+            Call::Plain(remove)
+        };
+        let calls = [
+            remove(self.keys.index(project)),
+            remove(self.keys.index_over(project)),
+        ];
+        self.send("unlist", &calls).await.map(|_| ())
+    }
+
+    async fn partitions(&self) -> Result<Vec<PartitionState>, StoreError> {
+        let read = |partition| {
+            let mut read = cmd("HGETALL");
+            read.arg(self.keys.position(partition));
+            Call::Plain(read)
+        };
+        let calls: Vec<_> = Partition::all().map(read).collect();
+        let states = self.send("partitions", &calls).await?;
+        states.into_iter().map(codec::partition_state).collect()
+    }
+
+    async fn claim_run(
+        &self,
+        run: &RunKey,
+        worker: &str,
+        ttl: Duration,
+    ) -> Result<bool, StoreError> {
+        // The number tells a call that is sent twice from a second call.
+        let taker = format!("{worker} {:016x}", rand::random::<u64>());
+        let call = LEASE.call(vec![self.keys.run(run)]).with(taker);
+        let call = call.with(milliseconds(ttl));
+        Ok(codec::number(self.one("claim_run", call).await?)? == 1)
+    }
+
+    async fn claim(
+        &self,
+        project: &str,
+        name: &str,
+        value: &str,
+        ttl: Duration,
+    ) -> Result<String, StoreError> {
+        let call = CLAIM.call(vec![self.keys.claim(project, name)]);
+        let call = call.with(value).with(milliseconds(ttl));
+        codec::text(self.one("claim", call).await?)
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        self.one("ping", Call::Plain(cmd("PING"))).await.map(|_| ())
+    }
+}
+
+impl RedisStore {
+    /// Reads records, one call for each partition, and puts them back into the order of `ids`.
+    async fn lookups(&self, name: &'static str, ids: &[JobId]) -> Result<Vec<Lookup>, StoreError> {
+        let mut places: BTreeMap<Partition, Vec<usize>> = BTreeMap::new();
+        for (place, &id) in ids.iter().enumerate() {
+            places.entry(Partition::of(id)).or_default().push(place);
+        }
+        let calls: Vec<_> = places
+            .iter()
+            .map(|(&partition, places)| {
+                let jobs = places.iter().map(|&place| self.keys.job(ids[place]));
+                let position = self.keys.position(partition);
+                READ.call(std::iter::once(position).chain(jobs).collect())
+            })
+            .collect();
+        let answers = self.send(name, &calls).await?;
+        let mut found: Vec<Option<Lookup>> = vec![None; ids.len()];
+        for (places, answer) in places.values().zip(answers) {
+            let mut answer = codec::array(answer)?.into_iter();
+            let state = answer.next().unwrap_or(Value::Nil);
+            let partition = codec::partition_state(state)?;
+            for (&place, fields) in places.iter().zip(answer) {
+                found[place] = Some(Lookup {
+                    record: codec::record(fields)?,
+                    partition: partition.clone(),
+                });
+            }
+        }
+        found
+            .into_iter()
+            .collect::<Option<_>>()
+            .ok_or_else(|| corrupt("no answer for a job"))
+    }
+}
+
+/// Returns a time to live; Redis refuses zero.
+pub fn milliseconds(ttl: Duration) -> String {
+    ttl.as_millis().max(1).to_string()
+}

@@ -1,0 +1,137 @@
+-- Merges facts into records of one partition, and moves its position in the same step.
+--
+-- The merge is a join: each part of a record comes with a text of digits that orders it, and the
+-- greater text wins. Values are JSON that is never looked into. Numbers that must not lose a digit
+-- are handed on as the texts that they came as.
+--
+-- KEYS  position, live, bad, then job and history of each fact
+-- ARGV  check, expected offset and id, new offset and id, time of the first entry,
+--       count of marks and each server and time, count of bad entries and each text,
+--       then for each fact what is read below, in that order
+--
+-- A record: wk w the winner, sk s d the submission and its deadline, ck c the cancel, bk b the
+-- start, f the confirmed epoch, tk t the tick, x the instant when it is forgotten.
+local HEAD, TAIL, ENDS, BAD, MARK_LIFE = 20, 60, 16, 100, 3600000
+
+local at = 0
+local function arg()
+  at = at + 1
+  return ARGV[at]
+end
+
+-- Keeps the first and last entries and the ends between them; a place ends in 1 if it is an end.
+local function prune(history)
+  local places = redis.call('HKEYS', history)
+  table.sort(places)
+  local drop, ends = {}, 0
+  for n = HEAD + 1, #places - TAIL do
+    local is_end = string.sub(places[n], -1) == '1'
+    if is_end then ends = ends + 1 end
+    if not is_end or ends > ENDS then drop[#drop + 1] = places[n] end
+  end
+  if #drop > 0 then redis.call('HDEL', history, unpack(drop)) end
+end
+
+local position, live, bad = KEYS[1], KEYS[2], KEYS[3]
+local check, expected_offset, expected_id = arg() == '1', arg(), arg()
+local offset, id, first = arg(), arg(), arg()
+if check then
+  local stands = redis.call('HMGET', position, 'o', 'i')
+  if (stands[1] or '') ~= expected_offset or (stands[2] or '') ~= expected_id then
+    return {'moved', stands[1] or '', stands[2] or ''}
+  end
+  -- The first write is one that a full Redis refuses: then nothing has been written.
+  redis.call('HSET', position, 'v', '1')
+end
+
+local marks = tonumber(arg())
+for _ = 1, marks do
+  local server, time = 'm:' .. arg(), arg()
+  for _, field in ipairs({server, 'n'}) do
+    local have = redis.call('HGET', position, field)
+    if not have or tonumber(time) > tonumber(have) then
+      redis.call('HSET', position, field, time)
+    end
+  end
+end
+if marks > 0 then
+  local newest = tonumber(redis.call('HGET', position, 'n'))
+  local all = redis.call('HGETALL', position)
+  for n = 1, #all, 2 do
+    if string.sub(all[n], 1, 2) == 'm:' and tonumber(all[n + 1]) < newest - MARK_LIFE then
+      redis.call('HDEL', position, all[n])
+    end
+  end
+end
+
+local spoilt = tonumber(arg())
+for _ = 1, spoilt do redis.call('RPUSH', bad, arg()) end
+if spoilt > 0 then redis.call('LTRIM', bad, -BAD, -1) end
+
+local changed = 0
+for key = 4, #KEYS, 2 do
+  local job, history = KEYS[key], KEYS[key + 1]
+  local job_id, over, expires = arg(), arg() == '1', arg()
+  local winner_key, winner = arg(), arg()
+  local spec_key, spec, deadline = arg(), arg(), arg()
+  local cancel_key, cancel = arg(), arg()
+  local start_key, start = arg(), arg()
+  local confirmed, place, event = arg(), arg(), arg()
+
+  local have = redis.call('HMGET', job, 'wk', 'sk', 'd', 'ck', 'bk', 'f', 'x')
+  local function wins(new, old) return new ~= '' and (not old or new > old) end
+
+  if over then
+    -- The end of the job, already past its time: a record that does not have it is over too.
+    if have[1] and wins(winner_key, have[1]) then
+      redis.call('DEL', job, history)
+      redis.call('ZREM', live, job_id)
+      changed = changed + 1
+    end
+  else
+    local set = {}
+    local function put(field, value)
+      set[#set + 1] = field
+      set[#set + 1] = value
+    end
+    local decides = wins(winner_key, have[1])
+    local describes = wins(spec_key, have[2])
+    if decides then put('wk', winner_key) put('w', winner) end
+    if describes then put('sk', spec_key) put('s', spec) put('d', deadline) end
+    if wins(cancel_key, have[4]) then put('ck', cancel_key) put('c', cancel) end
+    if wins(start_key, have[5]) then put('bk', start_key) put('b', start) end
+    if wins(confirmed, have[6]) then put('f', confirmed) end
+    if #set > 0 then changed = changed + 1 end
+
+    local forgotten = have[7]
+    if decides or (not have[1] and (not forgotten or tonumber(expires) > tonumber(forgotten))) then
+      forgotten = expires
+    end
+    if forgotten ~= have[7] then put('x', forgotten) end
+    if #set > 0 then redis.call('HSET', job, unpack(set)) end
+
+    local fresh = place ~= '' and redis.call('HSETNX', history, place, event) == 1
+    if fresh and redis.call('HLEN', history) > HEAD + TAIL then prune(history) end
+    if forgotten ~= have[7] then redis.call('PEXPIREAT', job, forgotten) end
+    if forgotten ~= have[7] or fresh then redis.call('PEXPIREAT', history, forgotten) end
+
+    if decides or describes then
+      local decided = decides and winner_key or have[1]
+      local due = describes and deadline or have[3]
+      if decided and due and string.sub(decided, 11, 11) == '0' then
+        redis.call('ZADD', live, due, job_id)
+      else
+        redis.call('ZREM', live, job_id)
+      end
+    end
+  end
+end
+
+if check then
+  redis.call('HSET', position, 'o', offset, 'i', id)
+  local oldest = redis.call('HGET', position, 't')
+  if first ~= '' and (not oldest or tonumber(first) < tonumber(oldest)) then
+    redis.call('HSET', position, 't', first)
+  end
+end
+return {'written', changed}

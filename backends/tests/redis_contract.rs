@@ -1,0 +1,8 @@
+//! The contract of the store, on a real Redis.
+
+mod redis_support;
+
+use redis_support::Redis;
+use vmctl_core::store_suite;
+
+store_suite!(Redis, #[tokio::test]);
