@@ -1,4 +1,5 @@
 //! Commands against a fake server: what is sent, what is printed, how it ends.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod support;
 

@@ -1,6 +1,7 @@
 //! The keyring, for real: gnome-keyring on a private bus in each of the states that users meet,
 //! and a Secret Service that never answers. Each ends in time, with its own words.
 #![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod support;
 

@@ -1,6 +1,7 @@
 //! Logging in and out: what is asked, what is kept, what is refused. The file store only; the
 //! keyring has its own tests.
 #![cfg(unix)]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod support;
 

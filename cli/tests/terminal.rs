@@ -1,5 +1,6 @@
 //! On a terminal: bars, questions, Ctrl-C.
 #![cfg(unix)]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod support;
 
@@ -252,4 +253,46 @@ fn no_input_asks_nothing() {
     );
     assert_eq!(terminal.ends().0, 4);
     terminal.shows("the password is missing");
+}
+
+#[test]
+fn an_account_with_two_factors_is_asked_for_its_code() {
+    let receipt = "gAAAAABreceipt";
+    let keystone = Fake::start(move |request| {
+        let identity = &request.json()["auth"]["identity"];
+        if request.header("openstack-auth-receipt") == Some(receipt) {
+            assert_eq!(identity["methods"], json!(["totp"]));
+            assert_eq!(identity["totp"]["user"]["passcode"], "123456");
+            let domain = json!({"id": "default", "name": "Default"});
+            return Reply::Json(
+                201,
+                vec![("X-Subject-Token", TOKEN.to_owned())],
+                json!({"token": {"methods": ["password", "totp"], "user": {"id": "u", "name": "mia", "domain": domain},
+                    "project": {"id": "p", "name": "demo", "domain": domain}, "roles": [],
+                    "issued_at": "2026-11-23T17:00:00.000000Z", "expires_at": "2099-01-01T00:00:00.000000Z"}}),
+            );
+        }
+        Reply::Json(
+            401,
+            vec![("Openstack-Auth-Receipt", receipt.to_owned())],
+            json!({"receipt": {"methods": ["password"], "expires_at": "2099-01-01T00:00:00.000000Z"},
+                "required_auth_methods": [["totp", "password"]]}),
+        )
+    });
+    let url = format!("{}/v3", keystone.url());
+    let fake = Fake::start(move |_| {
+        Reply::ok(
+            json!({"hello": "world", "product": "vmctl", "version": "1", "auth": {"type": "keystone", "url": url}, "transports": []}),
+        )
+    });
+    let home = Home::new();
+    let arguments = ["login", "--username", "mia", "--store", "file"];
+    let mut terminal = Terminal::start(&home, &fake, &arguments, &[]);
+    terminal.shows("Password of mia at http://127.0.0.1");
+    terminal.types("s3cret\n");
+    terminal.shows("One-time code of mia: ");
+    terminal.types("123456\n");
+    assert_eq!(terminal.ends().0, 0);
+    terminal.shows("as mia, project demo");
+    assert!(!terminal.screen().contains("123456"));
 }

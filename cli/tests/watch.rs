@@ -1,5 +1,6 @@
 //! Submitting and following against a fake server: the exit code is the outcome, whatever happens
 //! on the way.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod support;
 
@@ -562,14 +563,14 @@ mod signals {
         let stop = Arc::clone(&done);
         // Each answer is a change, so that lines fill the pipe that nobody reads.
         let fake = Fake::start(move |request| {
-            let step = "x".repeat(900);
+            let padding = "x".repeat(900);
             let state = if stop.load(Ordering::SeqCst) {
                 "succeeded"
             } else {
                 "running"
             };
-            Reply::ok(job(ID, state, &json!({"progress": {"percent": 1, "step": format!("{}{step}", request.number), "at": "2026-11-23T17:43:10Z"}})))
-                .with("Preference-Applied", "wait=25")
+            Reply::ok(job(ID, state, &json!({"progress": {"percent": 1, "step": format!("{}{padding}", request.number), "at": "2026-11-23T17:43:10Z"}})))
+                .with("ETag", format!("\"e{}\"", request.number)).with("Preference-Applied", "wait=25")
         });
         let home = Home::new();
         let mut command = home.command(&["--http-timeout", "1s", "job", "watch", ID]);

@@ -63,14 +63,11 @@ impl Follower {
     pub async fn run(mut self, api: Api, send: mpsc::Sender<News>) {
         let started = Instant::now();
         let mut poll = Poll::new(self.submitted);
-        // The first read is never held: what is known must be shown at once.
-        let mut read = self.etag.is_some();
         loop {
             let asked = Instant::now();
-            let (answer, document) = self.ask(&api, read).await;
+            let (answer, document) = self.ask(&api).await;
             let (link, next) =
                 poll.decide(&answer, started.elapsed(), asked.elapsed(), rand::random());
-            read |= document.is_some();
             let news = [
                 link.map(What::Link),
                 document.map(|(job, ahead)| What::Job(Box::new(job), ahead)),
@@ -103,14 +100,14 @@ impl Follower {
         }
     }
 
-    async fn ask(
-        &mut self,
-        api: &Api,
-        wait: bool,
-    ) -> (Answer, Option<(Document<Job>, SignedDuration)>) {
+    /// Asks once. Only a state that is known can be asked to change: without its tag the server would
+    /// hold the answer until the job has ended, and what happens on the way would not be seen.
+    async fn ask(&mut self, api: &Api) -> (Answer, Option<(Document<Job>, SignedDuration)>) {
         let mut request = client::Request::get(format!("/v1/jobs/{}", self.id));
+        let mut wait = false;
         if let Some(etag) = &self.etag {
             request = request.header(header::IF_NONE_MATCH, etag);
+            wait = self.pace.wait.is_some();
         }
         if let (true, Some(limit)) = (wait, self.pace.wait) {
             request = request.header(PREFER, format!("wait={}", limit.as_secs()));
