@@ -1,0 +1,66 @@
+//! The contract of the bus, on a real broker: each case in a virtual host of its own, behind a relay
+//! that can cut the connections.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+#[path = "rabbitmq_support/mod.rs"]
+mod support;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use support::{MAIN, Vhost, relay::Relay};
+use vmctl_backends::rabbitmq::{Config, RabbitMq};
+use vmctl_core::{
+    bus::Bus,
+    bus_suite,
+    clock::{Clock as _, SystemClock},
+    testing::bus::BusFixture,
+};
+
+struct RabbitMqFixture {
+    rabbitmq: RabbitMq,
+    vhost: Vhost,
+    relay: Relay,
+}
+
+#[async_trait]
+impl BusFixture for RabbitMqFixture {
+    async fn set_up(case: &str) -> Option<Self> {
+        let vhost = Vhost::create(MAIN, case).await?;
+        let host = vhost.url.host_str().unwrap().to_owned();
+        let relay = Relay::start((host, vhost.url.port().unwrap())).await;
+        let mut url = vhost.url.clone();
+        url.set_port(Some(relay.address.port())).unwrap();
+        let rabbitmq = RabbitMq::connect_lazy(Config::new(vec![url.as_str().parse().unwrap()]));
+        Some(Self {
+            rabbitmq,
+            vhost,
+            relay,
+        })
+    }
+
+    fn bus(&self) -> Bus {
+        self.rabbitmq.bus()
+    }
+
+    fn now(&self) -> Timestamp {
+        SystemClock.now()
+    }
+
+    async fn break_connections(&self) -> bool {
+        self.relay.cut();
+        true
+    }
+
+    async fn set_down(&self, down: bool) -> bool {
+        self.relay.set_down(down);
+        true
+    }
+
+    async fn tear_down(self) {
+        self.rabbitmq.shutdown().await;
+        self.vhost.delete().await;
+    }
+}
+
+bus_suite!(RabbitMqFixture, #[tokio::test]);
