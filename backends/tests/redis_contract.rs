@@ -1,4 +1,5 @@
 //! The contract of the store, on a real Redis.
+#![cfg(feature = "redis")]
 
 mod redis_support;
 

@@ -1,4 +1,5 @@
 //! The merge in Lua is the merge: random logs through both, records and histories compared.
+#![cfg(feature = "redis")]
 #![expect(clippy::unwrap_used, reason = "a panic is a failed test")]
 
 mod redis_support;

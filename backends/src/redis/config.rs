@@ -182,7 +182,11 @@ fn info(url: &str) -> Result<ConnectionInfo, ConfigError> {
     url.into_connection_info().map_err(refused)
 }
 
-/// The library's words for a bad setting do not repeat it, but for a protocol or a path.
+/// Keeps the kind only: the library's details may repeat a part of the URL.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "the form that `map_err` wants"
+)]
 fn refused(error: redis::RedisError) -> ConfigError {
     ConfigError::Url(error.category().to_owned())
 }

@@ -102,15 +102,15 @@ impl FoldStore for RedisStore {
         let alive = codec::texts(self.one("readers", note).await?)?;
         let holders = self.holders().await?;
         let Share { keep, give, take } = share(reader, &alive, &holders);
-        let hold = keep.iter().chain(&take).copied();
-        let calls: Vec<_> = hold
+        let wanted = keep.iter().chain(&take).copied();
+        let calls: Vec<_> = wanted
             .clone()
             .map(|partition| self.lease(partition, reader, &jobs::milliseconds(ttl)))
             .chain(give.iter().map(|&p| self.lease(p, reader, "0")))
             .collect();
         let answers = self.send("leases", &calls).await?;
         let mut held = Vec::with_capacity(calls.len());
-        for (partition, answer) in hold.zip(answers) {
+        for (partition, answer) in wanted.zip(answers) {
             if codec::number(answer)? == 1 {
                 held.push(partition);
             }
