@@ -196,6 +196,10 @@ impl Client {
         if endpoint.is_loopback() {
             builder = builder.no_proxy();
         }
+        if !may_use_tls(&endpoint) {
+            // Nothing will be verified: the system's certificates need not be loaded, nor be there.
+            builder = builder.tls_certs_only([]);
+        }
         let http = builder.build().map_err(|error| {
             CliError::new(Exit::Config, "the HTTP client cannot be made").why(causes(&error))
         })?;
@@ -303,6 +307,14 @@ impl Client {
             tokio::time::sleep(pause).await;
         }
     }
+}
+
+/// Says whether a connection may need TLS: to the server itself, or to a proxy before it.
+fn may_use_tls(endpoint: &Endpoint) -> bool {
+    let proxied = ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"]
+        .iter()
+        .any(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()));
+    endpoint.is_https() || (proxied && !endpoint.is_loopback())
 }
 
 fn failure(error: reqwest::Error) -> Failure {

@@ -65,6 +65,11 @@ impl Endpoint {
         is_loopback(&self.0)
     }
 
+    /// Says whether the scheme is `https`.
+    pub fn is_https(&self) -> bool {
+        self.0.scheme() == "https"
+    }
+
     /// Says whether a secret sent there could be read on the way.
     pub fn is_exposed(&self) -> bool {
         is_exposed(&self.0)

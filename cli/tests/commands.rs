@@ -6,7 +6,6 @@ mod support;
 use std::{
     io::{Read as _, Write as _},
     net::TcpListener,
-    process::Stdio,
 };
 
 use serde_json::json;
@@ -355,23 +354,31 @@ fn a_reader_that_leaves_ends_it_quietly() {
         Reply::ok(json!({"items": few, "next_cursor": null, "incomplete": false}))
     });
     let home = Home::new();
-    let mut command = home.command(&["job", "list", "-o", "json"]);
-    command
-        .env("VMCTL_ENDPOINT", fake.url())
-        .env("VMCTL_TOKEN", TOKEN);
-    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
-    drop(child.stdout.take());
-    let mut stderr = String::new();
-    child
-        .stderr
-        .take()
-        .unwrap()
-        .read_to_string(&mut stderr)
-        .unwrap();
-    assert_eq!(
-        (child.wait().unwrap().code(), stderr.as_str()),
-        (Some(141), "")
-    );
+    for arguments in [
+        &["job", "list", "-o", "json"][..],
+        &["--help"],
+        &["completion", "bash"],
+    ] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut command = home.command(arguments);
+        command
+            .env("VMCTL_ENDPOINT", fake.url())
+            .env("VMCTL_TOKEN", TOKEN);
+        let mut child = command.stdout(writer).spawn().unwrap();
+        let mut stderr = String::new();
+        child
+            .stderr
+            .take()
+            .unwrap()
+            .read_to_string(&mut stderr)
+            .unwrap();
+        assert_eq!(
+            (child.wait().unwrap().code(), stderr.as_str()),
+            (Some(141), ""),
+            "{arguments:?}"
+        );
+    }
 }
 
 #[test]
