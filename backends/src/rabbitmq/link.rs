@@ -198,6 +198,16 @@ impl Link {
         }
     }
 
+    /// Waits until the adapter is shut down.
+    pub async fn closed(&self) {
+        // An error means that the supervisor is gone, which comes to the same.
+        let _ = self
+            .state
+            .clone()
+            .wait_for(|s| matches!(s, State::Closed))
+            .await;
+    }
+
     /// Waits for the connection no longer than `within`, and not at all when the last attempts to
     /// get one have failed.
     pub async fn live_within(&self, within: Duration) -> Result<Arc<Live>, BusError> {

@@ -53,7 +53,7 @@ struct Writer {
 impl Writer {
     async fn run(mut self) {
         let mut channel = None;
-        while let Some(outgoing) = self.waiting.recv().await {
+        while let Some(outgoing) = self.next().await {
             // While the broker blocks publishers, the queue fills up and callers are told.
             let Some(live) = self.link.up().await else {
                 return;
@@ -76,6 +76,15 @@ impl Writer {
                 _ => false,
             };
             metrics::ticked(if written { "sent" } else { "lost" });
+        }
+    }
+
+    /// Waits for the next message; `None` when nobody can send any more, or the adapter is shut
+    /// down while somebody still could.
+    async fn next(&mut self) -> Option<Outgoing> {
+        tokio::select! {
+            outgoing = self.waiting.recv() => outgoing,
+            () = self.link.closed() => None,
         }
     }
 
