@@ -91,34 +91,26 @@ impl Health {
     }
 
     /// Adds a check that asks `ask` in the background, again and again, with a pause of `every`
-    /// between two times. An error, and no answer within [`POLL_DEADLINE`], is as bad as `bad`
-    /// says: [`Status::Degraded`] or [`Status::Failing`].
+    /// between two times. It fails until the first answer, and when none comes within
+    /// [`POLL_DEADLINE`].
     ///
     /// # Panics
     ///
     /// Outside a tokio runtime.
-    pub fn poll<F, Fut>(
-        &self,
-        name: impl Into<String>,
-        every: Duration,
-        bad: fn(String) -> Status,
-        ask: F,
-    ) where
+    pub fn poll<F, Fut>(&self, name: impl Into<String>, every: Duration, ask: F)
+    where
         F: Fn() -> Fut + Send + 'static,
-        Fut: Future<Output = Result<(), String>> + Send,
+        Fut: Future<Output = Status> + Send,
     {
-        let (tell, last) = watch::channel(bad("not asked yet".into()));
+        let (tell, last) = watch::channel(Status::Failing("not asked yet".into()));
         let name = name.into();
         tokio::spawn({
             let name = name.clone();
             async move {
                 loop {
-                    let answer = timeout(POLL_DEADLINE, ask()).await;
-                    let status = match answer {
-                        Ok(Ok(())) => Status::Ok,
-                        Ok(Err(reason)) => bad(reason),
-                        Err(_) => bad(format!("no answer within {POLL_DEADLINE:?}")),
-                    };
+                    let status = timeout(POLL_DEADLINE, ask()).await.unwrap_or_else(|_| {
+                        Status::Failing(format!("no answer within {POLL_DEADLINE:?}"))
+                    });
                     tell.send_if_modified(|last| {
                         let changed = *last != status;
                         if changed {
@@ -276,26 +268,29 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_poll_is_bounded_and_follows_its_answers() {
         let health = started();
-        let (answer, answers) = watch::channel(Err("refused".to_owned()));
-        health.poll("redis", POLL_DEADLINE, Status::Degraded, move || {
+        let (answer, answers) = watch::channel(Some(Status::Degraded("refused".into())));
+        health.poll("redis", POLL_DEADLINE, move || {
             let answer = answers.borrow().clone();
             async move {
                 match answer {
-                    Err(reason) if reason == "hangs" => std::future::pending().await,
-                    answer => answer,
+                    Some(status) => status,
+                    None => std::future::pending().await,
                 }
             }
         });
-        let says = |reason: &str| Status::Degraded(reason.to_owned());
-        assert_eq!(health.report().checks["redis"], says("not asked yet"));
+        let failing = |reason: &str| Status::Failing(reason.to_owned());
+        assert_eq!(health.report().checks["redis"], failing("not asked yet"));
         sleep(Duration::from_millis(1)).await;
-        assert_eq!(health.report().checks["redis"], says("refused"));
-        answer.send(Ok(())).unwrap();
+        assert_eq!(health.report().status, "degraded");
+        answer.send(Some(Status::Ok)).unwrap();
         sleep(POLL_DEADLINE).await;
         assert_eq!(health.report().checks["redis"], Status::Ok);
-        answer.send(Err("hangs".into())).unwrap();
+        answer.send(None).unwrap();
         sleep(3 * POLL_DEADLINE).await;
-        assert_eq!(health.report().checks["redis"], says("no answer within 5s"));
+        assert_eq!(
+            health.report().checks["redis"],
+            failing("no answer within 5s")
+        );
     }
 
     #[test]

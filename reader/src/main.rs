@@ -1,1 +1,82 @@
-fn main() {}
+//! The reader, on RabbitMQ and Redis.
+
+mod settings;
+
+use std::{fs, process::ExitCode, sync::Arc, time::Duration};
+
+use anyhow::Context;
+use secrecy::SecretString;
+use vmctl_backends::{rabbitmq, redis};
+use vmctl_core::{clock::SystemClock, fact::Retention, kinds::Registry};
+use vmctl_daemon::{Health, HealthServer, Process, Program, Status};
+use vmctl_reader::{Config, Reader, StatusWatch};
+
+use settings::Settings;
+
+/// How often Redis is asked how it is.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// A mark arrives every second while a server runs.
+const SILENCE: Duration = Duration::from_secs(30);
+
+fn main() -> ExitCode {
+    let about = "Folds the log of the bus into Redis, and ends jobs whose time is over";
+    let program = Program::new("vmctl-reader", env!("CARGO_PKG_VERSION"), about);
+    vmctl_daemon::main(&program, run)
+}
+
+async fn run(settings: Settings, process: Process) -> anyhow::Result<()> {
+    rabbitmq::describe_metrics();
+    redis::describe_metrics();
+    let rabbitmq = rabbitmq::RabbitMq::connect_lazy(bus(&settings, &process.name)?);
+    let url = SecretString::from(settings.redis_url.expose());
+    let store =
+        redis::RedisStore::connect_lazy(redis::Config::new(url)).context("VMCTL_REDIS_URL")?;
+    let reader = Reader::new(
+        Config {
+            retention: Retention(settings.job_ttl),
+            ..Config::new(&process.name)
+        },
+        rabbitmq.bus(),
+        Arc::new(store.clone()),
+        Arc::new(SystemClock),
+        &Registry::built_in()?,
+    );
+    watch(&process.health, reader.status(), store);
+    if let Some(server) = HealthServer::bind(settings.health_listen)? {
+        server.serve(process.health.router().merge(process.metrics.router()))?;
+    }
+    process.health.set_started();
+    let ended = reader.run(process.shutdown.clone()).await;
+    rabbitmq.shutdown().await;
+    Ok(ended?)
+}
+
+fn bus(settings: &Settings, name: &str) -> anyhow::Result<rabbitmq::Config> {
+    let urls = settings.amqp_url.iter().map(|url| url.expose().parse());
+    let urls = urls.collect::<Result<_, _>>().context("VMCTL_AMQP_URL")?;
+    let ca_pem = settings.ca_file.as_ref().map(fs::read_to_string);
+    Ok(rabbitmq::Config {
+        name: name.to_owned(),
+        channels: settings.amqp_channels.into(),
+        ca_pem: ca_pem.transpose().context("VMCTL_CA_FILE")?,
+        ..rabbitmq::Config::new(urls)
+    })
+}
+
+/// A reader takes no requests: failing says that somebody should look.
+fn watch(health: &Health, status: StatusWatch, store: redis::RedisStore) {
+    health.check("fold", move || match status.not_ready(SILENCE) {
+        Some(reason) => Status::Failing(reason),
+        None => Status::Ok,
+    });
+    health.poll("redis", LOOK_EVERY, move || {
+        let store = store.clone();
+        async move {
+            match store.check_policy().await {
+                Ok(None) => Status::Ok,
+                Ok(Some(warning)) => Status::Degraded(warning),
+                Err(error) => Status::Failing(format!("{:#}", anyhow::Error::from(error))),
+            }
+        }
+    });
+}

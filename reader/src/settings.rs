@@ -9,7 +9,7 @@ settings! {
     pub struct Settings {
         /// How long an ended job can be read; the same as the server's
         "job_ttl" = "24h" => job_ttl: Duration,
-        /// Certificates of authorities to trust besides the system's, PEM
+        /// Certificates, PEM, to trust besides the system's, for RabbitMQ
         "ca_file" => ca_file: Option<PathBuf>,
         /// Addresses of the RabbitMQ nodes of one cluster, comma-separated
         "amqp.url" = "amqp://127.0.0.1:5672/%2f" => amqp_url: Vec<SecretUrl>,
