@@ -103,3 +103,172 @@ fn later_command_ran(command: &Event, winner: &Winner) -> bool {
         _ => winner.attempt > attempt,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use jiff::Timestamp;
+    use serde_json::json;
+    use vmctl_core::{
+        clock::{self, from_unix_ms},
+        event::{Caller, EventData, JobSpec},
+        fact::{JobFact, Retention},
+        merge::merge,
+    };
+
+    use super::*;
+
+    fn now() -> Timestamp {
+        from_unix_ms(1_795_000_000_000)
+    }
+
+    fn event(event_type: EventType, epoch: u32, attempt: u32, seq: u32) -> Event {
+        let id = clock::new_job_id(&clock::ManualClock::new(now()));
+        let state = match event_type {
+            EventType::Submitted | EventType::Redriven => JobState::Queued,
+            EventType::Retry => JobState::Retrying,
+            EventType::Succeeded => JobState::Succeeded,
+            _ => JobState::Running,
+        };
+        let data = EventData {
+            state,
+            epoch,
+            attempt,
+            seq,
+            not_before: None,
+            checkpoint: None,
+            progress: None,
+            tick: None,
+            output: None,
+            error: None,
+            worker: None,
+            reason: None,
+            command_seq: None,
+            job: JobSpec {
+                id,
+                kind: "vm.create".parse().unwrap(),
+                input: json!({}),
+                created_at: now(),
+                deadline: clock::add(now(), Duration::from_secs(3600)),
+                max_attempts: 5,
+                labels: std::collections::BTreeMap::default(),
+                auth: Caller {
+                    user_id: String::new(),
+                    user_name: String::new(),
+                    project_id: "p1".to_owned(),
+                    domain_id: String::new(),
+                    roles: Vec::new(),
+                    request_id: None,
+                },
+                fp: String::new(),
+                extra: serde_json::Map::default(),
+            },
+            extra: serde_json::Map::default(),
+        };
+        Event::new(*id.as_uuid(), event_type, "/test", now(), data)
+    }
+
+    fn record(of: &[Event]) -> Record {
+        let mut record = Record::default();
+        for event in of {
+            let fact = JobFact::from_event(event.clone(), Some(1), Retention::default());
+            merge(&mut record, &fact, now());
+        }
+        record
+    }
+
+    #[test]
+    fn only_what_a_later_command_has_run_is_overtaken() {
+        use EventType::{Continued, Redriven, Retry, Started, Submitted, Succeeded};
+        // A command of attempt 2, slice 3, and the newest message of its job.
+        let command = event(Continued, 1, 2, 3);
+        for (newest, overtaken) in [
+            (event(Submitted, 1, 1, 0), false),
+            (event(Continued, 1, 2, 3), false),
+            // The next command is in the log; its work queue may not have taken it.
+            (event(Continued, 1, 2, 4), false),
+            (event(Retry, 1, 3, 0), false),
+            // Somebody ran the next command.
+            (event(Continued, 1, 2, 5), true),
+            (event(Started, 1, 3, 0), true),
+            (event(Continued, 1, 3, 1), true),
+            (event(Retry, 1, 4, 0), true),
+            (event(Succeeded, 1, 2, 3), true),
+            (event(Succeeded, 0, 2, 3), false),
+            (event(Redriven, 2, 1, 0), true),
+        ] {
+            let record = record(std::slice::from_ref(&newest));
+            for redelivered in [false, true] {
+                let admission = admit(&command, redelivered, Some(&record), None);
+                assert_eq!(
+                    admission == Admission::Overtaken,
+                    overtaken,
+                    "{} {}.{}.{}",
+                    newest.event_type,
+                    newest.data.epoch,
+                    newest.data.attempt,
+                    newest.data.seq
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn an_attempt_is_announced_once() {
+        use EventType::{Continued, Retry, Started, Submitted};
+        let announced = |command: &Event, record: Option<&Record>| {
+            matches!(
+                admit(command, true, record, None),
+                Admission::Run { announce: true, .. }
+            )
+        };
+        let first = event(Submitted, 0, 1, 0);
+        assert!(announced(&first, None));
+        assert!(announced(
+            &first,
+            Some(&record(std::slice::from_ref(&first)))
+        ));
+        let started = record(&[first.clone(), event(Started, 0, 1, 0)]);
+        assert!(!announced(&first, Some(&started)));
+        assert!(!announced(&event(Continued, 0, 1, 1), Some(&started)));
+        assert!(announced(&event(Retry, 0, 2, 0), Some(&started)));
+    }
+
+    #[test]
+    fn a_cancel_spares_the_handler_only_when_nobody_was_in_it() {
+        use EventType::{Continued, Retry, Submitted};
+        let wish = || {
+            Some(CancelWish {
+                reason: Some("why".to_owned()),
+            })
+        };
+        let first = event(Submitted, 0, 1, 0);
+        let spared = Admission::Cancelled(Some("why".to_owned()));
+        assert_eq!(admit(&first, false, None, wish()), spared);
+        for (command, redelivered) in [
+            (first, true),
+            (event(Continued, 0, 1, 1), false),
+            (event(Retry, 0, 2, 0), false),
+        ] {
+            let admission = admit(&command, redelivered, None, wish());
+            assert!(
+                matches!(&admission, Admission::Run { cancel, .. } if *cancel == wish()),
+                "{admission:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_cancel_of_another_epoch_is_none() {
+        let mut wish = event(EventType::CancelRequested, 0, 1, 0);
+        wish.data.state = JobState::Queued;
+        let record = record(&[wish]);
+        let redriven = event(EventType::Redriven, 1, 1, 0);
+        let admission = admit(&redriven, false, Some(&record), None);
+        assert!(matches!(admission, Admission::Run { cancel: None, .. }));
+        let same = event(EventType::Submitted, 0, 1, 0);
+        let admission = admit(&same, false, Some(&record), None);
+        assert_eq!(admission, Admission::Cancelled(None));
+    }
+}

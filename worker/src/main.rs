@@ -1,1 +1,123 @@
-fn main() {}
+//! The worker with our own kinds, on RabbitMQ, Redis and the simulated provisioner.
+
+mod settings;
+
+use std::{env, fs, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
+
+use anyhow::Context;
+use secrecy::SecretString;
+use vmctl_backends::{rabbitmq, redis};
+use vmctl_core::{
+    clock::{Clock, SystemClock},
+    kinds::Registry,
+};
+use vmctl_daemon::{Health, HealthServer, Process, Program, Status};
+use vmctl_worker::{
+    Backends, Config, Readiness, Worker, kinds,
+    provisioner::{
+        Provisioner,
+        simulated::{Simulated, SimulatedConfig},
+    },
+};
+
+use settings::Settings;
+
+/// How often Redis is asked how it is.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+
+fn main() -> ExitCode {
+    let about = "Takes jobs from the bus and does them";
+    let program = Program::new("vmctl-worker", env!("CARGO_PKG_VERSION"), about);
+    vmctl_daemon::main(&program, run)
+}
+
+async fn run(settings: Settings, process: Process) -> anyhow::Result<()> {
+    vmctl_worker::describe_metrics();
+    rabbitmq::describe_metrics();
+    redis::describe_metrics();
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let registry = Arc::new(match &settings.kinds_dir {
+        Some(directory) => Registry::with_directory(directory).context("VMCTL_KINDS_DIR")?,
+        None => Registry::built_in()?,
+    });
+    let rabbitmq = rabbitmq::RabbitMq::connect_lazy(bus(&settings, &process.name)?);
+    let url = SecretString::from(settings.redis_url.expose());
+    let store =
+        redis::RedisStore::connect_lazy(redis::Config::new(url)).context("VMCTL_REDIS_URL")?;
+    let backends = Backends {
+        bus: rabbitmq.bus(),
+        store: Arc::new(store.clone()),
+        clock: clock.clone(),
+        registry: registry.clone(),
+    };
+    let config = Config {
+        kinds: settings.kinds.iter().map(|kind| kind.0.clone()).collect(),
+        slots: settings.slots,
+        drain_grace: process.grace(),
+        ..Config::new(&process.name)
+    };
+    let provisioner = simulated(&settings, clock)?;
+    let worker = Worker::builder(config, backends)
+        .handlers(kinds::built_in(&provisioner, &registry))
+        .build()?;
+    watch(&process.health, worker.readiness(), store);
+    if let Some(server) = HealthServer::bind(settings.health_listen)? {
+        server.serve(process.health.router().merge(process.metrics.router()))?;
+    }
+    process.health.set_started();
+    let ended = worker.run(process.shutdown.clone()).await;
+    rabbitmq.shutdown().await;
+    Ok(ended?)
+}
+
+fn bus(settings: &Settings, name: &str) -> anyhow::Result<rabbitmq::Config> {
+    let urls = settings.amqp_url.iter().map(|url| url.expose().parse());
+    let urls = urls.collect::<Result<_, _>>().context("VMCTL_AMQP_URL")?;
+    let ca_pem = settings.ca_file.as_ref().map(fs::read_to_string);
+    Ok(rabbitmq::Config {
+        name: name.to_owned(),
+        channels: settings.amqp_channels.into(),
+        ca_pem: ca_pem.transpose().context("VMCTL_CA_FILE")?,
+        ..rabbitmq::Config::new(urls)
+    })
+}
+
+fn simulated(settings: &Settings, clock: Arc<dyn Clock>) -> anyhow::Result<Arc<dyn Provisioner>> {
+    let directory = settings.simulated_dir.clone().unwrap_or_else(state_dir);
+    let config = SimulatedConfig {
+        directory: directory.clone(),
+        duration: settings.simulated_duration,
+        fail: settings.simulated_fail.clone().map(|rule| rule.0),
+    };
+    let simulated = Simulated::open(config, clock)
+        .with_context(|| format!("VMCTL_SIMULATED_DIR: {}", directory.display()))?;
+    Ok(Arc::new(simulated))
+}
+
+/// Where the machines are when nobody says: a worker that comes back must find them again.
+fn state_dir() -> PathBuf {
+    let set = |name| env::var_os(name).filter(|path| !path.is_empty());
+    let base = set("XDG_STATE_HOME")
+        .map(PathBuf::from)
+        .or_else(|| set("HOME").map(|home| PathBuf::from(home).join(".local/state")))
+        .unwrap_or_else(env::temp_dir);
+    base.join("vmctl/simulated")
+}
+
+/// Without Redis a worker works on: it only cancels later, and may do a copy's work twice.
+fn watch(health: &Health, readiness: Readiness, store: redis::RedisStore) {
+    health.check("work", move || match readiness.check() {
+        Ok(()) => Status::Ok,
+        Err(reason) => Status::Failing(reason),
+    });
+    health.poll("redis", LOOK_EVERY, move || {
+        let store = store.clone();
+        async move {
+            match store.check_policy().await {
+                Ok(None) => Status::Ok,
+                Ok(Some(warning)) => Status::Degraded(warning),
+                Err(error) => Status::Degraded(format!("{:#}", anyhow::Error::from(error))),
+            }
+        }
+    });
+}

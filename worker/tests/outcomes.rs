@@ -1,5 +1,7 @@
 //! What each outcome of a handler becomes on the bus, and how it is numbered.
 
+#![expect(clippy::unwrap_used, reason = "a panic is a failed test")]
+
 mod support;
 
 use std::time::Duration;

@@ -32,7 +32,7 @@ use vmctl_core::{
         store::InMemoryJobStore,
     },
     store::JobStore,
-    testing::bus::{TokioClock, eventually, patiently},
+    testing::bus::{TokioClock, eventually},
     topology::Topology,
 };
 use vmctl_worker::{Backends, Config, Ctx, Handler, Outcome, RunError, Worker};
@@ -191,10 +191,8 @@ impl Started {
 
 /// Paused clocks make long waits short, so this is generous.
 pub async fn patiently_long<T>(what: &str, future: impl Future<Output = T>) -> T {
-    match tokio::time::timeout(Duration::from_secs(3 * 24 * 3600), future).await {
-        Ok(value) => value,
-        Err(_) => panic!("no {what} within three days"),
-    }
+    let outcome = tokio::time::timeout(Duration::from_secs(3 * 24 * 3600), future).await;
+    outcome.unwrap_or_else(|_| panic!("no {what} within three days"))
 }
 
 impl World {
@@ -407,13 +405,12 @@ impl World {
 
 /// Waits until `what` holds.
 pub async fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    patiently("that", async {
+    patiently_long(what, async {
         while !holds() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     })
     .await;
-    assert!(holds(), "{what}");
 }
 
 async fn read(
