@@ -1,0 +1,89 @@
+//! `vmctl-worker` as an operator meets it.
+#![cfg(feature = "backends")]
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use vmctl_daemon::reference;
+use vmctl_daemon::testing::{Daemon, Vhost, services};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_vmctl-worker");
+/// An address where nobody listens.
+const NOBODY: &str = "127.0.0.1:9";
+const IN_TIME: Duration = Duration::from_secs(10);
+
+fn start(env: &[(&str, &str)]) -> Daemon {
+    let mut env = env.to_vec();
+    env.push(("VMCTL_HEALTH_LISTEN", "127.0.0.1:0"));
+    Daemon::start(Path::new(PROGRAM), &[], &env)
+}
+
+#[test]
+fn works_on_real_services_and_stops_in_time() {
+    let names = [
+        "VMCTL_TEST_AMQP_URL",
+        "VMCTL_TEST_RABBITMQ_API",
+        "VMCTL_TEST_REDIS_URL",
+    ];
+    let Some([amqp, api, redis]) = services(names) else {
+        return;
+    };
+    let vhost = Vhost::new(&api, "worker-process");
+    let amqp = vhost.url(&amqp);
+    let redis = format!("{}/14", redis.rsplit_once('/').unwrap().0);
+    let machines = tempfile::tempdir().unwrap();
+    let mut worker = start(&[
+        ("VMCTL_AMQP_URL", &amqp),
+        ("VMCTL_REDIS_URL", &redis),
+        ("VMCTL_SIMULATED_DIR", machines.path().to_str().unwrap()),
+    ]);
+    let address = worker.address();
+    worker.probe(address, "/health/ready", 200);
+    worker.probe(address, "/metrics", 200);
+    worker.signal("TERM");
+    let (code, log) = worker.end(IN_TIME);
+    assert_eq!(code, Some(0), "{log}");
+    let password = amqp.split(['@', ':']).nth(2).unwrap();
+    assert!(!log.contains(password), "{log}");
+}
+
+#[test]
+fn waits_for_services_that_are_absent() {
+    let amqp = format!("amqp://{NOBODY}/%2f");
+    let redis = format!("redis://{NOBODY}/0");
+    let machines = tempfile::tempdir().unwrap();
+    let mut worker = start(&[
+        ("VMCTL_AMQP_URL", &amqp),
+        ("VMCTL_REDIS_URL", &redis),
+        ("VMCTL_SIMULATED_DIR", machines.path().to_str().unwrap()),
+    ]);
+    let address = worker.address();
+    worker.probe(address, "/health/live", 200);
+    let report = worker.probe(address, "/health/ready", 503);
+    assert!(report.contains("failing"), "{report}");
+    worker.signal("TERM");
+    let (code, log) = worker.end(IN_TIME);
+    assert_eq!(code, Some(0), "{log}");
+}
+
+#[test]
+fn a_kind_that_nobody_implements_is_refused() {
+    let machines = tempfile::tempdir().unwrap();
+    let mut worker = start(&[
+        ("VMCTL_WORKER_KINDS", "vm.create,vm.fly"),
+        ("VMCTL_SIMULATED_DIR", machines.path().to_str().unwrap()),
+    ]);
+    let (code, log) = worker.end(IN_TIME);
+    assert_eq!(code, Some(1), "{log}");
+    assert!(log.contains("vm.fly"), "{log}");
+}
+
+#[test]
+fn the_page_of_settings_says_what_it_takes() {
+    let output = Command::new(PROGRAM).arg("reference").output().unwrap();
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/settings.md");
+    let printed = String::from_utf8(output.stdout).unwrap();
+    reference::check(&page, "vmctl-worker", &printed).unwrap();
+}
