@@ -34,11 +34,11 @@ Examples:
     arg_required_else_help = true,
 )]
 pub struct Cli {
+    /// What every command takes.
     #[command(flatten)]
-    #[allow(missing_docs)]
     pub global: Global,
+    /// What to do.
     #[command(subcommand)]
-    #[allow(missing_docs)]
     pub command: Command,
 }
 

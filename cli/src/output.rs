@@ -283,8 +283,8 @@ fn render<R: IntoIterator<Item = Field>>(
     if !headers.is_empty() {
         table.set_header(headers.iter().map(Cell::new));
     }
-    // Colour is added after the layout, because escape sequences have no width. A mark that cannot
-    // occur in cleaned text stands for it meanwhile.
+    // Colour is added after the layout, because escape sequences have no width: the first place of
+    // the word in its line is painted.
     let mut tones = Vec::new();
     for row in rows {
         let mut cells = Vec::new();

@@ -217,6 +217,16 @@ fn a_server_that_stays_away_is_unreachable_not_a_bad_token() {
 }
 
 #[test]
+fn a_server_that_does_not_speak_tls_is_unreachable_by_https() {
+    let fake = Fake::start(|_| Reply::ok(json!({})));
+    let endpoint = fake.url().replace("http://", "https://");
+    let mut command = Home::new().command(&["job", "list", "--endpoint", &endpoint]);
+    Ran::of(command.env("VMCTL_TOKEN", TOKEN))
+        .expect(20)
+        .says("cannot connect");
+}
+
+#[test]
 fn a_silent_server_costs_the_timeout() {
     let fake = Fake::start(|_| Reply::Silence);
     let ran = Home::new()

@@ -224,6 +224,16 @@ fn the_timeout_leaves_the_job_running() {
 }
 
 #[test]
+fn a_timeout_without_a_server_claims_nothing_about_the_job() {
+    let fake = Fake::start(|_| Reply::Raw(Vec::new()));
+    let ran = Home::new()
+        .run(&fake, &["job", "watch", ID, "--timeout", "1s"])
+        .expect(8)
+        .says("The server cannot be reached; leaving stops no job.");
+    assert!(!ran.stderr.contains("keeps running"), "{ran:?}");
+}
+
+#[test]
 fn several_jobs_have_one_code_or_mixed() {
     let start = |other: &'static str| {
         Fake::start(move |request| {

@@ -33,8 +33,8 @@ pub struct VmCreate {
     /// Description [default: empty]
     #[arg(long)]
     pub desc: Option<String>,
+    /// What happens after the job was accepted.
     #[command(flatten)]
-    #[allow(missing_docs)]
     pub wait: Wait,
 }
 

@@ -21,8 +21,8 @@ use crate::{
 pub struct VmDelete {
     /// Host name of the machine
     pub hostname: String,
+    /// What happens after the job was accepted.
     #[command(flatten)]
-    #[allow(missing_docs)]
     pub wait: Wait,
 }
 

@@ -162,6 +162,11 @@ impl Board {
         changed.then_some(link)
     }
 
+    /// Says whether the server cannot be reached right now.
+    pub const fn is_lost(&self) -> bool {
+        self.lost
+    }
+
     /// Says whether every job has ended.
     pub fn is_over(&self) -> bool {
         self.rows.iter().all(|row| row.end.is_some())

@@ -147,13 +147,11 @@ pub fn run(
     renderer.close();
     match stop {
         Stop::Signal(exit) => {
-            let ids = board.unfinished();
-            leave(app, &ids, "Detached");
+            leave(app, &board, "Detached");
             Ok(Report::detached(board, exit))
         }
         Stop::TimedOut => {
-            let ids = board.unfinished();
-            leave(app, &ids, "Timeout");
+            leave(app, &board, "Timeout");
             Ok(Report::new(board, true))
         }
         Stop::Over => match board.denied().cloned() {
@@ -186,16 +184,20 @@ fn conclude(app: &App, board: Board) -> Result<Report, CliError> {
     Ok(Report::new(board, false))
 }
 
-fn leave(app: &App, ids: &[JobId], why: &str) {
-    if ids.is_empty() {
-        return;
-    }
-    let what = match ids {
+/// Says what was left and how to come back to it.
+fn leave(app: &App, board: &Board, why: &str) {
+    let ids = board.unfinished();
+    let what = match ids.as_slice() {
+        [] => return,
+        // What is not seen is not claimed.
+        _ if board.is_lost() => {
+            format!("{why}. The server cannot be reached; leaving stops no job.")
+        }
         [id] => format!("{why}. Job {id} keeps running."),
         several => format!("{why}. {} jobs keep running.", several.len()),
     };
     app.out.warn(what);
-    for line in submit::afterwards(app, ids) {
+    for line in submit::afterwards(app, &ids) {
         app.out.warn(line);
     }
 }
