@@ -2,6 +2,8 @@
 #![allow(dead_code, reason = "each test binary uses its part")]
 #![expect(clippy::unwrap_used, reason = "a panic is a failed test")]
 
+pub mod servers;
+
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
