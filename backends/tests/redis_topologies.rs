@@ -1,6 +1,5 @@
 //! The store on Redis Cluster and behind Sentinel.
 #![cfg(feature = "redis")]
-#![expect(clippy::unwrap_used, reason = "a panic is a failed test")]
 
 mod redis_support;
 
