@@ -24,7 +24,7 @@ const SECRETS: &str = "org.freedesktop.secrets";
 /// A bus without services of its own: nothing is started by being called.
 const BARE: &str = r#"<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
  "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
-<busconfig><type>session</type><listen>unix:tmpdir=/tmp</listen><auth>EXTERNAL</auth><policy context="default">
+<busconfig><type>session</type><listen>unix:tmpdir=/nonexistent</listen><auth>EXTERNAL</auth><policy context="default">
 <allow send_destination="*" eavesdrop="true"/><allow own="*"/><allow eavesdrop="true"/></policy></busconfig>"#;
 
 /// Owns the name and drops every message.

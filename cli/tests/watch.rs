@@ -566,6 +566,16 @@ mod signals {
             .says("--idempotency-key vmctl-");
     }
 
+    /// A process that does not outlive a failed test.
+    struct Ends(Child);
+
+    impl Drop for Ends {
+        fn drop(&mut self) {
+            // One that has ended already needs no signal.
+            let _ = self.0.kill();
+        }
+    }
+
     /// A reader that takes nothing blocks the first signal's message; the second one must end it.
     #[test]
     fn a_second_signal_ends_at_once() {
@@ -584,11 +594,12 @@ mod signals {
         });
         let home = Home::new();
         let mut command = home.command(&["--http-timeout", "1s", "job", "watch", ID]);
-        let mut child = command
+        let child = command
             .env("VMCTL_ENDPOINT", fake.url())
             .env("VMCTL_TOKEN", TOKEN)
             .spawn()
             .unwrap();
+        let mut child = Ends(child);
         let mut last = 0;
         let mut since = Instant::now();
         // The pipe is full when requests stop coming.
@@ -599,22 +610,22 @@ mod signals {
             }
             now > 40 && since.elapsed() > Duration::from_secs(2)
         });
-        kill("-INT", &child);
+        kill("-INT", &child.0);
         eventually("the first signal", || {
             // Pending signals are consumed by the listener; /proc says when none is left.
-            let status =
-                std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
+            let status = std::fs::read_to_string(format!("/proc/{}/status", child.0.id()))
+                .unwrap_or_default();
             status
                 .lines()
                 .filter(|line| line.starts_with("ShdPnd"))
                 .all(|line| line.trim_end().ends_with("0000000000000000"))
         });
-        assert!(child.try_wait().unwrap().is_none(), "it was not blocked");
+        assert!(child.0.try_wait().unwrap().is_none(), "it was not blocked");
         eventually("the end", || {
-            kill("-INT", &child);
-            child.try_wait().unwrap().is_some()
+            kill("-INT", &child.0);
+            child.0.try_wait().unwrap().is_some()
         });
-        assert_eq!(child.wait().unwrap().code(), Some(130));
+        assert_eq!(child.0.wait().unwrap().code(), Some(130));
         done.store(true, Ordering::SeqCst);
     }
 }
