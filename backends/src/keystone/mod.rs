@@ -23,9 +23,11 @@ use vmctl_core::{
     identity::{AuthContext, Identity, IdentityError, Login, Project, Token},
 };
 use vmctl_keystone::{
-    Authenticated, Client, ConfigError, DomainRef, Error, Login as KeystoneLogin, Options, Outcome,
+    Authenticated, Client, ConfigError, DomainRef, Error, Login as KeystoneLogin, Outcome,
     ProjectRef, Scope, Token as KeystoneToken, TokenInfo, UserRef,
 };
+
+pub use vmctl_keystone::Options;
 
 use self::{
     cache::{Cached, TokenCache},

@@ -1,0 +1,117 @@
+//! `vmctl-server` as an operator meets it.
+#![cfg(feature = "backends")]
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use vmctl_daemon::reference;
+use vmctl_daemon::testing::{Daemon, Vhost, services};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_vmctl-server");
+/// An address where nobody listens.
+const NOBODY: &str = "127.0.0.1:9";
+const CANARY: &str = "canary-of-the-server-4711";
+const IN_TIME: Duration = Duration::from_secs(10);
+
+fn start(env: &[(&str, &str)]) -> Daemon {
+    let mut env = env.to_vec();
+    env.push(("VMCTL_LISTEN", "127.0.0.1:0"));
+    Daemon::start(Path::new(PROGRAM), &[], &env)
+}
+
+#[test]
+fn serves_on_real_services_and_stops_in_time() {
+    let names = [
+        "VMCTL_TEST_AMQP_URL",
+        "VMCTL_TEST_RABBITMQ_API",
+        "VMCTL_TEST_REDIS_URL",
+        "VMCTL_KEYSTONE_URL",
+        "VMCTL_KEYSTONE_USERNAME",
+        "VMCTL_KEYSTONE_PASSWORD",
+        "VMCTL_KEYSTONE_PROJECT",
+    ];
+    let Some([amqp, api, redis, keystone, username, password, project]) = services(names) else {
+        return;
+    };
+    let vhost = Vhost::new(&api, "server-process");
+    let amqp = vhost.url(&amqp);
+    let redis = format!("{}/13", redis.rsplit_once('/').unwrap().0);
+    let mut server = start(&[
+        ("VMCTL_AMQP_URL", &amqp),
+        ("VMCTL_REDIS_URL", &redis),
+        ("VMCTL_KEYSTONE_URL", &keystone),
+        ("VMCTL_KEYSTONE_USERNAME", &username),
+        ("VMCTL_KEYSTONE_PASSWORD", &password),
+        ("VMCTL_KEYSTONE_PROJECT", &project),
+        ("VMCTL_ID_SECRET", CANARY),
+        ("VMCTL_LOG", "debug"),
+    ]);
+    let address = server.address();
+    server.probe(address, "/health/startup", 200);
+    server.probe(address, "/health/ready", 200);
+    server.probe(address, "/metrics", 200);
+    let discovery = server.probe(address, "/v1", 200);
+    assert!(discovery.contains(&keystone), "{discovery}");
+    server.signal("TERM");
+    let (code, log) = server.end(IN_TIME);
+    assert_eq!(code, Some(0), "{log}");
+    let broker = amqp.split(['@', ':']).nth(2).unwrap();
+    for secret in [CANARY, password.as_str(), broker] {
+        assert!(!log.contains(secret), "a secret is in:\n{log}");
+    }
+}
+
+#[test]
+fn waits_for_services_that_are_absent() {
+    let amqp = format!("amqp://{NOBODY}/%2f");
+    let redis = format!("redis://{NOBODY}/0");
+    let keystone = format!("http://{NOBODY}/v3");
+    let mut server = start(&[
+        ("VMCTL_AMQP_URL", &amqp),
+        ("VMCTL_REDIS_URL", &redis),
+        ("VMCTL_KEYSTONE_URL", &keystone),
+        ("VMCTL_KEYSTONE_USERNAME", "nobody"),
+        ("VMCTL_KEYSTONE_PASSWORD", CANARY),
+        ("VMCTL_KEYSTONE_PROJECT", "none"),
+        ("VMCTL_ID_SECRET", CANARY),
+    ]);
+    let address = server.address();
+    server.probe(address, "/health/live", 200);
+    server.probe(address, "/v1", 200);
+    server.probe(address, "/health/ready", 503);
+    server.signal("TERM");
+    let (code, log) = server.end(IN_TIME);
+    assert_eq!(code, Some(0), "{log}");
+    assert!(!log.contains(CANARY), "{log}");
+}
+
+#[test]
+fn what_it_cannot_do_without_is_named() {
+    let all = [
+        ("VMCTL_ID_SECRET", CANARY),
+        ("VMCTL_KEYSTONE_URL", "http://127.0.0.1:9/v3"),
+        ("VMCTL_KEYSTONE_USERNAME", "nobody"),
+        ("VMCTL_KEYSTONE_PASSWORD", CANARY),
+        ("VMCTL_KEYSTONE_PROJECT", "none"),
+    ];
+    for (absent, _) in all {
+        let env: Vec<_> = all
+            .into_iter()
+            .filter(|(name, _)| *name != absent)
+            .collect();
+        let (code, log) = start(&env).end(IN_TIME);
+        assert_eq!(code, Some(2), "{log}");
+        assert!(log.contains(&format!("{absent} is not set")), "{log}");
+        assert!(!log.contains(CANARY), "{log}");
+    }
+}
+
+#[test]
+fn the_page_of_settings_says_what_it_takes() {
+    let output = Command::new(PROGRAM).arg("reference").output().unwrap();
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/settings.md");
+    let printed = String::from_utf8(output.stdout).unwrap();
+    reference::check(&page, "vmctl-server", &printed).unwrap();
+}
