@@ -236,11 +236,11 @@ accepts() {
 stop_process() {
     local service=$1
     if signal "$service" TERM; then
-        # A frozen process acts on the TERM only when it runs again.
-        signal "$service" CONT
+        # A frozen process acts on the TERM only when it runs again; another may have ended by now.
+        signal "$service" CONT || :
         until_true "$stop_patience" ended "$service" || {
             say "$service did not end by itself; killing it"
-            signal "$service" KILL
+            signal "$service" KILL || :
             until_true "$stop_patience" ended "$service" || {
                 say "$service (pid $(get "$service/pid")) cannot be killed"
                 return 1
