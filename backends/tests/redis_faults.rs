@@ -7,10 +7,7 @@
 
 mod redis_support;
 
-use std::{
-    process::Stdio,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use redis_support::{Redis, address};
 use tokio::{
@@ -55,8 +52,8 @@ impl Victim {
             _turn: turn,
         };
         // Whatever a test before has left behind.
-        victim.service("thaw").await;
         victim.service("start").await;
+        victim.service("thaw").await;
         victim.configure("maxmemory", "256mb").await;
         victim.configure("maxmemory-policy", "noeviction").await;
         Some(victim)
@@ -66,9 +63,9 @@ impl Victim {
     async fn service(&self, verb: &str) {
         let script = std::env::var("VMCTL_TEST_SERVICES").unwrap();
         let mut command = Command::new(script);
-        let command = command.args([verb, "victim-redis"]).stderr(Stdio::null());
-        let status = command.status().await.unwrap();
-        assert!(status.success(), "{verb}");
+        let output = command.args([verb, "victim-redis"]).output().await.unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{verb}: {said}");
     }
 
     async fn raw(&self, words: &[&str]) {
