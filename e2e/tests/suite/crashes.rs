@@ -1,0 +1,90 @@
+//! Programs that die in the middle of work.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use anyhow::{Result, ensure};
+
+use crate::support::{
+    effects::{effects, one_machine_each},
+    suite::{DRAIN, Suite},
+    wait::{eventually, within},
+};
+
+/// A dead reader's partitions are taken over within 10 s; the rest is for a busy machine.
+const TAKEOVER: Duration = Duration::from_secs(30);
+
+#[tokio::test]
+async fn a_killed_worker_loses_nothing_and_repeats_nothing() -> Result<()> {
+    let Some(suite) = Suite::new("kill-worker").await? else {
+        return Ok(());
+    };
+    let three = suite.start_three().await?;
+    let api = suite.user(&three.server).await?;
+    let ids = api.create_many(20).await?;
+    eventually("some machines are being made", async || {
+        let effects = effects(&suite.machines()).map_err(|e| format!("{e:#}"))?;
+        let count = |what| effects.iter().filter(|e| e.what == what).count();
+        let (made, ready) = (count("effect"), booted(&suite));
+        (made >= 5 && ready >= 1)
+            .then_some(())
+            .ok_or(format!("{made} made"))
+    })
+    .await?;
+    three.worker.kill()?;
+    let before = api.states(&ids).await?;
+    ensure!(
+        before.get("succeeded") != Some(&20),
+        "killed too late: {before:?}"
+    );
+
+    let worker = suite.start("worker").await?;
+    api.all_succeed(&ids).await?;
+    one_machine_each(&suite.machines(), &ids)?;
+    worker.stop(DRAIN).await?;
+    three.server.stop(DRAIN).await?;
+    three.reader.stop(DRAIN).await
+}
+
+/// Counts the machines that have booted.
+fn booted(suite: &Suite) -> usize {
+    let effects = effects(&suite.machines()).unwrap_or_default();
+    let booted = |e: &&_| {
+        let crate::support::effects::Effect { phase, what, .. } = *e;
+        phase == "boot" && what == "start"
+    };
+    effects.iter().filter(booted).count()
+}
+
+#[tokio::test]
+async fn two_of_each_share_the_work_and_one_dies() -> Result<()> {
+    let Some(suite) = Suite::new("pairs").await? else {
+        return Ok(());
+    };
+    let three = suite.start_three().await?;
+    let (second_worker, second_reader) = (
+        suite.start_ready("worker").await?,
+        suite.start_ready("reader").await?,
+    );
+    let api = suite.user(&three.server).await?;
+    let mut ids = api.create_many(40).await?;
+    api.at_least(5, "succeeded", &ids).await?;
+
+    three.reader.kill()?;
+    let late = api.create_many(10).await?;
+    within(TAKEOVER, "the other reader takes over", async || {
+        let states = api.states(&late).await.map_err(|e| format!("{e:#}"))?;
+        let waiting = states.get("queued").copied().unwrap_or(0);
+        (waiting == 0).then_some(()).ok_or(format!("{states:?}"))
+    })
+    .await?;
+    ids.extend(late);
+    api.all_succeed(&ids).await?;
+    one_machine_each(&suite.machines(), &ids)?;
+    let pids: BTreeSet<_> = effects(&suite.machines())?.iter().map(|e| e.pid).collect();
+    ensure!(pids.len() == 2, "the work was not shared: {pids:?}");
+
+    three.worker.stop(DRAIN).await?;
+    second_worker.stop(DRAIN).await?;
+    three.server.stop(DRAIN).await?;
+    second_reader.stop(DRAIN).await
+}

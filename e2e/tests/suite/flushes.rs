@@ -1,0 +1,183 @@
+//! Redis forgets everything while jobs run and clients ask.
+
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use reqwest::Method;
+use serde_json::Value;
+use tokio::task::JoinSet;
+
+use crate::support::{
+    api::{Api, creation, is_on_its_way},
+    effects::one_machine_each,
+    suite::{DRAIN, Suite},
+    wait::{pace, patience},
+};
+
+/// What a client saw that asked for one job all the time.
+#[derive(Default)]
+struct Seen {
+    found: usize,
+    rebuilding: usize,
+}
+
+/// Asks for a job until told to stop. It may be told to come back, never that there is no such job,
+/// and never less than it was told before.
+async fn ask(api: Api, id: String, stop: Arc<AtomicBool>) -> Result<Seen> {
+    let mut seen = Seen::default();
+    let mut ended = None;
+    while !stop.load(Ordering::Relaxed) {
+        let answer = api.job(&id).await?;
+        match answer.status {
+            200 => seen.found += 1,
+            503 if is_on_its_way(&answer) => {
+                seen.rebuilding += 1;
+                continue;
+            }
+            _ => bail!("{id}: {answer:?}"),
+        }
+        let state = answer.body["state"].clone();
+        if let Some(ended) = &ended {
+            ensure!(*ended == state, "{id} was {ended} and is {state}");
+        } else if answer.body["terminal"] == true {
+            ended = Some(state);
+        }
+        pace().await;
+    }
+    Ok(seen)
+}
+
+/// What must be the same before and after.
+fn facts(job: &Value) -> Vec<Value> {
+    let names = [
+        "id",
+        "kind",
+        "state",
+        "input",
+        "output",
+        "attempt",
+        "created_at",
+        "finished_at",
+        "owner",
+    ];
+    names.map(|name| job[name].clone()).to_vec()
+}
+
+#[tokio::test]
+async fn a_flush_hides_no_job_and_all_come_back() -> Result<()> {
+    let Some(mut suite) = Suite::new("flush").await? else {
+        return Ok(());
+    };
+    suite.set("VMCTL_WORKER_SLOTS", "20");
+    suite.set("VMCTL_SIMULATED_DURATION", "1s");
+    let three = suite.start_three().await?;
+    let api = suite.user(&three.server).await?;
+    let old = api.create_many(5).await?;
+    let mut before = Vec::new();
+    for id in &old {
+        before.push(facts(&api.until(id, "succeeded").await?));
+    }
+    three.worker.stop(DRAIN).await?;
+    suite.set("VMCTL_SIMULATED_DURATION", "6s");
+    let worker = suite.start_ready("worker").await?;
+
+    let new = api.create_many(20).await?;
+    let stop = Arc::new(AtomicBool::new(false));
+    let mut asking = JoinSet::new();
+    for id in old.iter().chain(&new) {
+        asking.spawn(ask(api.clone(), id.clone(), Arc::clone(&stop)));
+    }
+    api.at_least(10, "running", &new).await?;
+    suite.redis.flush()?;
+    api.all_succeed(&new).await?;
+    for (id, before) in old.iter().zip(before) {
+        let job = api.until(id, "succeeded").await?;
+        ensure!(facts(&job) == before, "{before:?} became {job}");
+    }
+    let list = api.get("/v1/jobs?limit=100").await?.expect(200)?;
+    let listed = list.body["items"].as_array().map_or(0, Vec::len);
+    ensure!(listed == 25, "{listed} in the list: {}", list.text);
+
+    stop.store(true, Ordering::Relaxed);
+    let mut all = Seen::default();
+    while let Some(seen) = asking.join_next().await {
+        let seen = seen??;
+        ensure!(seen.found > 0);
+        all.found += seen.found;
+        all.rebuilding += seen.rebuilding;
+    }
+    eprintln!(
+        "{} answers, {} to come back later",
+        all.found, all.rebuilding
+    );
+    one_machine_each(&suite.machines(), &[old, new].concat())?;
+    worker.stop(DRAIN).await?;
+    three.server.stop(DRAIN).await?;
+    three.reader.stop(DRAIN).await
+}
+
+/// Submits with a key until there is a job; its id, and how often it had to be repeated.
+async fn submit(api: Api, key: &str, body: &Value) -> Result<(String, usize)> {
+    let started = std::time::Instant::now();
+    for repeated in 0.. {
+        let key = [("Idempotency-Key", key)];
+        let answer = api.send(Method::POST, "/v1/jobs", &key, Some(body)).await?;
+        match answer.status {
+            200 | 202 => {
+                let id = answer.body["id"].as_str().context("no id")?;
+                return Ok((id.to_owned(), repeated));
+            }
+            409 | 503 if started.elapsed() < patience() => pace().await,
+            _ => bail!("{answer:?}"),
+        }
+    }
+    bail!("never accepted")
+}
+
+#[tokio::test]
+async fn one_key_is_one_job_over_two_servers_and_a_flush() -> Result<()> {
+    const TIMES: usize = 50;
+    let Some(suite) = Suite::new("one-key").await? else {
+        return Ok(());
+    };
+    let three = suite.start_three().await?;
+    let (server, worker) = (
+        suite.start_ready("server").await?,
+        suite.start_ready("worker").await?,
+    );
+    let here = suite.user(&three.server).await?;
+    let there = Api::new(&suite.http, &server, &here.token);
+    let body = creation();
+    let mut submissions = JoinSet::new();
+    for number in 0..TIMES {
+        let api = if number % 2 == 0 { &here } else { &there }.clone();
+        let body = body.clone();
+        submissions.spawn(async move { submit(api, "one-key-one-job", &body).await });
+    }
+    let (mut ids, mut repeated) = (BTreeSet::new(), 0);
+    for landed in 1..=TIMES {
+        let submission = submissions.join_next().await.context("too few")?;
+        let (id, again) = submission??;
+        ids.insert(id);
+        repeated += again;
+        if landed == TIMES / 2 {
+            suite.redis.flush()?;
+        }
+    }
+    eprintln!("{repeated} of {TIMES} were repeated");
+    // Once more, when everybody has forgotten.
+    ids.insert(submit(there, "one-key-one-job", &body).await?.0);
+    ensure!(ids.len() == 1, "{ids:?}");
+    let ids: Vec<_> = ids.into_iter().collect();
+    here.all_succeed(&ids).await?;
+    one_machine_each(&suite.machines(), &ids)?;
+    worker.stop(DRAIN).await?;
+    server.stop(DRAIN).await?;
+    three.stop().await
+}

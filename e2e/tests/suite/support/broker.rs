@@ -1,0 +1,180 @@
+//! A virtual host of a real RabbitMQ, and the broker that may be broken.
+
+use std::{
+    env,
+    fs::File,
+    process::Command,
+    sync::atomic::{AtomicU32, Ordering},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use reqwest::{Method, StatusCode, Url};
+use serde_json::{Value, json};
+use tokio::sync::{Mutex, MutexGuard};
+
+use super::{environment::var, wait::eventually};
+
+/// The variables of one broker.
+#[derive(Clone, Copy)]
+pub struct Node {
+    pub amqp: &'static str,
+    pub api: &'static str,
+}
+
+/// The broker that stays well.
+pub const MAIN: Node = Node {
+    amqp: "VMCTL_TEST_AMQP_URL",
+    api: "VMCTL_TEST_RABBITMQ_API",
+};
+
+/// The broker that tests stop.
+pub const VICTIM: Node = Node {
+    amqp: "VMCTL_TEST_VICTIM_AMQP_URL",
+    api: "VMCTL_TEST_VICTIM_RABBITMQ_API",
+};
+
+/// What the services script calls [`VICTIM`].
+const VICTIM_SERVICE: &str = "victim";
+
+static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
+
+/// The right to break [`VICTIM`]: one test at a time, in this process and in others. It runs again
+/// when the right is given back.
+pub struct Victim {
+    _thread: MutexGuard<'static, ()>,
+    _process: File,
+}
+
+impl Victim {
+    /// Waits for the right, and starts the broker if it was left stopped.
+    pub async fn take() -> Result<Self> {
+        let thread = ONE_AT_A_TIME.lock().await;
+        let part = format!("{}/{VICTIM_SERVICE}/kind", var("VMCTL_TEST_SERVICES_DIR")?);
+        let process = File::open(&part).with_context(|| part.clone())?;
+        let process = tokio::task::spawn_blocking(move || process.lock().map(|()| process));
+        let victim = Self {
+            _thread: thread,
+            _process: process.await??,
+        };
+        victim.order("start").await?;
+        Ok(victim)
+    }
+
+    /// Gives the services script one order: `stop`, `start`, `freeze` or `thaw`.
+    pub async fn order(&self, verb: &str) -> Result<()> {
+        let output = script(verb)?.kill_on_drop(true).output().await?;
+        ensure!(
+            output.status.success(),
+            "{verb} {VICTIM_SERVICE}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        Ok(())
+    }
+}
+
+impl Drop for Victim {
+    fn drop(&mut self) {
+        // Frozen or stopped: the next test finds it well. What fails here fails there, loudly.
+        for verb in ["thaw", "start"] {
+            let _ = script(verb).and_then(|command| Ok(command.into_std().output()?));
+        }
+    }
+}
+
+fn script(verb: &str) -> Result<tokio::process::Command> {
+    let mut command = tokio::process::Command::new(var("VMCTL_TEST_SERVICES")?);
+    command.arg("--dir").arg(var("VMCTL_TEST_SERVICES_DIR")?);
+    command.args([verb, VICTIM_SERVICE]);
+    Ok(command)
+}
+
+/// A virtual host with nothing in it, deleted at the end.
+pub struct Vhost {
+    api: Url,
+    name: String,
+    pub url: String,
+    http: reqwest::Client,
+}
+
+impl Vhost {
+    /// Makes one.
+    pub async fn create(node: Node, case: &str, http: &reqwest::Client) -> Result<Self> {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let next = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("e2e-{}-{next}-{case}", std::process::id());
+        let amqp = var(node.amqp)?;
+        let (base, _) = amqp.rsplit_once('/').context("the address has no path")?;
+        let vhost = Self {
+            api: var(node.api)?.parse()?,
+            url: format!("{base}/{name}"),
+            name,
+            http: http.clone(),
+        };
+        // Just after its start the broker answers before it can do this.
+        eventually("a virtual host", async || {
+            vhost.make().await.map_err(|error| format!("{error:#}"))
+        })
+        .await?;
+        Ok(vhost)
+    }
+
+    async fn make(&self) -> Result<()> {
+        let Self { name, api, .. } = self;
+        self.call(Method::PUT, &format!("vhosts/{name}"), &json!({}))
+            .await?;
+        let all = json!({"configure": ".*", "write": ".*", "read": ".*"});
+        let path = format!("permissions/{name}/{}", api.username());
+        self.call(Method::PUT, &path, &all).await?;
+        Ok(())
+    }
+
+    /// Makes a queue that gets every message of these exchanges.
+    pub async fn tap(&self, queue: &str, exchanges: &[&str]) -> Result<()> {
+        let Self { name, .. } = self;
+        let path = format!("queues/{name}/{queue}");
+        self.call(Method::PUT, &path, &json!({"durable": true}))
+            .await?;
+        for exchange in exchanges {
+            let path = format!("bindings/{name}/e/{exchange}/q/{queue}");
+            let key = json!({"routing_key": "#"});
+            self.call(Method::POST, &path, &key).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes the messages that are in a queue, with their properties and headers.
+    pub async fn take(&self, queue: &str) -> Result<Vec<Value>> {
+        let path = format!("queues/{}/{queue}/get", self.name);
+        let order = json!({
+            "count": 10_000, "ackmode": "ack_requeue_false", "encoding": "auto",
+        });
+        let text = self.call(Method::POST, &path, &order).await?;
+        Ok(serde_json::from_str(&text)?)
+    }
+
+    async fn call(&self, method: Method, path: &str, body: &Value) -> Result<String> {
+        let url = format!("{}/{path}", self.api.as_str().trim_end_matches('/'));
+        let answer = self.http.request(method, url).json(body).send().await?;
+        let status = answer.status();
+        let text = answer.text().await?;
+        let fine = status.is_success() || status == StatusCode::NOT_MODIFIED;
+        ensure!(fine, "{path}: {status}: {text}");
+        Ok(text)
+    }
+}
+
+impl Drop for Vhost {
+    fn drop(&mut self) {
+        // It goes with the services at the latest.
+        let _ = Command::new("curl")
+            .args(["-s", "--max-time", "20", "-X", "DELETE"])
+            .arg(format!(
+                "{}/vhosts/{}",
+                self.api.as_str().trim_end_matches('/'),
+                self.name
+            ))
+            .env_clear()
+            .env("PATH", env::var_os("PATH").unwrap_or_default())
+            .output();
+    }
+}

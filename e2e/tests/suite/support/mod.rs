@@ -1,0 +1,10 @@
+//! What the tests stand on: services, programs, and ways to look at both.
+
+pub mod api;
+pub mod broker;
+pub mod effects;
+pub mod environment;
+pub mod process;
+pub mod redis;
+pub mod suite;
+pub mod wait;

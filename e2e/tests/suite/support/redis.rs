@@ -1,0 +1,125 @@
+//! A Redis that belongs to one test, which may stop, freeze and flush it.
+
+use std::{
+    fs,
+    hash::{BuildHasher as _, Hasher as _, RandomState},
+    net::TcpListener,
+    process::{Child, Command, Stdio},
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use tempfile::TempDir;
+
+use super::{process::signal, wait::eventually};
+
+/// Below the ports that the kernel gives to clients: a port there may be taken while Redis is
+/// stopped.
+const PORTS: std::ops::Range<u16> = 10_240..32_000;
+
+/// A Redis with a port, running or not. What it was told is in [`Redis::written`].
+pub struct Redis {
+    port: u16,
+    directory: TempDir,
+    child: Option<Child>,
+}
+
+impl Redis {
+    /// Chooses a port; nothing listens there yet.
+    pub fn reserve() -> Result<Self> {
+        Ok(Self {
+            port: free_port()?,
+            directory: tempfile::tempdir()?,
+            child: None,
+        })
+    }
+
+    /// Starts it, with the data that it had.
+    pub async fn start(&mut self) -> Result<()> {
+        let child = Command::new("redis-server")
+            .args(["--bind", "127.0.0.1", "--port", &self.port.to_string()])
+            .arg("--dir")
+            .arg(self.directory.path())
+            .args(["--save", "", "--appendonly", "yes"])
+            // Plain text, all of it, for those who look at it.
+            .args(["--aof-use-rdb-preamble", "no"])
+            .args(["--maxmemory", "256mb", "--maxmemory-policy", "noeviction"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .context("starting redis-server")?;
+        self.child = Some(child);
+        eventually("redis answers", async || match self.cli(&["ping"]) {
+            Ok(answer) if answer.trim() == "PONG" => Ok(()),
+            other => Err(format!("{other:?}")),
+        })
+        .await
+    }
+
+    /// Stops it, as an operator does.
+    pub async fn stop(&mut self) -> Result<()> {
+        let Some(mut child) = self.child.take() else {
+            bail!("redis does not run");
+        };
+        signal(child.id(), "TERM")?;
+        eventually("redis ends", async || match child.try_wait() {
+            Ok(Some(_)) => Ok(()),
+            other => Err(format!("{other:?}")),
+        })
+        .await
+    }
+
+    /// Returns its address.
+    pub fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}/0", self.port)
+    }
+
+    /// Forgets everything.
+    pub fn flush(&self) -> Result<()> {
+        let answer = self.cli(&["FLUSHALL"])?;
+        ensure!(answer.trim() == "OK", "FLUSHALL: {answer}");
+        Ok(())
+    }
+
+    /// Gives one command to `redis-cli`.
+    pub fn cli(&self, args: &[&str]) -> Result<String> {
+        let output = Command::new("redis-cli")
+            .args(["-h", "127.0.0.1", "-p", &self.port.to_string()])
+            .args(args)
+            .output()
+            .context("starting redis-cli")?;
+        ensure!(output.status.success(), "redis-cli {args:?}: {output:?}");
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    /// Returns every write that it was ever told, also what was overwritten or expired.
+    pub fn written(&self) -> Result<String> {
+        let mut text = String::new();
+        for entry in fs::read_dir(self.directory.path().join("appendonlydir"))? {
+            text += &String::from_utf8_lossy(&fs::read(entry?.path())?);
+        }
+        Ok(text)
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.child {
+            // Gone already, or gone now.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+fn free_port() -> Result<u16> {
+    for _ in 0..100 {
+        // The standard library seeds it from the system's random numbers.
+        let random = RandomState::new().build_hasher().finish() % PORTS.len() as u64;
+        let port = PORTS.start + u16::try_from(random)?;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return Ok(port);
+        }
+    }
+    bail!("no free port in {PORTS:?}")
+}

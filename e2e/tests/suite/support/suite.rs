@@ -1,0 +1,180 @@
+//! A place for one test: a virtual host, a Redis, a directory of machines, and programs on these.
+
+use std::{
+    cell::Cell,
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result};
+use tempfile::TempDir;
+
+use super::{
+    api::{self, Api},
+    broker::{MAIN, Node, VICTIM, Vhost, Victim},
+    environment::{self, var},
+    process::Process,
+    redis::Redis,
+    wait::eventually,
+};
+
+/// A program has this long to end when it is told to: its own limit, and time for a busy machine.
+pub const DRAIN: Duration = Duration::from_secs(45);
+
+/// The three programs that most tests start.
+pub struct Three {
+    pub server: Process,
+    pub reader: Process,
+    pub worker: Process,
+}
+
+impl Three {
+    /// Stops them; each must end well.
+    pub async fn stop(self) -> Result<()> {
+        self.worker.stop(DRAIN).await?;
+        self.server.stop(DRAIN).await?;
+        self.reader.stop(DRAIN).await
+    }
+}
+
+/// The place. Programs are the test's own and end before it.
+pub struct Suite {
+    pub http: reqwest::Client,
+    pub redis: Redis,
+    pub vhost: Vhost,
+    directory: TempDir,
+    settings: BTreeMap<String, String>,
+    started: Cell<usize>,
+    victim: Option<Victim>,
+}
+
+impl Suite {
+    /// Prepares one on the broker that stays well; nothing where there are no services.
+    pub async fn new(case: &str) -> Result<Option<Self>> {
+        if !environment::present(&[MAIN.amqp, MAIN.api])? {
+            return Ok(None);
+        }
+        let mut suite = Self::on(MAIN, None, case).await?;
+        suite.redis.start().await?;
+        Ok(Some(suite))
+    }
+
+    /// Prepares one on the broker that may be stopped, with a Redis that is not started yet.
+    pub async fn on_victim(case: &str) -> Result<Option<Self>> {
+        let names = ["VMCTL_TEST_SERVICES", "VMCTL_TEST_SERVICES_DIR"];
+        if !environment::present(&[VICTIM.amqp, VICTIM.api, names[0], names[1]])? {
+            return Ok(None);
+        }
+        let victim = Victim::take().await?;
+        Ok(Some(Self::on(VICTIM, Some(victim), case).await?))
+    }
+
+    async fn on(node: Node, victim: Option<Victim>, case: &str) -> Result<Self> {
+        let http = api::http()?;
+        let (redis, vhost) = (Redis::reserve()?, Vhost::create(node, case, &http).await?);
+        let directory = tempfile::tempdir()?;
+        let mut suite = Self {
+            http,
+            redis,
+            vhost,
+            directory,
+            settings: environment::server_settings()?.into_iter().collect(),
+            started: Cell::new(0),
+            victim,
+        };
+        let machines = suite.machines().display().to_string();
+        suite.set("VMCTL_AMQP_URL", suite.vhost.url.clone());
+        suite.set("VMCTL_REDIS_URL", suite.redis.url());
+        suite.set("VMCTL_SIMULATED_DIR", machines);
+        suite.set("VMCTL_SIMULATED_DURATION", "2s");
+        suite.set("VMCTL_LISTEN", "127.0.0.1:0");
+        suite.set("VMCTL_HEALTH_LISTEN", "127.0.0.1:0");
+        Ok(suite)
+    }
+
+    /// Changes a setting of the programs that are started from now on.
+    pub fn set(&mut self, name: &str, value: impl Into<String>) {
+        self.settings.insert(name.to_owned(), value.into());
+    }
+
+    /// Returns the broker to stop and start.
+    pub fn victim(&self) -> Result<&Victim> {
+        self.victim
+            .as_ref()
+            .context("this broker is not to be broken")
+    }
+
+    /// Returns where the simulated machines are.
+    pub fn machines(&self) -> PathBuf {
+        self.directory.path().join("machines")
+    }
+
+    /// Returns the directory of this test.
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// Starts one program: `server`, `worker` or `reader`.
+    pub async fn start(&self, component: &str) -> Result<Process> {
+        let number = self.started.get() + 1;
+        self.started.set(number);
+        let name = format!("{component}-{number}");
+        let log = self.directory.path().join(format!("{name}.log"));
+        let settings: Vec<_> = self.settings.clone().into_iter().collect();
+        Process::start(&format!("vmctl-{component}"), &name, &log, &settings).await
+    }
+
+    /// Starts one program and waits until it is ready.
+    pub async fn start_ready(&self, component: &str) -> Result<Process> {
+        let process = self.start(component).await?;
+        self.probe(&process, "ready", 200).await?;
+        Ok(process)
+    }
+
+    /// Starts server, reader and worker, and waits until they are ready.
+    pub async fn start_three(&self) -> Result<Three> {
+        let (server, reader, worker) = (
+            self.start("server").await?,
+            self.start("reader").await?,
+            self.start("worker").await?,
+        );
+        let three = Three {
+            server,
+            reader,
+            worker,
+        };
+        for process in [&three.server, &three.reader, &three.worker] {
+            self.probe(process, "ready", 200).await?;
+        }
+        Ok(three)
+    }
+
+    /// Waits until a health probe answers so.
+    pub async fn probe(&self, process: &Process, probe: &str, status: u16) -> Result<()> {
+        let url = format!("{}/health/{probe}", process.url());
+        eventually(&format!("{url} is {status}"), async || {
+            let answer = self.http.get(&url).send().await;
+            let answer = answer.map_err(|error| error.to_string())?;
+            let now = answer.status();
+            let text = answer.text().await.unwrap_or_default();
+            (now == status).then_some(()).ok_or(text)
+        })
+        .await
+    }
+
+    /// Talks to a server as the user of the seed.
+    pub async fn user(&self, server: &Process) -> Result<Api> {
+        let (user, project) = (var("VMCTL_TEST_USER")?, var("VMCTL_TEST_PROJECT")?);
+        let token = api::token(&self.http, &user, &project).await?;
+        Ok(Api::new(&self.http, server, &token))
+    }
+
+    /// Talks to a server as a user of another project.
+    pub async fn stranger(&self, server: &Process) -> Result<Api> {
+        let user = var("VMCTL_TEST_OTHER_USER")?;
+        let project = var("VMCTL_TEST_OTHER_PROJECT")?;
+        let token = api::token(&self.http, &user, &project).await?;
+        Ok(Api::new(&self.http, server, &token))
+    }
+}
