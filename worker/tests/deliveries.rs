@@ -212,7 +212,7 @@ async fn a_lost_delivery_publishes_nothing_and_its_redelivery_does() {
     let _worker = world.start("w1", handler.clone());
     let job = world.submit().await;
     world.event(job, EventType::Started).await;
-    world.memory.break_connections();
+    world.memory().break_connections();
     stopped.notified().await;
     let end = world.end(job).await;
     assert_eq!(end.event_type, EventType::Succeeded);
@@ -232,7 +232,7 @@ async fn a_handler_that_ignores_a_loss_is_stopped_before_the_job_runs_here_again
     let _worker = world.start("w1", handler.clone());
     let job = world.submit().await;
     world.event(job, EventType::Started).await;
-    world.memory.break_connections();
+    world.memory().break_connections();
     world.end(job).await;
     assert_eq!((handler.runs(), handler.most()), (2, 1));
     assert_eq!(world.words(job), ["submitted", "started", "succeeded"]);
@@ -258,7 +258,7 @@ async fn an_outcome_without_confirm_is_published_again_and_its_job_runs_once() {
         let _worker = world.start("w1", handler.clone());
         let job = world.submit().await;
         world.event(job, EventType::Started).await;
-        world.memory.fail_next_confirms(3, how);
+        world.memory().fail_next_confirms(3, how);
         go.notify_one();
         until("published again", || world.words(job).len() == 6).await;
         world.settled().await;
@@ -275,10 +275,10 @@ async fn an_outcome_waits_until_the_broker_takes_publishes_again() {
     let _worker = world.start("w1", handler.clone());
     let job = world.submit().await;
     world.event(job, EventType::Started).await;
-    world.memory.set_blocked(Some("low on disk"));
+    world.memory().set_blocked(Some("low on disk"));
     tokio::time::sleep(seconds(120)).await;
     assert_eq!(world.words(job), ["submitted", "started"]);
-    world.memory.set_blocked(None);
+    world.memory().set_blocked(None);
     world.end(job).await;
     assert_eq!(handler.runs(), 1);
 }

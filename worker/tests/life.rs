@@ -50,7 +50,7 @@ async fn every_kind_needs_a_name_and_one_handler() {
 #[tokio::test(start_paused = true)]
 async fn a_bus_that_is_not_there_yet_is_waited_for() {
     let world = World::new().await;
-    world.memory.set_down(true);
+    world.memory().set_down(true);
     let worker = Worker::builder(Config::new("w1"), world.backends())
         .handler(kind(), Arc::new(Script::busy(Duration::ZERO)))
         .build()
@@ -60,11 +60,11 @@ async fn a_bus_that_is_not_there_yet_is_waited_for() {
     let task = tokio::spawn(worker.run(shutdown.clone()));
     tokio::time::sleep(seconds(60)).await;
     assert!(readiness.check().unwrap_err().contains("no connection"));
-    world.memory.set_down(false);
+    world.memory().set_down(false);
     until("ready", || readiness.check().is_ok()).await;
     let job = world.submit().await;
     world.end(job).await;
-    world.memory.set_blocked(Some("low on disk"));
+    world.memory().set_blocked(Some("low on disk"));
     assert!(readiness.check().unwrap_err().contains("low on disk"));
     shutdown.cancel();
     task.await.unwrap().unwrap();
@@ -95,7 +95,7 @@ async fn a_bus_that_is_shut_down_ends_the_worker_with_an_error() {
     let worker = world.start("w1", Script::busy(Duration::ZERO));
     let job = world.submit().await;
     world.end(job).await;
-    world.memory.shutdown();
+    world.memory().shutdown();
     assert!(matches!(worker.ended().await, RunError::ConsumerEnded(_)));
 }
 

@@ -138,18 +138,20 @@ pub struct Seen {
 
 /// Bus, store and reader. The clock is tokio's, so a paused test moves all of it.
 pub struct World {
-    pub memory: InMemoryBus,
+    memory: Option<InMemoryBus>,
     pub bus: Bus,
     pub store: InMemoryJobStore,
     pub clock: Arc<dyn Clock>,
     pub registry: Arc<Registry>,
     log: Arc<Mutex<Vec<Seen>>>,
-    reader: JoinHandle<()>,
+    reader: AbortOnDrop,
 }
 
-impl Drop for World {
+struct AbortOnDrop(JoinHandle<()>);
+
+impl Drop for AbortOnDrop {
     fn drop(&mut self) {
-        self.reader.abort();
+        self.0.abort();
     }
 }
 
@@ -199,21 +201,35 @@ impl World {
     pub async fn new() -> Self {
         let clock: Arc<dyn Clock> = Arc::new(TokioClock::new());
         let memory = InMemoryBus::new(clock.clone(), Limits::default());
-        let bus = memory.bus();
+        let world = Self::on(memory.bus(), clock).await;
+        Self {
+            memory: Some(memory),
+            ..world
+        }
+    }
+
+    /// A world on this bus, once it is there.
+    pub async fn on(bus: Bus, clock: Arc<dyn Clock>) -> Self {
         let store = InMemoryJobStore::new(clock.clone());
         let kinds: [Kind; 2] = [kind(), "vm.delete".parse().unwrap()];
-        bus.admin.declare(&Topology::new(&kinds)).await.unwrap();
+        let topology = Topology::new(&kinds);
+        eventually("topology", async || bus.admin.declare(&topology).await.ok()).await;
         let log = Arc::new(Mutex::new(Vec::new()));
-        let reader = tokio::spawn(read(bus.clone(), store.clone(), clock.clone(), log.clone()));
+        let reader = read(bus.clone(), store.clone(), clock.clone(), log.clone());
         Self {
-            memory,
+            memory: None,
             bus,
             store,
             clock,
             registry: Arc::new(Registry::built_in().unwrap()),
             log,
-            reader,
+            reader: AbortOnDrop(tokio::spawn(reader)),
         }
+    }
+
+    /// The bus, to break it.
+    pub fn memory(&self) -> &InMemoryBus {
+        self.memory.as_ref().unwrap()
     }
 
     pub fn backends(&self) -> Backends {
@@ -238,7 +254,21 @@ impl World {
         config: Config,
         handlers: Vec<(Kind, Arc<dyn Handler>)>,
     ) -> Started {
-        let worker = Worker::builder(config, self.backends())
+        self.start_on(self.bus.clone(), config, handlers)
+    }
+
+    /// As a process with a connection of its own.
+    pub fn start_on(
+        &self,
+        bus: Bus,
+        config: Config,
+        handlers: Vec<(Kind, Arc<dyn Handler>)>,
+    ) -> Started {
+        let backends = Backends {
+            bus,
+            ..self.backends()
+        };
+        let worker = Worker::builder(config, backends)
             .handlers(handlers)
             .build()
             .unwrap();
