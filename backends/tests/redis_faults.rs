@@ -56,6 +56,7 @@ impl Victim {
         victim.service("thaw").await;
         victim.configure("maxmemory", "256mb").await;
         victim.configure("maxmemory-policy", "noeviction").await;
+        victim.raw(&["FLUSHALL"]).await;
         Some(victim)
     }
 
