@@ -6,12 +6,14 @@
 #[path = "rabbitmq_support/mod.rs"]
 mod support;
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use jiff::Timestamp;
 use support::{MAIN, Vhost, relay::Relay};
 use vmctl_backends::rabbitmq::{Config, RabbitMq};
 use vmctl_core::{
-    bus::Bus,
+    bus::{Bus, BusState},
     bus_suite,
     clock::{Clock as _, SystemClock},
     testing::bus::BusFixture,
@@ -47,8 +49,22 @@ impl BusFixture for RabbitMqFixture {
         SystemClock.now()
     }
 
+    /// A stream of RabbitMQ 3 drops `x-death`, which is not a plain header.
+    fn log_keeps_traces(&self) -> bool {
+        false
+    }
+
     async fn break_connections(&self) -> bool {
         self.relay.cut();
+        // Until the adapter has seen it, a publish would be sent in vain: an unknown outcome.
+        let publisher = self.bus().publisher;
+        let seen = async {
+            while publisher.state() == BusState::Up {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        // It may be up again before this looks.
+        let _ = tokio::time::timeout(Duration::from_secs(1), seen).await;
         true
     }
 

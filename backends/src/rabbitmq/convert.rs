@@ -111,7 +111,10 @@ fn is_the_brokers(name: &str) -> bool {
 
 /// The broker puts the newest entry first, and moves an old one there when it recurs.
 fn newest_death(table: &FieldTable) -> Option<Death> {
-    let AMQPValue::FieldArray(deaths) = get(table, "x-death")? else {
+    let Some(deaths) = get(table, "x-death") else {
+        return only_death(table);
+    };
+    let AMQPValue::FieldArray(deaths) = deaths else {
         return None;
     };
     let AMQPValue::FieldTable(death) = deaths.as_slice().first()? else {
@@ -124,6 +127,19 @@ fn newest_death(table: &FieldTable) -> Option<Death> {
             Some(AMQPValue::Timestamp(at)) => seconds(*at),
             _ => None,
         },
+    })
+}
+
+/// A stream of RabbitMQ 3 keeps only plain headers, so the trace is gone from a log entry and the
+/// first death is left, without its time. It is the newest too, unless it is a tier that let the
+/// message go: what came after that is not known.
+fn only_death(table: &FieldTable) -> Option<Death> {
+    let reason = string(get(table, "x-first-death-reason")?)?;
+    let queue = string(get(table, "x-first-death-queue")?)?;
+    (reason != "expired").then_some(Death {
+        reason,
+        queue,
+        time: None,
     })
 }
 
@@ -273,6 +289,26 @@ mod tests {
             ("rejected", "work.vm.create")
         );
         assert_eq!(death.time.map(Timestamp::as_second), Some(1_795_000_000));
+    }
+
+    #[test]
+    fn a_log_entry_tells_its_first_death_unless_more_may_have_followed() {
+        let first = |reason: &str, queue: &str| {
+            received(delivery(table([
+                ("x-first-death-reason", long(reason)),
+                ("x-first-death-queue", long(queue)),
+            ])))
+            .death
+        };
+        assert_eq!(
+            first("delivery_limit", "work.vm.create"),
+            Some(Death {
+                reason: "delivery_limit".to_owned(),
+                queue: "work.vm.create".to_owned(),
+                time: None,
+            })
+        );
+        assert_eq!(first("expired", "jobs.delay.1s"), None);
     }
 
     #[test]

@@ -245,7 +245,7 @@ async fn open(live: &Live, within: Duration) -> Result<Channel, BusError> {
     }
 }
 
-async fn send(channel: &Channel, outgoing: Outgoing) -> lapin::Result<Confirmation> {
+pub(super) async fn send(channel: &Channel, outgoing: Outgoing) -> lapin::Result<Confirmation> {
     channel
         .basic_publish(
             outgoing.exchange,
@@ -262,7 +262,7 @@ async fn send(channel: &Channel, outgoing: Outgoing) -> lapin::Result<Confirmati
 
 /// Reads the broker's answer, and says whether the channel may be used again. Only a plain ack of a
 /// confirm that was asked for is success.
-fn verdict(answer: lapin::Result<Confirmation>) -> (Result<(), PublishError>, bool) {
+pub(super) fn verdict(answer: lapin::Result<Confirmation>) -> (Result<(), PublishError>, bool) {
     match answer {
         Ok(Confirmation::Ack(None)) => (Ok(()), true),
         Ok(Confirmation::Nack(None)) => (Err(PublishError::Nacked), true),
