@@ -28,6 +28,8 @@ mod openapi;
 mod readiness;
 mod routes;
 mod server;
+#[cfg(test)]
+mod tests;
 
 pub use config::{Backends, CompatPostStatus, CompatPostStatusError, Config, Limits};
 pub use openapi::document;

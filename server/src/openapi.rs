@@ -82,7 +82,7 @@ impl Modify for Problems {
 pub(crate) enum Unavailable {
     /// Keystone cannot be asked, or the server is busy; `Retry-After` says when to try again
     #[response(status = 503, content_type = "application/problem+json")]
-    Unavailable(#[to_schema] Problem),
+    Unavailable(Problem),
 }
 
 /// Answers of routes that need a token.
@@ -91,10 +91,10 @@ pub(crate) enum Unavailable {
 pub(crate) enum SignedIn {
     /// No token, or one that is not valid
     #[response(status = 401, content_type = "application/problem+json")]
-    Unauthenticated(#[to_schema] Problem),
+    Unauthenticated(Problem),
     /// Keystone cannot be asked, or the server is busy; `Retry-After` says when to try again
     #[response(status = 503, content_type = "application/problem+json")]
-    Unavailable(#[to_schema] Problem),
+    Unavailable(Problem),
 }
 
 /// Answers of routes that need a token with a project and a role.
@@ -103,13 +103,13 @@ pub(crate) enum SignedIn {
 pub(crate) enum Guarded {
     /// No token, or one that is not valid
     #[response(status = 401, content_type = "application/problem+json")]
-    Unauthenticated(#[to_schema] Problem),
+    Unauthenticated(Problem),
     /// The token has no project, or not the role
     #[response(status = 403, content_type = "application/problem+json")]
-    Forbidden(#[to_schema] Problem),
+    Forbidden(Problem),
     /// A service behind the server is not available; `Retry-After` says when to try again
     #[response(status = 503, content_type = "application/problem+json")]
-    Unavailable(#[to_schema] Problem),
+    Unavailable(Problem),
 }
 
 /// Answers of routes that name a job.
@@ -118,10 +118,10 @@ pub(crate) enum Guarded {
 pub(crate) enum Absent {
     /// No such job in this project
     #[response(status = 404, content_type = "application/problem+json")]
-    NotFound(#[to_schema] Problem),
+    NotFound(Problem),
     /// The record was kept for its time and is gone
     #[response(status = 410, content_type = "application/problem+json")]
-    Expired(#[to_schema] Problem),
+    Expired(Problem),
 }
 
 /// Answers of routes that accept a job.
@@ -130,13 +130,13 @@ pub(crate) enum Absent {
 pub(crate) enum SubmissionProblems {
     /// A request with this `Idempotency-Key` is under way
     #[response(status = 409, content_type = "application/problem+json")]
-    InFlight(#[to_schema] Problem),
+    InFlight(Problem),
     /// The body is larger than 64 KiB
     #[response(status = 413, content_type = "application/problem+json")]
-    TooLarge(#[to_schema] Problem),
+    TooLarge(Problem),
     /// The body is not declared as JSON
     #[response(status = 415, content_type = "application/problem+json")]
-    NotJson(#[to_schema] Problem),
+    NotJson(Problem),
 }
 
 #[cfg(test)]

@@ -166,7 +166,7 @@ impl Server {
 }
 
 /// Starts what runs beside the requests. The only task that may end is the one that finds drift.
-fn background(app: &Arc<App>) -> JoinSet<BusError> {
+pub(crate) fn background(app: &Arc<App>) -> JoinSet<BusError> {
     let mut tasks = JoinSet::new();
     for task in [Task::Log, Task::Ticks, Task::Marks, Task::Queues] {
         let app = Arc::clone(app);

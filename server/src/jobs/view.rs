@@ -171,10 +171,13 @@ impl Question<'_> {
         self.id.unix_ms().map(clock::from_unix_ms)
     }
 
+    /// Says whether nobody can know more than what the server wrote ahead of the log. A derived id
+    /// may have been used long ago, so its record proves nothing.
     fn is_fresh(&self, record: &Record) -> bool {
         let confirmed = record.winner.as_ref().map(|w| w.epoch) == record.confirmed;
+        let submitted = record.spec.as_ref().map(|s| s.spec.created_at);
         let young = |at| clock::add(at, FRESH) > self.now;
-        confirmed && self.drawn_at().is_some_and(young)
+        confirmed && self.drawn_at().is_some() && submitted.is_some_and(young)
     }
 
     /// Says whether everything that was confirmed before the request is in the partition.

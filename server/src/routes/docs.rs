@@ -26,7 +26,7 @@ pub(super) fn router(document: OpenApi) -> Router {
     let page = SwaggerUi::new("/docs")
         .url("/openapi.json", document)
         .config(config);
-    Router::from(page).layer(map_response(async |mut response: Response| {
+    Router::from(page).route_layer(map_response(async |mut response: Response| {
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_SECURITY_POLICY, PAGE_POLICY);
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));

@@ -68,16 +68,23 @@ pub(crate) fn router(app: &Arc<App>, mounted: Router) -> Router {
         );
     #[cfg(test)]
     let api = api.route("/test/panic", routing::get(panic));
-    let api = api.layer(from_fn_with_state(Arc::clone(app), edge::shed::shed));
-    let mounted = mounted.layer(map_response(async |mut response: Response| {
-        response.extensions_mut().insert(AsItIs);
-        response
-    }));
+    // Layers on routes only: a layer on a whole router would also be on the fallback, which is shared.
+    let api = api.route_layer(from_fn_with_state(Arc::clone(app), edge::shed::shed));
+    let mounted = if mounted.has_routes() {
+        mounted.route_layer(map_response(as_it_is))
+    } else {
+        mounted
+    };
     Router::new()
         .merge(api.with_state(Arc::clone(app)))
         .merge(docs::router(document))
         .merge(mounted)
         .layer(from_fn_with_state(Arc::clone(app), edge::edge))
+}
+
+async fn as_it_is(mut response: Response) -> Response {
+    response.extensions_mut().insert(AsItIs);
+    response
 }
 
 #[cfg(test)]

@@ -1,0 +1,171 @@
+//! `GET /v1/jobs`.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use vmctl_api_types::{JobId, JobState};
+use vmctl_core::{
+    event::{Event, EventType},
+    fact::JobFact,
+    store::JobStore,
+};
+
+use super::support::{OTHER, Suite, create, next};
+use crate::jobs::submit;
+
+fn ids(list: &Value) -> Vec<String> {
+    let items = list["items"].as_array().unwrap();
+    items
+        .iter()
+        .map(|job| job["id"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn pages_are_newest_first_and_end() {
+    let suite = Suite::start().await;
+    let mut all = Vec::new();
+    for _ in 0..7 {
+        all.insert(0, suite.submit().await);
+        tokio::time::sleep(Duration::from_millis(3)).await;
+    }
+    let mut seen = Vec::new();
+    let mut path = "/v1/jobs?limit=3&kind=vm.create".to_owned();
+    loop {
+        let reply = suite.get(&path).await;
+        assert_eq!(reply.status, 200);
+        let page = reply.json();
+        seen.extend(ids(&page));
+        let Some(cursor) = page["next_cursor"].as_str() else {
+            assert_eq!(reply.header("link"), "");
+            break;
+        };
+        let next = format!("/v1/jobs?limit=3&kind=vm.create&cursor={cursor}");
+        assert_eq!(reply.header("link"), format!("<{next}>; rel=\"next\""));
+        path = next;
+    }
+    assert_eq!(seen, all);
+    let other = suite
+        .request("GET", "/v1/jobs")
+        .token(OTHER)
+        .send()
+        .await
+        .json();
+    assert_eq!(ids(&other), Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn filters_by_state_kind_and_labels() {
+    let suite = Suite::start().await;
+    let mut work = suite.work("vm.create").await;
+    let done = suite.submit().await;
+    suite.finish(next(&mut work).await).await;
+    let mut labelled = create();
+    labelled["labels"] = json!({"team": "web", "a": "b:c"});
+    let labelled = suite.post("/v1/jobs", labelled).await.json()["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let body = json!({"kind": "vm.delete", "input": {"vm_hostname": "lx1"}});
+    let delete = suite.post("/v1/jobs", body).await.json()["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    suite.caught_up().await;
+    for (query, expected) in [
+        ("state=succeeded", vec![&done]),
+        ("state=queued,failed&kind=vm.create", vec![&labelled]),
+        ("kind=vm.delete", vec![&delete]),
+        ("kind=no.such", vec![]),
+        ("label=team:web", vec![&labelled]),
+        ("label=team:web&label=a:b%3Ac", vec![&labelled]),
+        ("label=team:db", vec![]),
+        ("limit=1000", vec![&delete, &labelled, &done]),
+    ] {
+        let page = suite.get(&format!("/v1/jobs?{query}")).await.json();
+        assert_eq!(ids(&page).iter().collect::<Vec<_>>(), expected, "{query}");
+        assert_eq!(page["incomplete"], false);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn parameters_that_cannot_be_used_are_400() {
+    let suite = Suite::start().await;
+    for query in [
+        "limit=0",
+        "limit=-1",
+        "limit=x",
+        "cursor=",
+        "cursor=x",
+        "cursor=AAAA",
+        "state=INPROGRESS",
+        "state=",
+        "kind=vm",
+        "label=team",
+        "sort=asc",
+        "limit=1&limit=2",
+    ] {
+        suite
+            .get(&format!("/v1/jobs?{query}"))
+            .await
+            .is_problem(400, "bad-query");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn lines_of_jobs_that_are_gone_are_removed_once_the_view_is_complete() {
+    let suite = Suite::start().await;
+    let fresh = suite.submit().await;
+    // Lines without a record: one that is old enough to be judged, and one that may only be late.
+    let line = |ago: u64| {
+        let at = suite
+            .app
+            .now()
+            .checked_sub(Duration::from_secs(ago))
+            .unwrap();
+        let ms = u64::try_from(at.as_millisecond()).unwrap();
+        let id = uuid::Builder::from_unix_timestamp_millis(ms, &[7; 10]).into_uuid();
+        (at, JobId::from_uuid(id))
+    };
+    let lines = [line(120), line(1)];
+    for (created_at, id) in lines {
+        dangle(&suite, created_at, id).await;
+    }
+    let left = async || {
+        let page = suite.get("/v1/jobs").await.json();
+        assert_eq!(ids(&page), [fresh.as_str()]);
+        suite.store.list("demo", None, 10).await.unwrap().len()
+    };
+    // A view that stands still has not seen everything.
+    suite.set_reading(false);
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    assert_eq!(left().await, 3);
+    suite.set_reading(true);
+    suite.caught_up().await;
+    assert_eq!(left().await, 2);
+}
+
+/// Leaves a line in the index whose job is decided by nothing.
+async fn dangle(suite: &Suite, created_at: Timestamp, id: JobId) {
+    let template = suite.store.list("demo", None, 1).await.unwrap();
+    let known = suite
+        .store
+        .get(template[0].id)
+        .await
+        .unwrap()
+        .record
+        .unwrap();
+    let mut spec = known.spec.unwrap().spec;
+    spec.id = id;
+    spec.created_at = created_at;
+    let event = Event::new(
+        *id.as_uuid(),
+        EventType::CancelRequested,
+        "/server/test",
+        created_at,
+        submit::data(JobState::Queued, spec),
+    );
+    let fact = JobFact::from_event(event, None, suite.app.retention());
+    suite.store.prewrite(&fact, suite.app.now()).await.unwrap();
+}

@@ -1,0 +1,113 @@
+//! Every documented route with every kind of caller. A new route without an expectation fails.
+
+use serde_json::{Value, json};
+
+use super::support::{MEMBER, OTHER, READER, Suite, UNSCOPED, create, vm};
+
+/// What a route asks of its caller.
+#[derive(Clone, Copy, PartialEq, Debug)]
+enum Needs {
+    Nothing,
+    Token,
+    Reader,
+    Member,
+}
+
+/// How to call one operation so that only the caller decides; `{id}` is a job of project `demo`.
+fn case(operation: &str) -> (Needs, Option<Value>) {
+    match operation {
+        "discover" | "get_problem" => (Needs::Nothing, None),
+        "connect" => (
+            Needs::Nothing,
+            Some(json!({"login": "joe", "password": "1234"})),
+        ),
+        "test_token" => (Needs::Nothing, Some(json!({"token": MEMBER}))),
+        "list_kinds" | "get_kind" | "list_profiles" | "list_regions" => (Needs::Token, None),
+        "get_vm" | "list_jobs" | "get_job" | "list_job_events" => (Needs::Reader, None),
+        "create_vm" => (Needs::Member, Some(vm())),
+        "delete_vm" => (Needs::Member, Some(json!({"vm_hostname": "lx1"}))),
+        "submit_job" => (Needs::Member, Some(create())),
+        "cancel_job" => (Needs::Member, None),
+        other => panic!("{other} has no row in the matrix"),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_route_asks_for_what_it_needs() {
+    let suite = Suite::start().await;
+    let id = suite.submit().await;
+    let document = serde_json::to_value(crate::document()).unwrap();
+    let mut operations = 0;
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            let name = operation["operationId"].as_str().unwrap();
+            let (needs, body) = case(name);
+            let names_a_job = path.contains("{id}") || path.contains("{uuid}");
+            let path = path
+                .replace("{id}", &id)
+                .replace("{uuid}", &id)
+                .replace("{kind}", "vm.create")
+                .replace("{slug}", "forbidden");
+            assert_eq!(
+                operation["security"].is_array(),
+                needs != Needs::Nothing,
+                "{name}"
+            );
+            for (token, allowed_to) in [
+                (None, vec![Needs::Nothing]),
+                (Some(UNSCOPED), vec![Needs::Nothing, Needs::Token]),
+                (Some("joe@demo:nobody"), vec![Needs::Nothing, Needs::Token]),
+                (
+                    Some(READER),
+                    vec![Needs::Nothing, Needs::Token, Needs::Reader],
+                ),
+                (
+                    Some(MEMBER),
+                    vec![Needs::Nothing, Needs::Token, Needs::Reader, Needs::Member],
+                ),
+                (
+                    Some("ann@demo:admin"),
+                    vec![Needs::Nothing, Needs::Token, Needs::Reader, Needs::Member],
+                ),
+                (
+                    Some(OTHER),
+                    vec![Needs::Nothing, Needs::Token, Needs::Reader, Needs::Member],
+                ),
+                (
+                    Some("root@other:admin"),
+                    vec![Needs::Nothing, Needs::Token, Needs::Reader, Needs::Member],
+                ),
+            ] {
+                let mut call = suite.request(&method.to_uppercase(), &path);
+                if let Some(token) = token {
+                    call = call.token(token);
+                }
+                if let Some(body) = &body {
+                    call = call.json(body);
+                }
+                let reply = call.send().await;
+                let label = format!("{name} as {token:?}");
+                let foreign = token.is_some_and(|t| t.contains("@other"));
+                match reply.status.as_u16() {
+                    429 => assert_eq!(name, "connect", "{label}"),
+                    200 | 202 => assert!(
+                        allowed_to.contains(&needs) && !(foreign && names_a_job),
+                        "{label} was let in"
+                    ),
+                    401 => assert!(token.is_none() && needs != Needs::Nothing, "{label}"),
+                    403 => assert!(token.is_some() && !allowed_to.contains(&needs), "{label}"),
+                    404 => assert!(foreign && names_a_job, "{label}"),
+                    other => panic!("{label}: {other}"),
+                }
+                // The status is one that the document promises.
+                let status = reply.status.as_str();
+                assert!(
+                    operation["responses"][status].is_object(),
+                    "{label}: {status}"
+                );
+            }
+            operations += 1;
+        }
+    }
+    assert_eq!(operations, 16);
+}

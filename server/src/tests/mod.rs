@@ -1,0 +1,15 @@
+//! The API, driven through its router over memory backends; a few cases through a real socket.
+
+mod answering;
+mod auth;
+mod bad_input;
+mod cancel;
+mod compat;
+mod idempotency;
+mod list;
+mod matrix;
+mod serving;
+mod socket;
+mod submission;
+mod support;
+mod waiting;

@@ -1,0 +1,221 @@
+//! What only a real connection shows.
+
+use std::time::{Duration, Instant};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::timeout,
+};
+
+use super::support::{Listening, PATIENCE, listen};
+
+async fn connect(server: &Listening) -> TcpStream {
+    TcpStream::connect(server.address).await.unwrap()
+}
+
+/// Reads until the server closes.
+async fn to_end(stream: &mut TcpStream) -> String {
+    let mut bytes = Vec::new();
+    // A reset is an end too.
+    let _ = timeout(PATIENCE, stream.read_to_end(&mut bytes))
+        .await
+        .expect("the server closes");
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+async fn ask(server: &Listening, request: &str) -> String {
+    let mut stream = connect(server).await;
+    stream.write_all(request.as_bytes()).await.unwrap();
+    to_end(&mut stream).await
+}
+
+async fn stop(server: Listening) {
+    server.shutdown.cancel();
+    timeout(PATIENCE, server.ended)
+        .await
+        .expect("it ends")
+        .unwrap()
+        .unwrap();
+}
+
+#[tokio::test]
+async fn requests_in_one_packet_are_answered_in_order() {
+    let server = listen(|_| {});
+    let answer = ask(
+        &server,
+        "GET /v1 HTTP/1.1\r\nHost: x\r\n\r\nGET /nowhere HTTP/1.1\r\nHost: x\r\n\r\n\
+         GET /v1/jobs HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+    )
+    .await;
+    let statuses: Vec<_> = answer
+        .split("HTTP/1.1 ")
+        .skip(1)
+        .map(|part| &part[..3])
+        .collect();
+    assert_eq!(statuses, ["200", "404", "401"]);
+    stop(server).await;
+}
+
+#[tokio::test]
+async fn what_hyper_refuses_is_a_problem_too() {
+    let server = listen(|_| {});
+    let long = format!("GET /{} HTTP/1.1\r\nHost: x\r\n\r\n", "a".repeat(9_000));
+    let longer = format!("GET /{} HTTP/1.1\r\nHost: x\r\n\r\n", "a".repeat(70_000));
+    let many = format!(
+        "GET / HTTP/1.1\r\nHost: x\r\n{}\r\n",
+        "a: b\r\n".repeat(10_000)
+    );
+    let some = format!(
+        "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{}\r\n",
+        "a: b\r\n".repeat(80)
+    );
+    let large = format!(
+        "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\na: {}\r\n\r\n",
+        "b".repeat(40_000)
+    );
+    for (request, status, slug) in [
+        (&*many, 431, "headers-too-large"),
+        (&some, 431, "headers-too-large"),
+        (&large, 431, "headers-too-large"),
+        (
+            &long.replace("Host: x", "Host: x\r\nConnection: close"),
+            414,
+            "uri-too-long",
+        ),
+        (&longer, 414, "uri-too-long"),
+        ("GET / HTTP/1.1\r\nbad header\r\n\r\n", 400, "bad-request"),
+        ("\x16\x03\x01\x02\x00\x01", 400, "bad-request"),
+        (
+            "GET / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
+            400,
+            "bad-request",
+        ),
+        (
+            "GET / HTTP/1.1\r\nHost: x\r\nX-TOKEN: a\x01b\r\n\r\n",
+            400,
+            "bad-request",
+        ),
+    ] {
+        let answer = ask(&server, request).await;
+        let head = &request[..request.len().min(40)];
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status} ")),
+            "{head:?}: {answer}"
+        );
+        assert!(
+            answer.contains("application/problem+json"),
+            "{head:?}: {answer}"
+        );
+        assert!(
+            answer.contains(&format!("/problems/{slug}")),
+            "{head:?}: {answer}"
+        );
+    }
+    stop(server).await;
+}
+
+#[tokio::test]
+async fn slow_and_silent_clients_are_closed() {
+    let server = listen(|c| {
+        c.limits.header_deadline = Duration::from_millis(300);
+        c.limits.body_deadline = Duration::from_millis(300);
+    });
+    // Says nothing; says half a header; says nothing after an answer.
+    for words in [
+        "",
+        "GET /v1 HTTP/1.1\r\nHo",
+        "GET /v1 HTTP/1.1\r\nHost: x\r\n\r\n",
+    ] {
+        let started = Instant::now();
+        let answer = ask(&server, words).await;
+        assert_eq!(
+            answer.contains("200 OK"),
+            words.ends_with("\r\n\r\n"),
+            "{answer}"
+        );
+        assert!(started.elapsed() < Duration::from_secs(10));
+    }
+    // One byte at a time does not help.
+    let mut stream = connect(&server).await;
+    let trickle = async {
+        for byte in b"GET /v1 HTTP/1.1\r\nX-Slow: ".iter().cycle() {
+            if stream.write_all(&[*byte]).await.is_err() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(PATIENCE, trickle).await.expect("the server closes");
+    // A body that stops gets an answer.
+    let answer = ask(
+        &server,
+        "POST /v1/connect HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n\
+         Content-Length: 100\r\n\r\n{",
+    )
+    .await;
+    assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+    assert!(answer.contains("/problems/request-timeout"));
+    stop(server).await;
+}
+
+#[tokio::test]
+async fn a_body_that_is_announced_as_too_large_is_not_asked_for() {
+    let server = listen(|_| {});
+    let answer = ask(
+        &server,
+        "POST /v1/connect HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n\
+         Content-Length: 1000000\r\nExpect: 100-continue\r\n\r\n",
+    )
+    .await;
+    assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
+    stop(server).await;
+}
+
+#[tokio::test]
+async fn more_connections_than_allowed_are_closed() {
+    let server = listen(|c| c.limits.connections = 1);
+    let mut first = connect(&server).await;
+    first
+        .write_all(b"GET /v1 HTTP/1.1\r\nHost: x\r\n\r\n")
+        .await
+        .unwrap();
+    let mut byte = [0];
+    first.read_exact(&mut byte).await.unwrap();
+    let mut second = connect(&server).await;
+    assert_eq!(to_end(&mut second).await, "");
+    drop(first);
+    // The place is free again as soon as the first one is gone.
+    super::support::eventually("a place is free", async || {
+        ask(
+            &server,
+            "GET /v1 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+        )
+        .await
+        .contains("200 OK")
+    })
+    .await;
+    stop(server).await;
+}
+
+#[tokio::test]
+async fn a_server_that_is_asked_to_stop_ends_in_time() {
+    let server = listen(|c| c.limits.drain = Duration::from_millis(500));
+    let address = server.address;
+    let mut idle = connect(&server).await;
+    let mut half = connect(&server).await;
+    half.write_all(b"POST /v1/connect HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{")
+        .await
+        .unwrap();
+    let answer = ask(
+        &server,
+        "GET /v1 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+    )
+    .await;
+    assert!(answer.contains("200 OK"));
+    let started = Instant::now();
+    stop(server).await;
+    assert!(started.elapsed() < Duration::from_secs(10));
+    assert_eq!(to_end(&mut idle).await, "");
+    assert!(TcpStream::connect(address).await.is_err());
+}
