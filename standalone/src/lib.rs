@@ -1,1 +1,59 @@
-//! standalone
+//! Server, worker and reader in one process, on the backends in memory.
+//!
+//! It is the code that runs in production, on other backends: what works here works there. Nothing
+//! is kept: jobs, tokens and machines are gone when it stops. Tests use it as a fixture:
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), vmctl_standalone::Error> {
+//! use std::time::Duration;
+//! use vmctl_standalone::Standalone;
+//!
+//! let running = Standalone::builder()
+//!     .user("joe", "1234", "demo")
+//!     .simulated_duration(Duration::ZERO)
+//!     .start()
+//!     .await?;
+//! println!("{}", running.url());
+//! running.stop().await?;
+//! # Ok(())
+//! # }
+//! ```
+
+mod builder;
+mod running;
+pub mod users;
+
+pub use builder::{Builder, Standalone};
+pub use running::Running;
+pub use vmctl_core::memory::identity::User;
+pub use vmctl_worker::provisioner::simulated::FailRule;
+
+/// Why a standalone could not start, or did not go on.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A kind cannot be used.
+    #[error("the kinds cannot be used")]
+    Kinds(#[source] vmctl_core::kinds::RegistryError),
+    /// The directory of the machines cannot be used.
+    #[error("the directory of the machines cannot be used")]
+    Machines(#[source] std::io::Error),
+    /// The socket could not be bound.
+    #[error("the server could not be built")]
+    Bind(#[from] vmctl_server::BuildError),
+    /// The worker could not be built.
+    #[error("the worker could not be built")]
+    Worker(#[from] vmctl_worker::BuildError),
+    /// The components did not become ready.
+    #[error("not ready in time: {0}")]
+    NotReady(String),
+    /// A component stopped by itself.
+    #[error("the {component} stopped")]
+    Stopped {
+        /// Which one.
+        component: &'static str,
+        /// Why, if it says.
+        #[source]
+        source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    },
+}

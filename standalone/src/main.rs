@@ -1,1 +1,153 @@
-fn main() {}
+//! The whole suite in one process, in memory: for a first look, and for trying a client.
+//!
+//! Standard output is for the one who started it: where it listens and who may log in. The last
+//! line comes when it serves.
+
+mod settings;
+
+use std::{
+    fmt::Write as _,
+    io::{self, IsTerminal, Write as _},
+    path::PathBuf,
+    process::ExitCode,
+    time::Duration,
+};
+
+use anyhow::Context;
+use clap::{Arg, ArgAction, ArgMatches, value_parser};
+use vmctl_daemon::{Process, Program, Status};
+use vmctl_standalone::{Standalone, User, users};
+
+use settings::Settings;
+
+/// How often the components are asked how they are.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+fn main() -> ExitCode {
+    let about = "The whole suite in one process: API, worker and reader, everything in memory";
+    let program = Program::new("vmctl-standalone", env!("CARGO_PKG_VERSION"), about)
+        .with_args([
+            Arg::new("user")
+                .long("user")
+                .value_name("NAME:PASSWORD[:PROJECT]")
+                .action(ArgAction::Append)
+                .help("Let this user in; may be repeated. For demos: others on this machine can see it"),
+            Arg::new("users_file")
+                .long("users-file")
+                .value_name("FILE")
+                .value_parser(value_parser!(PathBuf))
+                .help("Let the users of a file in: lines of name:project:hash"),
+        ])
+        .with_command(
+            "print-hash",
+            "Read a password and print its hash, for the users file",
+            print_hash,
+        );
+    vmctl_daemon::main(&program, run)
+}
+
+async fn run(settings: Settings, process: Process) -> anyhow::Result<()> {
+    let (users, made_up) = users(&process.args)?;
+    let running = Standalone::builder()
+        .listen(settings.listen)
+        .users(users)
+        .kinds_dir(settings.kinds_dir)
+        .job_ttl(settings.job_ttl)
+        .compat_post_status(settings.compat_post_status.0)
+        .slots(settings.slots)
+        .simulated_duration(settings.simulated_duration)
+        .simulated_dir(settings.simulated_dir)
+        .simulated_fail(settings.simulated_fail.map(|rule| rule.0))
+        .grace(process.grace())
+        .shutdown(process.shutdown.clone())
+        .mount(process.health.router().merge(process.metrics.router()))
+        .start()
+        .await?;
+    tracing::info!(address = %running.address(), "listening");
+    let components = running.health();
+    process.health.poll("components", LOOK_EVERY, move || {
+        let components = components.clone();
+        async move {
+            components
+                .check()
+                .await
+                .map_or_else(Status::Failing, |()| Status::Ok)
+        }
+    });
+    process.health.set_started();
+    let said = welcome(
+        &running.url(),
+        running.address().ip().is_loopback(),
+        made_up.as_ref(),
+    );
+    // Nobody may be listening, and the suite works all the same.
+    let _ = io::stdout().write_all(said.as_bytes());
+    Ok(running.ended().await?)
+}
+
+/// Who may log in, and the password that was made up if nobody was named.
+fn users(args: &ArgMatches) -> anyhow::Result<(Vec<User>, Option<MadeUp>)> {
+    let mut all = Vec::new();
+    for text in args.get_many::<String>("user").into_iter().flatten() {
+        all.push(users::from_argument(text).context("--user")?);
+    }
+    if let Some(path) = args.get_one::<PathBuf>("users_file") {
+        all.extend(users::from_file(path)?);
+    }
+    if !all.is_empty() {
+        return Ok((all, None));
+    }
+    let (user, password) = users::random();
+    let made_up = MadeUp {
+        name: user.name.clone(),
+        project: user.project.clone(),
+        password,
+    };
+    Ok((vec![user], Some(made_up)))
+}
+
+/// A user who is told once.
+struct MadeUp {
+    name: String,
+    project: String,
+    password: String,
+}
+
+fn welcome(url: &str, loopback: bool, made_up: Option<&MadeUp>) -> String {
+    let reach = if loopback {
+        "from this machine only; --listen says otherwise"
+    } else {
+        "from other machines too, and without TLS"
+    };
+    let mut said = format!(
+        "listening on {url} ({reach})\n\
+         everything is in memory: jobs are gone when this stops\n"
+    );
+    if let Some(MadeUp {
+        name,
+        project,
+        password,
+    }) = made_up
+    {
+        // Writing to a string cannot fail.
+        let _ = writeln!(
+            said,
+            "user {name} of project {project}, password {password}"
+        );
+    }
+    said.push_str("ready\n");
+    said
+}
+
+fn print_hash() -> anyhow::Result<()> {
+    let password = if io::stdin().is_terminal() {
+        rpassword::prompt_password("password: ")?
+    } else {
+        let mut line = String::new();
+        io::stdin().read_line(&mut line)?;
+        line.trim_end_matches(['\r', '\n']).to_owned()
+    };
+    anyhow::ensure!(!password.is_empty(), "the password is empty");
+    writeln!(io::stdout(), "{}", users::hash(&password.into())?)?;
+    Ok(())
+}

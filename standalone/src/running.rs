@@ -1,0 +1,193 @@
+//! The three components while they run.
+
+use std::{net::SocketAddr, time::Duration};
+
+use tempfile::TempDir;
+use tokio::{
+    task::JoinSet,
+    time::{Instant, sleep},
+};
+use tokio_util::sync::{CancellationToken, DropGuard};
+use vmctl_core::memory::bus::InMemoryBus;
+use vmctl_reader::{Reader, StatusWatch};
+use vmctl_server::{CheckState, Readiness, Server};
+use vmctl_worker::Worker;
+
+use crate::Error;
+
+/// How long the components may take to become ready.
+const START: Duration = Duration::from_secs(10);
+/// Between two looks at whether they are.
+const LOOK: Duration = Duration::from_millis(10);
+/// A mark arrives every second.
+const SILENCE: Duration = Duration::from_secs(30);
+
+/// What was built and does not run yet.
+pub(crate) struct Parts {
+    pub server: Server,
+    pub worker: Worker,
+    pub reader: Reader,
+    pub memory: InMemoryBus,
+    pub directory: Option<TempDir>,
+}
+
+type Ended = (
+    &'static str,
+    Option<Box<dyn std::error::Error + Send + Sync>>,
+);
+
+/// A standalone that runs. Dropping it asks it to stop.
+#[derive(Debug)]
+pub struct Running {
+    address: SocketAddr,
+    health: Health,
+    memory: InMemoryBus,
+    components: JoinSet<Ended>,
+    shutdown: CancellationToken,
+    _stop_when_dropped: DropGuard,
+    _directory: Option<TempDir>,
+}
+
+/// Looks at the three components. Clones look at the same ones.
+#[derive(Debug, Clone)]
+pub struct Health {
+    server: Readiness,
+    worker: vmctl_worker::Readiness,
+    reader: StatusWatch,
+}
+
+impl Health {
+    /// Says why the suite is not ready.
+    ///
+    /// # Errors
+    ///
+    /// The reason, in one line for people.
+    pub async fn check(&self) -> Result<(), String> {
+        self.worker.check()?;
+        let status = self.reader.get();
+        if status.held == 0 {
+            return Err("the reader holds no partition yet".to_owned());
+        }
+        if let Some(reason) = self.reader.not_ready(SILENCE) {
+            return Err(reason);
+        }
+        for check in self.server.check().await {
+            match check.state {
+                CheckState::Ok => {}
+                CheckState::Degraded(reason) | CheckState::Failing(reason) => return Err(reason),
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Running {
+    pub(crate) async fn start(parts: Parts, parent: &CancellationToken) -> Result<Self, Error> {
+        let health = Health {
+            server: parts.server.readiness(),
+            worker: parts.worker.readiness(),
+            reader: parts.reader.status(),
+        };
+        let address = parts.server.address();
+        let shutdown = parent.child_token();
+        let mut components = JoinSet::new();
+        let (server, worker, reader) = (parts.server, parts.worker, parts.reader);
+        let stop = shutdown.clone();
+        components.spawn(async move { ("server", boxed(server.run(stop).await)) });
+        let stop = shutdown.clone();
+        components.spawn(async move { ("worker", boxed(worker.run(stop).await)) });
+        let stop = shutdown.clone();
+        components.spawn(async move { ("reader", boxed(reader.run(stop).await)) });
+        let mut running = Self {
+            address,
+            health,
+            memory: parts.memory,
+            components,
+            _stop_when_dropped: shutdown.clone().drop_guard(),
+            shutdown,
+            _directory: parts.directory,
+        };
+        running.ready().await?;
+        Ok(running)
+    }
+
+    /// The address that the API listens on.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The endpoint for clients.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// What tells whether the components are well; it stays valid while they run.
+    pub fn health(&self) -> Health {
+        self.health.clone()
+    }
+
+    /// The bus, on which tests provoke faults.
+    pub fn bus(&self) -> &InMemoryBus {
+        &self.memory
+    }
+
+    /// Tells the components to stop, and waits until they have.
+    ///
+    /// # Errors
+    ///
+    /// The first component that failed.
+    pub async fn stop(self) -> Result<(), Error> {
+        self.shutdown.cancel();
+        self.ended().await
+    }
+
+    /// Waits until the components have ended. One that stops though nobody told it to stops the
+    /// others.
+    ///
+    /// # Errors
+    ///
+    /// The first component that failed, or that stopped by itself.
+    pub async fn ended(mut self) -> Result<(), Error> {
+        let mut first = Ok(());
+        while let Some(ended) = self.components.join_next().await {
+            let told = self.shutdown.is_cancelled();
+            self.shutdown.cancel();
+            first = first.and(verdict(ended, told));
+        }
+        self.memory.shutdown();
+        first
+    }
+
+    /// Waits until all three are ready, or one has ended.
+    async fn ready(&mut self) -> Result<(), Error> {
+        let deadline = Instant::now() + START;
+        loop {
+            if let Some(ended) = self.components.try_join_next() {
+                return verdict(ended, self.shutdown.is_cancelled());
+            }
+            match self.health.check().await {
+                Ok(()) => return Ok(()),
+                Err(reason) if Instant::now() > deadline => return Err(Error::NotReady(reason)),
+                Err(_) if self.shutdown.is_cancelled() => return Ok(()),
+                Err(_) => sleep(LOOK).await,
+            }
+        }
+    }
+}
+
+fn boxed<E: std::error::Error + Send + Sync + 'static>(
+    result: Result<(), E>,
+) -> Option<Box<dyn std::error::Error + Send + Sync>> {
+    result.err().map(Into::into)
+}
+
+fn verdict(ended: Result<Ended, tokio::task::JoinError>, told: bool) -> Result<(), Error> {
+    match ended {
+        Ok((_, None)) if told => Ok(()),
+        Ok((component, source)) => Err(Error::Stopped { component, source }),
+        Err(panic) => Err(Error::Stopped {
+            component: "component",
+            source: Some(panic.into()),
+        }),
+    }
+}

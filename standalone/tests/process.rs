@@ -1,0 +1,86 @@
+//! `vmctl-standalone` as its user meets it.
+
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use vmctl_daemon::reference;
+use vmctl_daemon::testing::{Daemon, get};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_vmctl-standalone");
+const IN_TIME: Duration = Duration::from_secs(10);
+
+fn start(args: &[&str]) -> Daemon {
+    let args = [&["--listen", "127.0.0.1:0"], args].concat();
+    Daemon::start(Path::new(PROGRAM), &args, &[])
+}
+
+#[test]
+fn serves_everything_on_one_address_and_stops_in_time() {
+    let mut standalone = start(&["--user", "joe:canary-4711"]);
+    let address = standalone.address();
+    standalone.line("ready");
+    standalone.probe(address, "/health/ready", 200);
+    standalone.probe(address, "/health/live", 200);
+    let discovery = standalone.probe(address, "/v1", 200);
+    assert!(discovery.contains("connect"), "{discovery}");
+    let metrics = standalone.probe(address, "/metrics", 200);
+    assert!(metrics.contains("# TYPE"), "{metrics}");
+    standalone.signal("TERM");
+    let (code, said) = standalone.end(IN_TIME);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("from this machine only"), "{said}");
+    assert!(said.contains("everything is in memory"), "{said}");
+    assert!(!said.contains("canary"), "{said}");
+    assert_eq!(get(address, "/health/live"), None);
+}
+
+#[test]
+fn makes_a_user_up_when_none_is_given_and_tells_its_password() {
+    let mut standalone = start(&[]);
+    let line = standalone.line("user demo of project demo, password ");
+    let password = line.rsplit_once(' ').unwrap().1;
+    assert_eq!(password.len(), 20);
+    standalone.signal("INT");
+    assert_eq!(standalone.end(IN_TIME).0, Some(0));
+}
+
+#[test]
+fn a_user_that_cannot_be_read_is_refused_without_repeating_it() {
+    let mut standalone = start(&["--user", "joe:canary:demo:x"]);
+    let (code, said) = standalone.end(IN_TIME);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("--user: a user is NAME:PASSWORD"), "{said}");
+    assert!(!said.contains("canary"), "{said}");
+}
+
+#[test]
+fn a_printed_hash_goes_into_a_users_file() {
+    let mut print = Command::new(PROGRAM)
+        .arg("print-hash")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    print.stdin.take().unwrap().write_all(b"1234\n").unwrap();
+    let hash = String::from_utf8(print.wait_with_output().unwrap().stdout).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("users");
+    fs::write(&file, format!("joe:demo:{hash}")).unwrap();
+    let mut standalone = start(&["--users-file", file.to_str().unwrap()]);
+    standalone.line("ready");
+    standalone.signal("TERM");
+    let (code, said) = standalone.end(IN_TIME);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(!said.contains("password"), "{said}");
+}
+
+#[test]
+fn the_page_of_settings_says_what_it_takes() {
+    let output = Command::new(PROGRAM).arg("reference").output().unwrap();
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/settings.md");
+    let printed = String::from_utf8(output.stdout).unwrap();
+    reference::check(&page, "vmctl-standalone", &printed).unwrap();
+}

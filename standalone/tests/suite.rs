@@ -1,0 +1,155 @@
+//! The suite in memory, from a login to the end of a job.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::time::Duration;
+
+use reqwest::{Client, StatusCode};
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+use vmctl_standalone::{Builder, Error, Running, Standalone};
+
+/// How long a test waits for a job; more than it takes on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Joe, and machines that take no time.
+fn joe() -> Builder {
+    Standalone::builder()
+        .user("joe", "1234", "demo")
+        .simulated_duration(Duration::ZERO)
+}
+
+/// A client that has logged in.
+struct Caller {
+    http: Client,
+    url: String,
+    token: String,
+}
+
+impl Caller {
+    async fn login(running: &Running, name: &str, password: &str) -> Result<Self, StatusCode> {
+        vmctl_daemon::install_crypto();
+        let http = Client::builder().timeout(PATIENCE).build().unwrap();
+        let answer = http
+            .post(format!("{}/v1/connect", running.url()))
+            .json(&json!({"login": name, "password": password}))
+            .send()
+            .await
+            .unwrap();
+        if answer.status() != StatusCode::OK {
+            return Err(answer.status());
+        }
+        let body: Value = answer.json().await.unwrap();
+        Ok(Self {
+            http,
+            url: running.url(),
+            token: body["access"]["token"]["id"].as_str().unwrap().to_owned(),
+        })
+    }
+
+    /// Asks for a machine; the job's id.
+    async fn create(&self, hostname: &str) -> String {
+        let input = json!({
+            "vm_hostname": hostname, "vm_profile": "Micro", "vm_region": "GreaterParis",
+            "vm_desc": "", "app_env": "DEV", "app_trigram": "vmc",
+        });
+        let answer = self
+            .http
+            .post(format!("{}/v1/jobs", self.url))
+            .header("X-Auth-Token", &self.token)
+            .json(&json!({"kind": "vm.create", "input": input}))
+            .send()
+            .await
+            .unwrap();
+        let (status, body) = (answer.status(), answer.text().await.unwrap());
+        assert_eq!(status, StatusCode::ACCEPTED, "{body}");
+        let body: Value = serde_json::from_str(&body).unwrap();
+        body["id"].as_str().unwrap().to_owned()
+    }
+
+    /// Waits, by long polls, until the job is in one of these states.
+    async fn wait(&self, id: &str, states: &[&str]) -> Value {
+        let url = format!("{}/v1/jobs/{id}", self.url);
+        let mut etag = String::new();
+        let wait = async {
+            loop {
+                let request = self.http.get(&url).header("X-Auth-Token", &self.token);
+                let request = request.header("Prefer", "wait=10");
+                let answer = request.header("If-None-Match", &etag).send().await.unwrap();
+                if answer.status() == StatusCode::NOT_MODIFIED {
+                    continue;
+                }
+                assert_eq!(answer.status(), StatusCode::OK);
+                let tag = answer.headers()["etag"].to_str().unwrap();
+                tag.clone_into(&mut etag);
+                let job: Value = answer.json().await.unwrap();
+                if states.contains(&job["state"].as_str().unwrap()) {
+                    return job;
+                }
+            }
+        };
+        tokio::time::timeout(PATIENCE, wait).await.unwrap()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_machine_is_created() {
+    let running = joe().start().await.unwrap();
+    let joe = Caller::login(&running, "joe", "1234").await.unwrap();
+    let id = joe.create("lx1").await;
+    let job = joe.wait(&id, &["succeeded", "failed", "cancelled"]).await;
+    assert_eq!(job["state"], "succeeded", "{job}");
+    running.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_phase_can_fail() {
+    let running = joe()
+        .simulated_fail(Some("storage".parse().unwrap()))
+        .start()
+        .await
+        .unwrap();
+    let joe = Caller::login(&running, "joe", "1234").await.unwrap();
+    let id = joe.create("lx1").await;
+    let job = joe.wait(&id, &["retrying", "failed"]).await;
+    assert!(
+        job["state"] == "retrying" || job["state"] == "failed",
+        "{job}"
+    );
+    running.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_users_get_in() {
+    let running = joe().start().await.unwrap();
+    for (name, password) in [("joe", "4321"), ("ann", "1234")] {
+        let refused = Caller::login(&running, name, password).await.err();
+        assert_eq!(refused, Some(StatusCode::UNAUTHORIZED));
+    }
+    running.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_of_ones_own_stops_it() {
+    let token = CancellationToken::new();
+    let running = joe().shutdown(token.clone()).start().await.unwrap();
+    let url = running.url();
+    token.cancel();
+    tokio::time::timeout(PATIENCE, running.ended())
+        .await
+        .unwrap()
+        .unwrap();
+    vmctl_daemon::install_crypto();
+    let http = Client::builder().timeout(PATIENCE).build().unwrap();
+    assert!(http.get(url).send().await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_run_side_by_side_and_an_address_is_taken_once() {
+    let first = joe().start().await.unwrap();
+    let second = joe().start().await.unwrap();
+    assert_ne!(first.address(), second.address());
+    let error = joe().listen(first.address()).start().await.unwrap_err();
+    assert!(matches!(error, Error::Bind(_)), "{error}");
+    first.stop().await.unwrap();
+    second.stop().await.unwrap();
+}
