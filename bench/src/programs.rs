@@ -71,7 +71,7 @@ pub(crate) fn vhost(name: &str) -> Result<String> {
 
 /// Settings of the broker's backend for an address.
 pub(crate) fn amqp_config(url: &str) -> Result<rabbitmq::Config> {
-    Ok(rabbitmq::Config::new([url.parse()?]))
+    Ok(rabbitmq::Config::new(vec![url.parse()?]))
 }
 
 /// Server and reader, and perhaps a worker.
