@@ -1,6 +1,5 @@
 //! `vmctl-reader` as an operator meets it.
 #![cfg(feature = "backends")]
-#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::path::Path;
 use std::process::Command;
