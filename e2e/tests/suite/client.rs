@@ -1,17 +1,17 @@
 //! The three commands of the client, as the README gives them, and how they end.
 
-use std::{
-    fs,
-    path::Path,
-    process::{Output, Stdio},
-};
+use std::{fs, path::Path, process::Stdio};
 
 use anyhow::{Context as _, Result, ensure};
-use tokio::{io::AsyncWriteExt as _, process::Command};
+use tokio::{
+    io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader},
+    process::{Child, Command},
+};
 
 use crate::support::{
-    effects::one_machine_each,
+    effects::{effects, one_machine_each},
     environment::{self, var},
+    port::free_port,
     suite::{DRAIN, Suite},
     wait::patience,
 };
@@ -23,8 +23,8 @@ struct User<'a> {
 }
 
 impl User<'_> {
-    /// Runs `vmctl`; it must end in time.
-    async fn vmctl(&self, args: &[&str], input: &str) -> Result<Output> {
+    /// Starts `vmctl`.
+    async fn start(&self, args: &[&str], input: &str) -> Result<Child> {
         let mut child = Command::new(environment::program("vmctl")?)
             .args(args)
             .env_clear()
@@ -43,20 +43,43 @@ impl User<'_> {
         let mut stdin = child.stdin.take().context("it is a pipe")?;
         // A command that does not read ends the pipe early.
         let _ = stdin.write_all(input.as_bytes()).await;
-        drop(stdin);
-        let ended = tokio::time::timeout(patience(), child.wait_with_output()).await;
-        Ok(ended.with_context(|| format!("vmctl {args:?} does not end"))??)
+        Ok(child)
     }
 
-    /// The same, with the exit code that it must have; what it printed on standard output.
-    async fn expect(&self, code: i32, args: &[&str], input: &str) -> Result<String> {
-        let output = self.vmctl(args, input).await?;
-        ensure!(
-            output.status.code() == Some(code),
-            "vmctl {args:?}: {output:?}"
-        );
-        Ok(String::from_utf8(output.stdout)?)
+    /// Logs in as the user of the tests.
+    async fn log_in(&self) -> Result<()> {
+        let (name, project) = (var("VMCTL_TEST_USER")?, var("VMCTL_TEST_PROJECT")?);
+        let login = [
+            "login",
+            "--username",
+            &name,
+            "--project",
+            &project,
+            "--password-stdin",
+        ];
+        expect(4, self.start(&login, "wrong\n").await?).await?;
+        let password = format!("{}\n", var("VMCTL_TEST_PASSWORD")?);
+        expect(0, self.start(&login, &password).await?).await?;
+        Ok(())
     }
+
+    /// Runs `vmctl`, which must end in time and with this code; what it printed on standard output.
+    async fn expect(&self, code: i32, args: &[&str]) -> Result<String> {
+        let ended = expect(code, self.start(args, "").await?).await;
+        ended.with_context(|| format!("vmctl {args:?}"))
+    }
+}
+
+async fn expect(code: i32, child: Child) -> Result<String> {
+    let ended = tokio::time::timeout(patience(), child.wait_with_output()).await;
+    let output = ended.context("it does not end")??;
+    let shown = String::from_utf8_lossy(&output.stderr);
+    ensure!(
+        output.status.code() == Some(code),
+        "{}, not {code}: {shown}",
+        output.status
+    );
+    Ok(String::from_utf8(output.stdout)?)
 }
 
 #[tokio::test]
@@ -66,38 +89,25 @@ async fn login_create_and_watch_end_with_the_outcome() -> Result<()> {
     };
     suite.set("VMCTL_KINDS_DIR", impatient_kinds(suite.directory())?);
     let three = suite.start_three().await?;
-    let home = suite.directory().join("home");
-    fs::create_dir(&home)?;
+    let home = suite.home()?;
     let user = User {
         home: &home,
         endpoint: three.server.url(),
     };
-
-    let (name, project) = (var("VMCTL_TEST_USER")?, var("VMCTL_TEST_PROJECT")?);
-    let login = [
-        "login",
-        "--username",
-        &name,
-        "--project",
-        &project,
-        "--password-stdin",
-    ];
-    user.expect(4, &login, "wrong\n").await?;
-    let password = format!("{}\n", var("VMCTL_TEST_PASSWORD")?);
-    user.expect(0, &login, &password).await?;
+    user.log_in().await?;
 
     let printed = user
-        .expect(0, &["vm", "create", "--profile", "Micro"], "")
+        .expect(0, &["vm", "create", "--profile", "Micro"])
         .await?;
     let first = printed.trim().to_owned();
     ensure!(
         !first.contains(char::is_whitespace),
         "more than an id: {printed:?}"
     );
-    user.expect(0, &["job", "watch", &first], "").await?;
-    user.expect(0, &["job", "watch", &first], "").await?;
+    user.expect(0, &["job", "watch", &first]).await?;
+    user.expect(0, &["job", "watch", &first]).await?;
     let create = ["vm", "create", "--profile", "Micro", "--wait"];
-    let printed = user.expect(0, &create, "").await?;
+    let printed = user.expect(0, &create).await?;
     let second = printed
         .split_whitespace()
         .next()
@@ -108,9 +118,97 @@ async fn login_create_and_watch_end_with_the_outcome() -> Result<()> {
     three.worker.stop(DRAIN).await?;
     suite.set("VMCTL_SIMULATED_FAIL", "boot");
     let worker = suite.start_ready("worker").await?;
-    user.expect(10, &create, "").await?;
+    user.expect(10, &create).await?;
+    let parked = suite.vhost.take("jobs.dead").await?;
+    ensure!(parked.len() == 1, "{parked:?}");
+
+    user.expect(0, &["logout"]).await?;
+    user.expect(4, &["job", "list"]).await?;
     worker.stop(DRAIN).await?;
     three.server.stop(DRAIN).await?;
+    three.reader.stop(DRAIN).await
+}
+
+#[tokio::test]
+async fn a_machine_is_created_and_deleted_by_its_host_name() -> Result<()> {
+    let Some(mut suite) = Suite::new("delete").await? else {
+        return Ok(());
+    };
+    suite.set("VMCTL_SIMULATED_DURATION", "0s");
+    let three = suite.start_three().await?;
+    let home = suite.home()?;
+    let user = User {
+        home: &home,
+        endpoint: three.server.url(),
+    };
+    user.log_in().await?;
+    let machines =
+        || -> Result<usize> { Ok(fs::read_dir(suite.machines().join("machines"))?.count()) };
+    user.expect(0, &["vm", "create", "--hostname", "lxgone", "--wait"])
+        .await?;
+    user.expect(0, &["vm", "create", "--hostname", "lxkept", "--wait"])
+        .await?;
+    ensure!(machines()? == 2);
+    user.expect(0, &["vm", "delete", "lxgone", "--wait"])
+        .await?;
+    ensure!(machines()? == 1);
+    // Nothing there to delete is no failure.
+    user.expect(0, &["vm", "delete", "lxgone", "--wait"])
+        .await?;
+    ensure!(machines()? == 1);
+    let deleted = effects(&suite.machines())?;
+    let deleted = deleted
+        .iter()
+        .filter(|effect| effect.what == "delete")
+        .count();
+    ensure!(deleted == 1, "deleted {deleted} times");
+    three.stop().await
+}
+
+#[tokio::test]
+async fn a_watch_survives_the_restart_of_the_server() -> Result<()> {
+    let Some(mut suite) = Suite::new("watch").await? else {
+        return Ok(());
+    };
+    suite.set("VMCTL_LISTEN", format!("127.0.0.1:{}", free_port()?));
+    suite.set("VMCTL_SIMULATED_DURATION", "8s");
+    let three = suite.start_three().await?;
+    let home = suite.home()?;
+    let user = User {
+        home: &home,
+        endpoint: three.server.url(),
+    };
+    user.log_in().await?;
+    let id = user.expect(0, &["vm", "create"]).await?;
+    let id = id.trim();
+    suite
+        .user(&three.server)
+        .await?
+        .until(id, "running")
+        .await?;
+    let mut watch = user.start(&["job", "watch", id], "").await?;
+    let mut shown = BufReader::new(watch.stderr.take().context("it is a pipe")?).lines();
+    // It has seen the job; then it cannot see anything for a while.
+    let line = tokio::time::timeout(patience(), shown.next_line()).await??;
+    ensure!(line.is_some(), "nothing shown");
+    let shown = tokio::spawn(async move {
+        let mut all = Vec::new();
+        while let Some(line) = shown.next_line().await? {
+            all.push(line);
+        }
+        anyhow::Ok(all)
+    });
+    three.server.stop(DRAIN).await?;
+    let server = suite.start("server").await?;
+    let watched = expect(0, watch).await;
+    let shown = shown.await??;
+    watched.with_context(|| format!("{shown:#?}"))?;
+    ensure!(
+        shown.iter().any(|line| line.contains("succeeded")),
+        "{shown:#?}"
+    );
+    three.worker.stop(DRAIN).await?;
+    server.stop(DRAIN).await?;
     three.reader.stop(DRAIN).await
 }
 

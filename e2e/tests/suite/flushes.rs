@@ -142,6 +142,7 @@ async fn submit(api: Api, key: &str, body: &Value) -> Result<(String, usize)> {
 
 #[tokio::test]
 async fn one_key_is_one_job_over_two_servers_and_a_flush() -> Result<()> {
+    const KEY: &str = "one-key-one-job";
     const TIMES: usize = 50;
     let Some(suite) = Suite::new("one-key").await? else {
         return Ok(());
@@ -158,7 +159,7 @@ async fn one_key_is_one_job_over_two_servers_and_a_flush() -> Result<()> {
     for number in 0..TIMES {
         let api = if number % 2 == 0 { &here } else { &there }.clone();
         let body = body.clone();
-        submissions.spawn(async move { submit(api, "one-key-one-job", &body).await });
+        submissions.spawn(async move { submit(api, KEY, &body).await });
     }
     let (mut ids, mut repeated) = (BTreeSet::new(), 0);
     for landed in 1..=TIMES {
@@ -171,13 +172,24 @@ async fn one_key_is_one_job_over_two_servers_and_a_flush() -> Result<()> {
         }
     }
     eprintln!("{repeated} of {TIMES} were repeated");
-    // Once more, when everybody has forgotten.
-    ids.insert(submit(there, "one-key-one-job", &body).await?.0);
+    // Again, from a server that remembers nothing and a Redis that does not either.
+    let third = suite.start_ready("server").await?;
+    let again = Api::new(&suite.http, &third, &here.token);
+    suite.redis.flush()?;
+    let mut submissions = JoinSet::new();
+    for api in [&again, &here, &there, &again] {
+        let (api, body) = (api.clone(), body.clone());
+        submissions.spawn(async move { submit(api, KEY, &body).await });
+    }
+    while let Some(submission) = submissions.join_next().await {
+        ids.insert(submission??.0);
+    }
     ensure!(ids.len() == 1, "{ids:?}");
     let ids: Vec<_> = ids.into_iter().collect();
     here.all_succeed(&ids).await?;
     one_machine_each(&suite.machines(), &ids)?;
     worker.stop(DRAIN).await?;
+    third.stop(DRAIN).await?;
     server.stop(DRAIN).await?;
     three.stop().await
 }

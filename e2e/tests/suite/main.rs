@@ -14,6 +14,7 @@ mod support;
 mod cancels;
 mod client;
 mod crashes;
+mod failures;
 mod flushes;
 mod outages;
 mod projects;

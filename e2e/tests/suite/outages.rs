@@ -7,7 +7,8 @@ use anyhow::{Context as _, Result, ensure};
 use crate::support::{
     api::{Answer, Api, creation, input},
     effects::one_machine_each,
-    suite::{Suite, Three},
+    port::free_port,
+    suite::{DRAIN, Suite, Three},
     wait::eventually,
 };
 
@@ -156,4 +157,26 @@ async fn programs_wait_for_services_that_come_later() -> Result<()> {
     one_machine_each(&suite.machines(), &ids)?;
     all_run(&mut three)?;
     three.stop().await
+}
+
+#[tokio::test]
+async fn without_keystone_nobody_is_called_unknown() -> Result<()> {
+    let Some(mut suite) = Suite::new("no-keystone").await? else {
+        return Ok(());
+    };
+    let nobody = format!("http://127.0.0.1:{}/v3", free_port()?);
+    suite.set("VMCTL_KEYSTONE_URL", nobody);
+    let server = suite.start("server").await?;
+    suite.probe(&server, "live", 200).await?;
+    let api = suite.user(&server).await?;
+    for answer in [
+        api.post("/v1/vm/", &input()).await?,
+        api.post("/v1/jobs", &creation()).await?,
+        api.get("/v1/jobs").await?,
+    ] {
+        let answer = answer.expect(503)?;
+        ensure!(answer.problem() == "auth-unavailable", "{answer:?}");
+        ensure!(answer.headers.contains_key("retry-after"), "{answer:?}");
+    }
+    server.stop(DRAIN).await
 }

@@ -142,6 +142,16 @@ impl Vhost {
         Ok(())
     }
 
+    /// Publishes a text as a stranger would.
+    pub async fn publish(&self, exchange: &str, key: &str, text: &str) -> Result<()> {
+        let path = format!("exchanges/{}/{exchange}/publish", self.name);
+        let message = json!({
+            "properties": {}, "routing_key": key, "payload": text, "payload_encoding": "string",
+        });
+        self.call(Method::POST, &path, &message).await?;
+        Ok(())
+    }
+
     /// Takes the messages that are in a queue, with their properties and headers.
     pub async fn take(&self, queue: &str) -> Result<Vec<Value>> {
         let path = format!("queues/{}/{queue}/get", self.name);

@@ -4,6 +4,7 @@ pub mod api;
 pub mod broker;
 pub mod effects;
 pub mod environment;
+pub mod port;
 pub mod process;
 pub mod redis;
 pub mod suite;

@@ -2,19 +2,13 @@
 
 use std::{
     fs,
-    hash::{BuildHasher as _, Hasher as _, RandomState},
-    net::TcpListener,
     process::{Child, Command, Stdio},
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
 use tempfile::TempDir;
 
-use super::{process::signal, wait::eventually};
-
-/// Below the ports that the kernel gives to clients: a port there may be taken while Redis is
-/// stopped.
-const PORTS: std::ops::Range<u16> = 10_240..32_000;
+use super::{port::free_port, process::signal, wait::eventually};
 
 /// A Redis with a port, running or not. What it was told is in [`Redis::written`].
 pub struct Redis {
@@ -110,16 +104,4 @@ impl Drop for Redis {
             let _ = child.wait();
         }
     }
-}
-
-fn free_port() -> Result<u16> {
-    for _ in 0..100 {
-        // The standard library seeds it from the system's random numbers.
-        let random = RandomState::new().build_hasher().finish() % PORTS.len() as u64;
-        let port = PORTS.start + u16::try_from(random)?;
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return Ok(port);
-        }
-    }
-    bail!("no free port in {PORTS:?}")
 }

@@ -3,6 +3,7 @@
 use std::{
     cell::Cell,
     collections::BTreeMap,
+    fs,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -108,6 +109,13 @@ impl Suite {
     /// Returns where the simulated machines are.
     pub fn machines(&self) -> PathBuf {
         self.directory.path().join("machines")
+    }
+
+    /// Makes a home directory with nothing in it.
+    pub fn home(&self) -> Result<PathBuf> {
+        let home = self.directory.path().join("home");
+        fs::create_dir(&home)?;
+        Ok(home)
     }
 
     /// Returns the directory of this test.
