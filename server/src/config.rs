@@ -5,7 +5,13 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use axum::http::StatusCode;
 use secrecy::SecretString;
 use vmctl_api_types::AuthDiscovery;
-use vmctl_core::{bus::Bus, clock::Clock, identity::Identity, kinds::Registry, store::JobStore};
+use vmctl_core::{
+    bus::Bus,
+    clock::{self, Clock, SystemClock},
+    identity::Identity,
+    kinds::Registry,
+    store::JobStore,
+};
 
 /// Settings of one server.
 #[derive(Debug, Clone)]
@@ -33,7 +39,7 @@ pub struct Config {
 impl Config {
     /// Makes the settings of a server whose name is drawn and whose other settings are the defaults.
     pub fn new(listen: SocketAddr, id_secret: SecretString) -> Self {
-        let drawn = uuid::Uuid::now_v7().simple().to_string();
+        let drawn = clock::new_uuid(&SystemClock).simple().to_string();
         Self {
             listen,
             // The last characters are the random ones.

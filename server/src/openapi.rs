@@ -1,5 +1,7 @@
 //! The OpenAPI document: made from the routes, checked in as `openapi.json`.
 
+use std::fmt::Write;
+
 use utoipa::{
     Modify, OpenApi,
     openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme},
@@ -66,12 +68,14 @@ impl Modify for Problems {
              | type | status | meaning |\n|---|---|---|\n",
         );
         for problem in ProblemType::ALL {
-            description.push_str(&format!(
-                "| `/problems/{}` | {} | {} |\n",
+            // Writing into a String cannot fail.
+            let _ = writeln!(
+                description,
+                "| `/problems/{}` | {} | {} |",
                 problem.slug(),
                 problem.status(),
                 problem.meaning().trim()
-            ));
+            );
         }
     }
 }

@@ -50,10 +50,10 @@ impl Readiness {
     /// Looks at everything. Ends within about a second.
     pub async fn check(&self) -> Vec<Check> {
         vec![
-            self.named("bus", self.bus()),
-            self.named("marks", self.marks()),
-            self.named("store", self.store().await),
-            self.named("identity", self.identity()),
+            named("bus", self.bus()),
+            named("marks", self.marks()),
+            named("store", self.store().await),
+            named("identity", self.identity()),
         ]
     }
 
@@ -77,10 +77,6 @@ impl Readiness {
             ("store", store),
             ("identity", sync(Self::identity)),
         ]
-    }
-
-    fn named(&self, name: &'static str, state: CheckState) -> Check {
-        Check { name, state }
     }
 
     fn bus(&self) -> CheckState {
@@ -128,6 +124,10 @@ impl Readiness {
             }
         }
     }
+}
+
+fn named(name: &'static str, state: CheckState) -> Check {
+    Check { name, state }
 }
 
 /// One check, ready to be run again and again.

@@ -47,7 +47,7 @@ fn duplicate_key(key: &str, error: &serde_json::Error) -> ApiError {
 
 fn malformed(what: &str, bytes: &[u8], offset: usize) -> ApiError {
     let before = &bytes[..offset.min(bytes.len())];
-    let line = before.iter().filter(|&&b| b == b'\n').count() + 1;
+    let line = before.split(|&b| b == b'\n').count();
     let column = before.iter().rev().take_while(|&&b| b != b'\n').count() + 1;
     ApiError::new(ProblemType::MalformedJson)
         .detail(format!("{what} at line {line} column {column}"))

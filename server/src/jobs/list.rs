@@ -83,9 +83,8 @@ pub(crate) async fn page(
             app.seen.observe(key.id, &lookup.partition);
             match job(project, &lookup) {
                 Some(job) if filter.takes(&job) => page.items.push(job),
-                Some(_) => {}
                 None if is_stale(app, &key, &lookup) => stale.push(key.clone()),
-                None => {}
+                Some(_) | None => {}
             }
             after = Some(key);
         }

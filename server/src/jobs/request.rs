@@ -76,7 +76,7 @@ pub(crate) fn check(
     if !errors.is_empty() {
         return Err(invalid(errors));
     }
-    Ok(request(kind, input, labels, deadline, given))
+    Ok(request(kind, input, labels, deadline, given.as_ref()))
 }
 
 /// Checks the input of a compat route. Fields that nobody knows are dropped, the original's `token`
@@ -109,7 +109,7 @@ fn request(
     input: Value,
     labels: BTreeMap<String, String>,
     deadline: Timestamp,
-    given_deadline: Option<Value>,
+    given_deadline: Option<&Value>,
 ) -> JobRequest {
     // As it was given: `2h` is the same request an hour later.
     let fingerprint = ids::fingerprint(&json!({

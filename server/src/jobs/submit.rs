@@ -101,7 +101,7 @@ async fn run(app: &App, id: JobId, submission: Submission) -> Result<Accepted, A
         Turn::Landed(accepted) => {
             return Ok(Accepted {
                 replayed: true,
-                ..accepted
+                ..*accepted
             });
         }
         Turn::First(ticket) => ticket,

@@ -29,12 +29,19 @@ struct Flight {
     landed: watch::Receiver<Option<Accepted>>,
 }
 
+/// Where a submission finds itself.
+enum Boarding {
+    First(Ticket),
+    /// After another one, which will say this.
+    Behind(watch::Receiver<Option<Accepted>>),
+}
+
 /// What a submission with a key may do.
 pub(crate) enum Turn {
     /// Go ahead, holding this until it has ended.
     First(Ticket),
     /// Another one of the same request was accepted meanwhile.
-    Landed(Accepted),
+    Landed(Box<Accepted>),
 }
 
 /// The right to submit under one key. Dropping it lets the next one try.
@@ -55,8 +62,8 @@ impl Twins {
         let deadline = Instant::now() + patience;
         loop {
             let mut landed = match self.board(name, fingerprint)? {
-                Ok(ticket) => return Ok(Turn::First(ticket)),
-                Err(landed) => landed,
+                Boarding::First(ticket) => return Ok(Turn::First(ticket)),
+                Boarding::Behind(landed) => landed,
             };
             match timeout_at(deadline, landed.wait_for(Option::is_some)).await {
                 Err(_) => {
@@ -66,7 +73,7 @@ impl Twins {
                 }
                 Ok(Ok(outcome)) => {
                     if let Some(accepted) = outcome.clone() {
-                        return Ok(Turn::Landed(accepted));
+                        return Ok(Turn::Landed(Box::new(accepted)));
                     }
                 }
                 // The first one failed; this one may try.
@@ -76,26 +83,18 @@ impl Twins {
     }
 
     /// Takes the place of the first one, or returns what the first one will say.
-    #[expect(
-        clippy::type_complexity,
-        reason = "the two ways to go on, inside the error for the caller"
-    )]
-    fn board(
-        &self,
-        name: &str,
-        fingerprint: &str,
-    ) -> Result<Result<Ticket, watch::Receiver<Option<Accepted>>>, ApiError> {
+    fn board(&self, name: &str, fingerprint: &str) -> Result<Boarding, ApiError> {
         let mut flights = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match flights.entry(name.to_owned()) {
             Entry::Occupied(flight) if flight.get().fingerprint != fingerprint => Err(mismatch()),
-            Entry::Occupied(flight) => Ok(Err(flight.get().landed.clone())),
+            Entry::Occupied(flight) => Ok(Boarding::Behind(flight.get().landed.clone())),
             Entry::Vacant(place) => {
                 let (sender, landed) = watch::channel(None);
                 place.insert(Flight {
                     fingerprint: fingerprint.to_owned(),
                     landed,
                 });
-                Ok(Ok(Ticket {
+                Ok(Boarding::First(Ticket {
                     name: name.to_owned(),
                     landed: sender,
                     flights: Arc::clone(&self.0),

@@ -53,10 +53,6 @@ const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
         Guarded, SubmissionProblems,
     )
 )]
-#[expect(
-    clippy::too_many_arguments,
-    reason = "each argument is one part of the request"
-)]
 pub(super) async fn submit(
     State(app): State<Arc<App>>,
     caller: ProjectReader,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::{Json, extract::State};
 use vmctl_api_types::KindList;
+use vmctl_core::kinds::KindSpec;
 
 use crate::{app::App, http::auth::Authenticated, openapi::SignedIn};
 
@@ -14,6 +15,6 @@ use crate::{app::App, http::auth::Authenticated, openapi::SignedIn};
     responses((status = 200, description = "All kinds, by name", body = KindList), SignedIn)
 )]
 pub(super) async fn list(State(app): State<Arc<App>>, _: Authenticated) -> Json<KindList> {
-    let items = app.registry.kinds().map(|kind| kind.info()).collect();
+    let items = app.registry.kinds().map(KindSpec::info).collect();
     Json(KindList { items })
 }

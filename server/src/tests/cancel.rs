@@ -83,7 +83,7 @@ async fn an_ended_job_cannot_be_cancelled_and_a_cancelled_one_is_200() {
     let command = Event::parse(&next(&mut work).await.message.body).unwrap();
     suite
         .say(&command, EventType::Cancelled, |e| {
-            e.data.state = vmctl_core::JobState::Cancelled
+            e.data.state = vmctl_core::JobState::Cancelled;
         })
         .await;
     suite.caught_up().await;

@@ -8,7 +8,10 @@ use tokio::{
     time::timeout,
 };
 
-use super::support::{Listening, PATIENCE, listen};
+use tokio_util::sync::CancellationToken;
+use vmctl_core::{bus::TopologyAdmin, topology::Topology};
+
+use super::support::{Listening, PATIENCE, Suite, listen};
 
 async fn connect(server: &Listening) -> TcpStream {
     TcpStream::connect(server.address).await.unwrap()
@@ -218,4 +221,23 @@ async fn a_server_that_is_asked_to_stop_ends_in_time() {
     assert!(started.elapsed() < Duration::from_secs(10));
     assert_eq!(to_end(&mut idle).await, "");
     assert!(TcpStream::connect(address).await.is_err());
+}
+
+#[tokio::test]
+async fn queues_of_another_form_end_the_server() {
+    let (config, backends, (broker, ..)) = Suite::parts(|_| {});
+    let kinds: Vec<_> = backends.registry.kinds().map(|k| k.kind.clone()).collect();
+    let mut topology = Topology::new(&kinds);
+    for queue in &mut topology.queues {
+        if queue.name == "work.vm.create" {
+            queue.delivery_limit = Some(99);
+        }
+    }
+    broker.declare(&topology).await.unwrap();
+    let server = config.build(backends).unwrap();
+    let ended = timeout(PATIENCE, server.run(CancellationToken::new())).await;
+    let error = ended.expect("it ends").unwrap_err();
+    let text = crate::error::chain(&error);
+    assert!(matches!(error, crate::RunError::Topology(_)), "{text}");
+    assert!(text.contains("work.vm.create"), "{text}");
 }

@@ -48,7 +48,9 @@ async fn a_change_wakes_the_request() {
     assert_eq!(reply.status, 200);
     assert_eq!(reply.json()["state"], "running");
     assert_eq!(reply.header("preference-applied"), "wait=30");
-    let latency = started.elapsed() - Duration::from_millis(2_345);
+    let latency = started
+        .elapsed()
+        .saturating_sub(Duration::from_millis(2_345));
     assert!(latency < Duration::from_millis(100), "{latency:?}");
 }
 
@@ -97,7 +99,7 @@ async fn progress_wakes_the_request() {
     let command = Event::parse(&next(&mut work).await.message.body).unwrap();
     suite
         .say(&command, EventType::Started, |e| {
-            e.data.state = vmctl_core::JobState::Running
+            e.data.state = vmctl_core::JobState::Running;
         })
         .await;
     suite.caught_up().await;
@@ -196,7 +198,7 @@ async fn while_the_doorbell_is_down_the_store_is_polled() {
         let mut event = command.clone();
         event.event_type = EventType::Started;
         event.data.state = vmctl_core::JobState::Running;
-        event.id = uuid::Uuid::now_v7();
+        event.id = vmctl_core::clock::new_uuid(&*suite.app.clock);
         let fact = vmctl_core::fact::JobFact::from_event(event, None, suite.app.retention());
         suite
             .app
