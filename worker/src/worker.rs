@@ -7,7 +7,7 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use vmctl_core::{
     Kind,
-    bus::{BusError, Feed},
+    bus::{BusError, BusState, Feed},
     event::Control,
     topology::Topology,
 };
@@ -24,6 +24,9 @@ use crate::{
 
 /// First and longest pause between two tries to declare the queues.
 const DECLARE_PAUSE: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
+
+/// How often the worker looks whether the broker was away.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// How long slices get to give their deliveries back once the drain is over.
 const ABORT_GRACE: Duration = Duration::from_secs(5);
@@ -178,11 +181,16 @@ impl Worker {
         // Everything below hangs on this token, so that a part that breaks stops the others.
         let stop = shutdown.child_token();
         let _stop_at_the_end = stop.clone().drop_guard();
-        let control = AbortOnDrop(tokio::spawn(listen(shared.clone())));
-
-        if !declare(&shared, handlers.keys(), &stop).await? {
+        let topology = Topology::new(handlers.keys());
+        if !declare(&shared, &topology, &stop).await? {
             return Ok(());
         }
+        let control = AbortOnDrop(tokio::spawn(listen(shared.clone())));
+        let declaring = AbortOnDrop(tokio::spawn(keep_declared(
+            shared.clone(),
+            topology,
+            stop.clone(),
+        )));
         let mut lanes = JoinSet::new();
         for (kind, handler) in handlers {
             tracing::info!(job.kind = %kind, slots = shared.config.slots, "taking work");
@@ -210,7 +218,7 @@ impl Worker {
                 tracing::error!("some slices did not end and are dropped");
             }
         }
-        drop(control);
+        drop((control, declaring));
         result
     }
 }
@@ -226,16 +234,15 @@ async fn join(lanes: &mut JoinSet<Result<(), RunError>>) -> Result<(), RunError>
 /// Declares what the worker uses. Returns false when it was stopped before that was possible.
 async fn declare(
     shared: &Shared,
-    kinds: impl Iterator<Item = &Kind>,
+    topology: &Topology,
     stop: &CancellationToken,
 ) -> Result<bool, RunError> {
-    let topology = Topology::new(kinds);
     let (mut pause, longest) = DECLARE_PAUSE;
     loop {
         let declared = tokio::select! {
             biased;
             () = stop.cancelled() => return Ok(false),
-            declared = shared.backends.bus.admin.declare(&topology) => declared,
+            declared = shared.backends.bus.admin.declare(topology) => declared,
         };
         match declared {
             Ok(()) => {
@@ -254,6 +261,26 @@ async fn declare(
             () = stop.cancelled() => return Ok(false),
             () = sleep(pause) => pause = (pause * 2).min(longest),
         }
+    }
+}
+
+/// Declares the queues again after each time without a broker: it may have come back empty.
+async fn keep_declared(shared: Arc<Shared>, topology: Topology, stop: CancellationToken) {
+    let away = || matches!(shared.readiness.bus(), BusState::Down(_));
+    let mut was_away = away();
+    loop {
+        sleep(LOOK_EVERY).await;
+        let is_away = away();
+        if was_away && !is_away {
+            // What it says against that, it says to the next worker that starts, too.
+            if let Err(error) = declare(&shared, &topology, &stop).await {
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "the broker came back with other queues"
+                );
+            }
+        }
+        was_away = is_away;
     }
 }
 

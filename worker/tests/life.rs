@@ -72,6 +72,23 @@ async fn a_bus_that_is_not_there_yet_is_waited_for() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_broker_that_comes_back_without_its_queues_gets_them_again() {
+    let world = World::new().await;
+    let _worker = world.start("w1", Script::busy(Duration::ZERO));
+    let job = world.submit().await;
+    world.end(job).await;
+    world.memory().set_down(true);
+    tokio::time::sleep(seconds(10)).await;
+    world.memory().set_down(false);
+    let queue = work_queue(&kind());
+    world.bus.admin.delete_queue(&queue).await.unwrap();
+    // Nothing else tells the worker; it sees that the broker was away.
+    tokio::time::sleep(seconds(5)).await;
+    let job = world.submit().await;
+    world.end(job).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn another_form_of_a_queue_stops_the_worker_and_is_named() {
     let world = World::new().await;
     let queue = work_queue(&kind());

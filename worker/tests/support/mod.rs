@@ -10,7 +10,7 @@ use std::{
     future::Future,
     pin::Pin,
     sync::{
-        Arc, Mutex,
+        Arc,
         atomic::{AtomicU32, Ordering},
     },
     time::Duration,
@@ -18,7 +18,7 @@ use std::{
 
 use async_trait::async_trait;
 use serde_json::{Value, json};
-use tokio::task::JoinHandle;
+use tokio::{sync::watch, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 use vmctl_core::{
     JobError, JobId, JobState, Kind,
@@ -143,7 +143,7 @@ pub struct World {
     pub store: InMemoryJobStore,
     pub clock: Arc<dyn Clock>,
     pub registry: Arc<Registry>,
-    log: Arc<Mutex<Vec<Seen>>>,
+    log: watch::Sender<Vec<Seen>>,
     reader: AbortOnDrop,
 }
 
@@ -214,7 +214,7 @@ impl World {
         let kinds: [Kind; 2] = [kind(), "vm.delete".parse().unwrap()];
         let topology = Topology::new(&kinds);
         eventually("topology", async || bus.admin.declare(&topology).await.ok()).await;
-        let log = Arc::new(Mutex::new(Vec::new()));
+        let log = watch::Sender::new(Vec::new());
         let reader = read(bus.clone(), store.clone(), clock.clone(), log.clone());
         Self {
             memory: None,
@@ -352,7 +352,7 @@ impl World {
     }
 
     pub fn log(&self) -> Vec<Seen> {
-        self.log.lock().unwrap().clone()
+        self.log.borrow().clone()
     }
 
     /// The events of one job, in log order; dead letters are none.
@@ -373,34 +373,26 @@ impl World {
 
     /// Waits for the first event of a type.
     pub async fn event(&self, job: JobId, event_type: EventType) -> Event {
-        patiently_long(event_type.word(), async {
-            loop {
-                let found = self
-                    .events(job)
-                    .into_iter()
-                    .find(|e| e.event_type == event_type);
-                if let Some(event) = found {
-                    return event;
-                }
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        })
-        .await
+        self.first(job, event_type.word(), |e| e.event_type == event_type)
+            .await
     }
 
     /// Waits for the job's end.
     pub async fn end(&self, job: JobId) -> Event {
-        patiently_long("end of the job", async {
-            loop {
-                let found = self
-                    .events(job)
-                    .into_iter()
-                    .find(|e| e.event_type.is_terminal());
-                if let Some(event) = found {
-                    return event;
-                }
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
+        self.first(job, "end of the job", |e| e.event_type.is_terminal())
+            .await
+    }
+
+    async fn first(&self, job: JobId, what: &str, is_it: impl Fn(&Event) -> bool) -> Event {
+        let mut log = self.log.subscribe();
+        let find = |log: &Vec<Seen>| {
+            let of_bus = log.iter().filter(|seen| seen.exchange == "jobs");
+            let mut events = of_bus.filter_map(|seen| seen.event.clone());
+            events.find(|event| event.subject == job && is_it(event))
+        };
+        patiently_long(what, async {
+            let log = log.wait_for(|log| find(log).is_some()).await.unwrap();
+            find(&log).unwrap()
         })
         .await
     }
@@ -447,7 +439,7 @@ async fn read(
     bus: Bus,
     store: InMemoryJobStore,
     clock: Arc<dyn Clock>,
-    log: Arc<Mutex<Vec<Seen>>>,
+    log: watch::Sender<Vec<Seen>>,
 ) {
     let mut next = LogStart::First;
     loop {
@@ -462,7 +454,7 @@ async fn read(
                     // A store that is down stays behind; the tests of that look at the log.
                     let _ = store.prewrite(&fact, clock.now()).await;
                 }
-                log.lock().unwrap().push(seen(&entry));
+                log.send_modify(|log| log.push(seen(&entry)));
             }
         }
     }
