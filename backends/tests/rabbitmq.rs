@@ -33,7 +33,10 @@ impl BusFixture for RabbitMqFixture {
         let relay = Relay::start((host, vhost.url.port().unwrap())).await;
         let mut url = vhost.url.clone();
         url.set_port(Some(relay.address.port())).unwrap();
-        let rabbitmq = RabbitMq::connect_lazy(Config::new(vec![url.as_str().parse().unwrap()]));
+        let mut config = Config::new(vec![url.as_str().parse().unwrap()]);
+        // Within the patience of the suite: a queue that is deleted and declared again at once.
+        config.idle_refresh = Duration::from_secs(1);
+        let rabbitmq = RabbitMq::connect_lazy(config);
         Some(Self {
             rabbitmq,
             vhost,

@@ -23,7 +23,7 @@ use tokio::{
 use url::Url;
 use vmctl_backends::rabbitmq::{Config, RabbitMq, SecretUrl};
 use vmctl_core::{
-    bus::{Bus, BusState, Deliveries, Delivery, Message, PublishError, RoutingKey},
+    bus::{Bus, BusState, Deliveries, Delivery, LogStart, Message, PublishError, RoutingKey},
     clock::from_unix_ms,
     testing::bus::{eventually, patiently},
     topology::{EXCHANGE_JOBS, QueueSpec, Topology, work_queue},
@@ -438,6 +438,54 @@ async fn l12_a_restarted_broker_redelivers() {
     assert_eq!(again.message.body, "kept");
     assert!(again.message.redelivered);
     again.ack().await.unwrap();
+    fixture.end().await;
+}
+
+/// A reader takes a long log in order and misses nothing, with one ack for a hundred entries.
+#[tokio::test]
+async fn a_long_log_is_read_in_order() {
+    const ENTRIES: usize = 20_000;
+    let Some(fixture) = Fixture::new(MAIN, "long").await else {
+        return;
+    };
+    let publishers = (0..100).map(|publisher| {
+        let bus = &fixture.bus;
+        async move {
+            for n in 0..ENTRIES / 100 {
+                let body = format!("{publisher}-{n}");
+                bus.publisher
+                    .publish(message(NOWHERE, &body))
+                    .await
+                    .unwrap();
+            }
+        }
+    });
+    let start = Instant::now();
+    futures::future::join_all(publishers).await;
+    let took = start.elapsed();
+    eprintln!("published {ENTRIES} with confirms in {took:?}");
+    let start = Instant::now();
+    let mut reader = fixture.bus.log.read(LogStart::First).await.unwrap();
+    let mut last = None;
+    let mut count = 0;
+    let mut next = vec![0; 100];
+    while count < ENTRIES {
+        let batch = patiently("entries", reader.next_batch(500)).await.unwrap();
+        assert!(batch.len() <= 500);
+        for entry in batch {
+            assert!(last < Some(entry.offset), "{last:?}, then {}", entry.offset);
+            last = Some(entry.offset);
+            count += 1;
+            // Each publisher waits for its confirm, so its messages are in its order.
+            let body = String::from_utf8(entry.message.body.to_vec()).unwrap();
+            let (publisher, n) = body.split_once('-').unwrap();
+            let publisher: usize = publisher.parse().unwrap();
+            assert_eq!(n.parse(), Ok(next[publisher]));
+            next[publisher] += 1;
+        }
+    }
+    let took = start.elapsed();
+    eprintln!("read {ENTRIES} in {took:?}");
     fixture.end().await;
 }
 

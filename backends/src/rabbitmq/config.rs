@@ -110,6 +110,9 @@ pub struct Config {
     pub backoff_min: Duration,
     /// The longest pause between two rounds.
     pub backoff_max: Duration,
+    /// After how long without a delivery an idle consumer subscribes again, in case the broker has
+    /// forgotten it.
+    pub idle_refresh: Duration,
     /// Certificates, as PEM, to trust besides those of the system.
     pub ca_pem: Option<String>,
 }
@@ -128,6 +131,7 @@ impl Config {
             call_timeout: Duration::from_secs(5),
             backoff_min: Duration::from_millis(200),
             backoff_max: Duration::from_secs(5),
+            idle_refresh: Duration::from_secs(30),
             ca_pem: None,
         }
     }

@@ -3,6 +3,10 @@
 //! Each subscription has a channel of its own. When the channel or the connection is gone, or the
 //! broker cancels the consumer, all deliveries that came over it are lost at that moment, and what
 //! waits here unread is dropped: the broker gives it to somebody else.
+//!
+//! An idle consumer subscribes again from time to time. When a quorum queue is deleted and declared
+//! again within moments, RabbitMQ 3.10 may keep the old subscription and never deliver over it,
+//! without a word to the client (seen).
 
 use std::{sync::Arc, time::Duration};
 
@@ -37,6 +41,9 @@ const STABLE: Duration = Duration::from_secs(2);
 
 /// How often a channel is looked at whose consumer was stopped.
 const LOOK: Duration = Duration::from_millis(250);
+
+/// How often a retired channel is looked at for deliveries that are not settled yet.
+const SETTLED: Duration = Duration::from_millis(20);
 
 /// Takes work over the connection that is there for it.
 pub(super) struct AmqpConsumer {
@@ -176,10 +183,19 @@ struct Pump {
     sources: Sources,
 }
 
+/// Why deliveries are not handed on any more.
+enum Over {
+    Stopped(lapin::Consumer),
+    Idle(lapin::Consumer),
+    Gone,
+}
+
 /// Why a subscription ended.
 enum End {
     /// Nobody wants any more.
     Stopped,
+    /// It was idle.
+    Retired,
     /// It has to be made again.
     Broken(String),
 }
@@ -188,6 +204,7 @@ impl Pump {
     /// Subscribes again and again until the stream is stopped or dropped.
     async fn run(self) {
         let mut pauses = Pauses::new(&self.config);
+        let mut last = String::new();
         loop {
             let since = Instant::now();
             let live = tokio::select! {
@@ -200,9 +217,14 @@ impl Pump {
             };
             match self.subscription(&live).await {
                 End::Stopped => return,
+                End::Retired => continue,
                 End::Broken(reason) => {
                     metrics::consumer_rebuilt();
-                    tracing::info!(bus.queue = %self.queue, "subscribing again: {reason}");
+                    // Once: a queue may be missing for days.
+                    if reason != last {
+                        tracing::info!(bus.queue = %self.queue, "subscribing again: {reason}");
+                    }
+                    last = reason;
                 }
             }
             pauses.after(since.elapsed());
@@ -230,23 +252,30 @@ impl Pump {
             Ok(subscribed) => subscribed,
             Err(error) => return End::Broken(text(&error)),
         };
-        let end = self.forward(&source, consumer).await;
-        match end {
-            Some(stopped) => {
+        match self.forward(&source, consumer).await {
+            Over::Stopped(consumer) => {
                 losing.disarm();
-                self.cancel(&source, stopped).await;
-                End::Stopped
+                self.cancel(&source, consumer).await;
+                return End::Stopped;
             }
-            None if self.sender.is_closed() => {
-                drop(losing);
+            Over::Idle(consumer) => {
+                self.retire(&source, consumer).await;
+                if self.stopping.is_cancelled() {
+                    losing.disarm();
+                    tokio::spawn(look_after(Arc::downgrade(&source)));
+                    return End::Stopped;
+                }
                 self.close(&source).await;
-                End::Stopped
+                return End::Retired;
             }
-            None => {
-                drop(losing);
-                self.close(&source).await;
-                End::Broken("the channel or its consumer is gone".to_owned())
-            }
+            Over::Gone => {}
+        }
+        drop(losing);
+        self.close(&source).await;
+        if self.sender.is_closed() {
+            End::Stopped
+        } else {
+            End::Broken("the channel or its consumer is gone".to_owned())
         }
     }
 
@@ -278,29 +307,62 @@ impl Pump {
         Ok((source, consumer))
     }
 
-    /// Hands deliveries on. Returns the library's consumer when it was asked to stop, and nothing
-    /// when the subscription is over.
-    async fn forward(
-        &self,
-        source: &Arc<Source>,
-        mut consumer: lapin::Consumer,
-    ) -> Option<lapin::Consumer> {
+    /// Hands deliveries on until there is a reason not to.
+    async fn forward(&self, source: &Arc<Source>, mut consumer: lapin::Consumer) -> Over {
         loop {
             let room = tokio::select! {
                 biased;
-                () = self.stopping.cancelled() => return Some(consumer),
-                () = source.lost().cancelled() => return None,
-                room = self.sender.reserve() => room.ok()?,
+                () = self.stopping.cancelled() => return Over::Stopped(consumer),
+                () = source.lost().cancelled() => return Over::Gone,
+                room = self.sender.reserve() => room,
             };
-            tokio::select! {
+            let Ok(room) = room else {
+                return Over::Gone;
+            };
+            let delivery = tokio::select! {
                 biased;
-                () = self.stopping.cancelled() => return Some(consumer),
-                () = self.sender.closed() => return None,
-                () = source.lost().cancelled() => return None,
+                () = self.stopping.cancelled() => return Over::Stopped(consumer),
+                () = self.sender.closed() => return Over::Gone,
+                () = source.lost().cancelled() => return Over::Gone,
+                delivery = timeout(self.config.idle_refresh, consumer.next()) => delivery,
+            };
+            match delivery {
+                Ok(Some(Ok(delivery))) => room.send(source.delivery(delivery)),
                 // An error ends the channel, and the end of the stream is the broker's doing:
                 // neither is the end of the work.
-                delivery = consumer.next() => room.send(source.delivery(delivery?.ok()?)),
+                Ok(_) => return Over::Gone,
+                Err(_) if in_hand(source) => {}
+                Err(_) => return Over::Idle(consumer),
             }
+        }
+    }
+
+    /// Ends an idle subscription. What arrives meanwhile is handed on, and waited for: the prefetch
+    /// holds for this subscription and the next one together.
+    async fn retire(&self, source: &Arc<Source>, mut consumer: lapin::Consumer) {
+        let cancel = source
+            .channel()
+            .basic_cancel(consumer.tag(), BasicCancelOptions::default());
+        let hand_on = async {
+            if cancel.await.is_ok() {
+                while let Some(Ok(delivery)) = consumer.next().await {
+                    // There is room: it was idle. If nobody wants it, dropping it gives it back.
+                    let _ = self.sender.try_send(source.delivery(delivery));
+                }
+            }
+        };
+        if timeout(self.config.call_timeout, hand_on).await.is_err() {
+            return;
+        }
+        let settled = async {
+            while in_hand(source) {
+                sleep(SETTLED).await;
+            }
+        };
+        tokio::select! {
+            () = self.unwanted() => {}
+            () = source.lost().cancelled() => {}
+            () = settled => {}
         }
     }
 
@@ -332,6 +394,11 @@ impl Pump {
         // others.
         let _ = timeout(self.config.call_timeout, close).await;
     }
+}
+
+/// Says whether a delivery of this channel is not settled yet: each holds the channel.
+fn in_hand(source: &Arc<Source>) -> bool {
+    Arc::strong_count(source) > 1
 }
 
 /// Watches the channel of a stopped consumer until nothing is in hand any more: nobody else would
