@@ -148,9 +148,9 @@ pub struct Process {
 
 impl Process {
     /// The part of the drain timeout that work in flight may take: the rest is for giving back what
-    /// did not end, and for saying so.
+    /// did not end, and for closing connections.
     pub fn grace(&self) -> Duration {
-        self.drain_timeout / 5 * 4
+        self.drain_timeout / 5 * 3
     }
 }
 

@@ -93,12 +93,21 @@ impl Daemon {
 
     /// Waits until a probe answers with a status; returns the body.
     pub fn probe(&mut self, address: SocketAddr, path: &str, status: u16) -> String {
-        let mut last = None;
-        eventually(&format!("{path} answers {status}"), || {
-            last = get(address, path);
-            last.as_ref().is_some_and(|(got, _)| *got == status)
-        });
-        last.map(|(_, body)| body).unwrap_or_default()
+        let started = Instant::now();
+        loop {
+            let last = get(address, path);
+            match last {
+                Some((got, body)) if got == status => return body,
+                _ if started.elapsed() < PATIENCE => pause(),
+                last => {
+                    self.collect();
+                    panic!(
+                        "{path} does not answer {status} but {last:?}:\n{}",
+                        self.log
+                    );
+                }
+            }
+        }
     }
 
     /// Sends a signal, by its name without `SIG`.

@@ -7,7 +7,12 @@ use std::{fs, process::ExitCode, sync::Arc, time::Duration};
 use anyhow::Context;
 use secrecy::SecretString;
 use vmctl_backends::{rabbitmq, redis};
-use vmctl_core::{clock::SystemClock, fact::Retention, kinds::Registry};
+use vmctl_core::{
+    bus::{Bus, BusState},
+    clock::SystemClock,
+    fact::Retention,
+    kinds::Registry,
+};
 use vmctl_daemon::{Health, HealthServer, Process, Program, Status};
 use vmctl_reader::{Config, Reader, StatusWatch};
 
@@ -41,7 +46,7 @@ async fn run(settings: Settings, process: Process) -> anyhow::Result<()> {
         Arc::new(SystemClock),
         &Registry::built_in()?,
     );
-    watch(&process.health, reader.status(), store);
+    watch(&process.health, rabbitmq.bus(), reader.status(), store);
     if let Some(server) = HealthServer::bind(settings.health_listen)? {
         server.serve(process.health.router().merge(process.metrics.router()))?;
     }
@@ -64,7 +69,13 @@ fn bus(settings: &Settings, name: &str) -> anyhow::Result<rabbitmq::Config> {
 }
 
 /// A reader takes no requests: failing says that somebody should look.
-fn watch(health: &Health, status: StatusWatch, store: redis::RedisStore) {
+fn watch(health: &Health, bus: Bus, status: StatusWatch, store: redis::RedisStore) {
+    health.check("bus", move || match bus.publisher.state() {
+        BusState::Up => Status::Ok,
+        // The log can be read all the same; the sweep waits.
+        BusState::Blocked(reason) => Status::Degraded(format!("the broker is blocked: {reason}")),
+        BusState::Down(reason) => Status::Failing(format!("no connection to the broker: {reason}")),
+    });
     health.check("fold", move || match status.not_ready(SILENCE) {
         Some(reason) => Status::Failing(reason),
         None => Status::Ok,

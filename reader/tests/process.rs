@@ -1,6 +1,7 @@
 //! `vmctl-reader` as an operator meets it.
 #![cfg(feature = "backends")]
 
+use std::net::TcpListener;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -73,6 +74,32 @@ fn a_topology_that_differs_stops_it_and_says_how() {
     assert_eq!(code, Some(1), "{log}");
     assert!(log.contains("jobs.dead"), "{log}");
     assert!(log.contains("inequivalent arg"), "{log}");
+}
+
+#[test]
+fn a_redis_that_may_drop_jobs_is_told_of() {
+    if services(["VMCTL_TEST_REDIS_URL"]).is_none() {
+        return;
+    }
+    // The kernel's choice; nobody else asks for the same number at once.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port().to_string();
+    drop(listener);
+    let evicting = ["--maxmemory-policy", "allkeys-lru", "--save", ""];
+    let mut redis = Daemon::start(
+        Path::new("redis-server"),
+        &[&["--bind", "127.0.0.1", "--port", &port], &evicting[..]].concat(),
+        &[],
+    );
+    redis.line("Ready to accept connections");
+    let amqp = format!("amqp://{NOBODY}/%2f");
+    let url = format!("redis://127.0.0.1:{port}/0");
+    let mut reader = start(&[("VMCTL_AMQP_URL", &amqp), ("VMCTL_REDIS_URL", &url)]);
+    let warning = reader.line("maxmemory-policy allkeys-lru");
+    assert!(warning.contains("WARN"), "{warning}");
+    let address = reader.address();
+    let report = reader.probe(address, "/health/ready", 503);
+    assert!(report.contains("noeviction"), "{report}");
 }
 
 #[test]

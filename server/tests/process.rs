@@ -108,6 +108,29 @@ fn what_it_cannot_do_without_is_named() {
 }
 
 #[test]
+fn the_effective_settings_are_printed_without_secrets() {
+    let output = Command::new(PROGRAM)
+        .args(["--listen", "127.0.0.1:8088", "config"])
+        .env_clear()
+        .env("VMCTL_ID_SECRET", CANARY)
+        .env("VMCTL_KEYSTONE_PASSWORD", CANARY)
+        .env("VMCTL_AMQP_URL", format!("amqp://joe:{CANARY}@broker/%2f"))
+        .output()
+        .unwrap();
+    let printed = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{printed}");
+    for line in [
+        "listen = \"127.0.0.1:8088\" # --listen",
+        "# id_secret: set, not shown # VMCTL_ID_SECRET",
+        "# url: [\"amqp://***@broker/%2f\"], redacted # VMCTL_AMQP_URL",
+        "# url: REQUIRED, not set",
+    ] {
+        assert!(printed.contains(line), "{line} is not in\n{printed}");
+    }
+    assert!(!printed.contains(CANARY), "{printed}");
+}
+
+#[test]
 fn the_page_of_settings_says_what_it_takes() {
     let output = Command::new(PROGRAM).arg("reference").output().unwrap();
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/settings.md");

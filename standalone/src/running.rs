@@ -16,7 +16,7 @@ use vmctl_worker::Worker;
 use crate::Error;
 
 /// How long the components may take to become ready.
-const START: Duration = Duration::from_secs(10);
+const START: Duration = Duration::from_secs(30);
 /// Between two looks at whether they are.
 const LOOK: Duration = Duration::from_millis(10);
 /// A mark arrives every second.
