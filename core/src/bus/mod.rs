@@ -238,7 +238,9 @@ pub struct Received {
     pub timestamp: Option<Timestamp>,
     /// Headers of text and whole-number type.
     pub headers: BTreeMap<String, HeaderValue>,
-    /// The newest entry of the broker's dead-letter trace (`x-death`), if there is one.
+    /// The newest entry of the broker's dead-letter trace (`x-death`), if there is one. An entry of
+    /// the log may have less: RabbitMQ 3 drops the trace there, so that only a first death that
+    /// nothing can have followed is known, without its time.
     pub death: Option<Death>,
     /// Whether the broker has delivered it before.
     pub redelivered: bool,
@@ -357,8 +359,9 @@ pub trait Log: Send + Sync {
 pub enum LogStart {
     /// At the oldest entry that is kept.
     First,
-    /// At this offset. At the oldest kept entry if it is gone, at the next new one if it lies
-    /// ahead.
+    /// At this offset. At the oldest kept entry if it is gone. If it lies ahead, nothing old comes:
+    /// either the next new entry, or none before the log gets there (RabbitMQ). So a reader that
+    /// resumes must see the entry that it knows within some seconds, or start over.
     Offset(u64),
     /// At or shortly before the first entry published at this time: brokers keep chunks, so
     /// earlier entries may come first.

@@ -21,7 +21,7 @@ pub async fn a_rejected_message_is_dead_lettered<F: BusFixture>(fixture: &F) {
     let entry = tail.until("dead letter in the log", is_dead_letter).await;
     assert_same(&entry.message, &sent);
     assert_eq!(entry.message.exchange, EXCHANGE_DLX);
-    assert_trace(&entry, "rejected", &work_queue(&broker.first));
+    assert_trace(fixture, &entry, "rejected", &work_queue(&broker.first));
 
     let mut dead = broker.consume_queue(QUEUE_DEAD, 1).await;
     let delivery = next(&mut dead).await;
@@ -52,7 +52,7 @@ pub async fn the_delivery_limit_gives_six_starts<F: BusFixture>(fixture: &F) {
     let entry = tail.until("dead letter in the log", is_dead_letter).await;
     assert_same(&entry.message, &sent);
     assert_eq!(entry.message.exchange, EXCHANGE_DLX);
-    assert_trace(&entry, "delivery_limit", &queue);
+    assert_trace(fixture, &entry, "delivery_limit", &queue);
     silent(&mut deliveries).await;
 }
 
@@ -68,7 +68,12 @@ pub async fn a_vanished_consumer_counts_for_the_limit<F: BusFixture>(fixture: &F
         super::patiently("loss of the delivery", in_hand.lost.cancelled()).await;
     }
     let entry = tail.until("dead letter in the log", is_dead_letter).await;
-    assert_trace(&entry, "delivery_limit", &work_queue(&broker.first));
+    assert_trace(
+        fixture,
+        &entry,
+        "delivery_limit",
+        &work_queue(&broker.first),
+    );
 }
 
 /// Reading the log needs nobody to tell a dead letter from a command: its exchange does.
@@ -96,12 +101,18 @@ pub(super) fn is_dead_letter(entry: &LogEntry) -> bool {
     entry.message.exchange != crate::topology::EXCHANGE_JOBS
 }
 
+/// Expects the only death of a log entry.
 #[track_caller]
-pub(super) fn assert_trace(entry: &LogEntry, reason: &str, queue: &str) {
+pub(super) fn assert_trace<F: BusFixture>(
+    fixture: &F,
+    entry: &LogEntry,
+    reason: &str,
+    queue: &str,
+) {
     let death = entry.message.death.as_ref().unwrap();
     assert_eq!(
         (death.reason.as_str(), death.queue.as_str()),
         (reason, queue)
     );
-    assert!(death.time.is_some());
+    assert!(death.time.is_some() || !fixture.log_keeps_traces());
 }
