@@ -22,7 +22,7 @@ pub mod settings;
 pub mod testing;
 
 pub use crypto::install_crypto;
-pub use health::{Health, Report, Status};
+pub use health::{Health, POLL_DEADLINE, Report, Status};
 pub use lifecycle::{Ended, Lifecycle};
 pub use logging::{LogFilter, LogFormat, init_logging};
 pub use metrics::Metrics;
