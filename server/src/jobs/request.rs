@@ -24,6 +24,8 @@ pub(crate) struct JobRequest {
     pub max_attempts: u32,
     pub input: Value,
     pub labels: BTreeMap<String, String>,
+    /// When it was checked; durations count from here.
+    pub created_at: Timestamp,
     pub deadline: Timestamp,
     /// The same for the same request, whenever it is sent.
     pub fingerprint: String,
@@ -76,7 +78,13 @@ pub(crate) fn check(
     if !errors.is_empty() {
         return Err(invalid(errors));
     }
-    Ok(request(kind, input, labels, deadline, given.as_ref()))
+    Ok(request(
+        kind,
+        input,
+        labels,
+        (now, deadline),
+        given.as_ref(),
+    ))
 }
 
 /// Checks the input of a compat route. Fields that nobody knows are dropped, the original's `token`
@@ -101,14 +109,14 @@ pub(crate) fn check_compat(
             .compat(reason));
     }
     let deadline = clock::add(now, kind.deadline);
-    Ok(request(kind, body, BTreeMap::new(), deadline, None))
+    Ok(request(kind, body, BTreeMap::new(), (now, deadline), None))
 }
 
 fn request(
     kind: &KindSpec,
     input: Value,
     labels: BTreeMap<String, String>,
-    deadline: Timestamp,
+    (created_at, deadline): (Timestamp, Timestamp),
     given_deadline: Option<&Value>,
 ) -> JobRequest {
     // As it was given: `2h` is the same request an hour later.
@@ -123,6 +131,7 @@ fn request(
         max_attempts: kind.max_attempts,
         input,
         labels,
+        created_at,
         deadline,
         fingerprint,
     }

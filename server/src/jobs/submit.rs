@@ -189,7 +189,7 @@ fn command(app: &App, id: JobId, submission: Submission) -> Event {
         id,
         kind: request.kind,
         input: request.input,
-        created_at: now,
+        created_at: request.created_at,
         deadline: request.deadline,
         max_attempts: request.max_attempts,
         labels: request.labels,

@@ -1,6 +1,6 @@
 //! Who may come in.
 
-use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, atomic::Ordering};
 
 use serde_json::json;
 
@@ -200,4 +200,79 @@ async fn the_token_is_in_no_message_and_no_record() {
     }
     let list = suite.get("/v1/jobs").await;
     assert!(!String::from_utf8_lossy(&list.body).contains(canary));
+}
+
+/// Keeps everything that is logged.
+#[derive(Clone, Default)]
+struct Captured(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Captured {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn neither_token_nor_password_is_in_any_log_line() {
+    let captured = Captured::default();
+    let writer = captured.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::TRACE)
+        .with_writer(move || writer.clone())
+        .finish();
+    // The runtime is this thread, so this is every task's subscriber.
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let suite = Suite::start().await;
+    let token = "joe@demo:member,canary-7f3a";
+    let everything = async || {
+        for (method, path) in [
+            ("GET", "/v1/jobs"),
+            ("GET", "/v1/jobs/7fda68b7-b4de-45a6-99fd-57b019cf19ae"),
+            ("POST", "/v1/jobs"),
+            ("POST", "/v1/vm/"),
+            ("GET", "/v1/kinds"),
+            ("GET", "/nowhere"),
+            ("GET", "/test/panic"),
+        ] {
+            for body in [create(), vm(), json!({"token": token})] {
+                let bearer = format!("Bearer {token}");
+                let call = suite.request(method, path).token(token);
+                call.header("Authorization", bearer)
+                    .json(&body)
+                    .send()
+                    .await;
+            }
+        }
+        let testtoken = json!({"token": token});
+        suite
+            .request("POST", "/v1/testtoken")
+            .json(&testtoken)
+            .send()
+            .await;
+        let login = json!({"login": "joe", "password": "canary-pass"});
+        suite
+            .request("POST", "/v1/connect")
+            .json(&login)
+            .send()
+            .await;
+    };
+    everything().await;
+    // A place that another test's thread met at the very moment of `set_default` is off until asked
+    // again.
+    tracing::callsite::rebuild_interest_cache();
+    everything().await;
+    suite.broker.set_down(true);
+    everything().await;
+    suite.store.set_down(true);
+    everything().await;
+    suite.identity.down.store(true, Ordering::Relaxed);
+    everything().await;
+    let text = String::from_utf8(captured.0.lock().unwrap().clone()).unwrap();
+    assert!(text.contains("answered") && text.contains("a handler panicked"));
+    assert!(!text.contains("canary"), "{text}");
 }
