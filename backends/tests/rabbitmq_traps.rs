@@ -16,14 +16,14 @@ use std::{
 
 use support::{MAIN, Node, VICTIM, Vhost, services, threads};
 use tokio::{
-    io::AsyncReadExt as _,
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpListener,
     sync::{Mutex, MutexGuard},
 };
 use url::Url;
 use vmctl_backends::rabbitmq::{Config, RabbitMq, SecretUrl};
 use vmctl_core::{
-    bus::{Bus, BusState, Deliveries, Delivery, LogStart, Message, PublishError, RoutingKey},
+    bus::{Bus, BusState, Deliveries, Delivery, Feed, LogStart, Message, PublishError, RoutingKey},
     clock::from_unix_ms,
     testing::bus::{eventually, patiently},
     topology::{EXCHANGE_JOBS, QueueSpec, Topology, work_queue},
@@ -127,7 +127,7 @@ async fn victim() -> MutexGuard<'static, ()> {
     TURN.lock().await
 }
 
-/// Accepts connections and keeps what they say, without a word.
+/// Accepts connections and keeps what they say, without a word besides the greeting.
 struct Listener {
     url: Url,
     said: Arc<Mutex<Vec<u8>>>,
@@ -136,6 +136,10 @@ struct Listener {
 
 impl Listener {
     async fn start(scheme: &str) -> Self {
+        Self::greeting(scheme, b"").await
+    }
+
+    async fn greeting(scheme: &str, greeting: &'static [u8]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (said, accepted) = (
@@ -149,6 +153,7 @@ impl Listener {
                 let heard = heard.clone();
                 tokio::spawn(async move {
                     let mut buffer = [0; 4096];
+                    stream.write_all(greeting).await.unwrap();
                     while let Ok(n @ 1..) = stream.read(&mut buffer).await {
                         heard.lock().await.extend_from_slice(&buffer[..n]);
                     }
@@ -319,6 +324,64 @@ async fn l7_l8_a_silent_peer_costs_a_bounded_wait_and_no_thread() {
     let said = listener.said.lock().await;
     assert!(said.starts_with(b"AMQP\x00\x00\x09\x01"));
     assert!(!said.windows(6).any(|window| window == b"canary"));
+}
+
+/// A peer that begins the handshake and then hangs: the library waits for it on a thread of its own,
+/// which ends with the attempt.
+#[tokio::test]
+async fn l8_twenty_abandoned_handshakes_leave_no_thread() {
+    // connection.start (AMQP 0-9-1, section 1.4.2.1): version 0-9, no properties, PLAIN, en_US.
+    const START: &[u8] = b"\x01\x00\x00\x00\x00\x00\x1c\x00\x0a\x00\x0a\x00\x09\x00\x00\x00\x00\
+        \x00\x00\x00\x05PLAIN\x00\x00\x00\x05en_US\xce";
+    let listener = Listener::greeting("amqp", START).await;
+    let mut config = config([&listener.url]);
+    config.connect_timeout = Duration::from_millis(50);
+    config.backoff_max = Duration::from_millis(50);
+    config.backoff_min = Duration::from_millis(10);
+    let before = threads();
+    let rabbitmq = RabbitMq::connect_lazy(config);
+    // Two connections, each with a probe before each attempt.
+    eventually("twenty attempts of each connection", async || {
+        (listener.accepted.load(Ordering::SeqCst) >= 80).then_some(())
+    })
+    .await;
+    let state = rabbitmq.bus().publisher.state();
+    assert!(
+        matches!(&state, BusState::Down(reason) if reason.contains("did not end")),
+        "{state:?}"
+    );
+    let during = threads();
+    // Two attempts are under way, and other tests of this process have a connection or two.
+    assert!(during < before + 12, "{before} threads, then {during}");
+    rabbitmq.shutdown().await;
+}
+
+/// Shutting down takes no longer than it must, though the ports are still held.
+#[tokio::test]
+async fn a_shutdown_ends_streams_and_calls_and_is_quick() {
+    let Some(fixture) = Fixture::new(MAIN, "shutdown").await else {
+        return;
+    };
+    let mut deliveries = fixture.consume().await;
+    let consumer = &fixture.bus.consumer;
+    let mut feed = consumer.subscribe(Feed::Ticks, "shutdown").await.unwrap();
+    fixture.publish("last").await.unwrap();
+    let in_hand = next(&mut deliveries).await;
+    let start = Instant::now();
+    fixture.rabbitmq.shutdown().await;
+    let took = start.elapsed();
+    assert!(took < Duration::from_secs(3), "{took:?}");
+    patiently("loss", in_hand.lost.cancelled()).await;
+    assert!(patiently("end", deliveries.next()).await.is_none());
+    assert!(patiently("end", feed.next()).await.is_none());
+    let publisher = &fixture.bus.publisher;
+    let outcome = publisher.publish(message(KIND, "late")).await;
+    assert!(
+        matches!(outcome, Err(PublishError::Unavailable(_))),
+        "{outcome:?}"
+    );
+    assert!(fixture.bus.admin.inspect("none").await.is_err());
+    fixture.vhost.delete().await;
 }
 
 /// A disk alarm: publishes are refused at once with the reason, consumers go on, and all heals by
