@@ -28,6 +28,7 @@ mod openapi;
 mod readiness;
 mod routes;
 mod server;
+mod telemetry;
 #[cfg(test)]
 mod tests;
 

@@ -21,7 +21,7 @@ use crate::{
     edge::stream::Bounded,
     jobs::{admission, doorbell, marks},
     readiness::Readiness,
-    routes,
+    routes, telemetry,
 };
 
 /// Bytes that hyper buffers for one request's head. What our own limits refuse must fit, so that
@@ -87,6 +87,7 @@ impl Config {
             address: wanted,
             source,
         })?;
+        telemetry::describe();
         Ok(Server {
             app: Arc::new(App::new(self, backends)),
             listener,

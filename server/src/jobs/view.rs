@@ -220,3 +220,176 @@ impl Overview {
         *kept = Some((Instant::now(), incomplete));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use vmctl_api_types::JobState;
+    use vmctl_core::{
+        event::{Caller, Event, EventType, JobSpec},
+        fact::{JobFact, Retention},
+        merge::merge,
+    };
+
+    use super::*;
+    use crate::jobs::submit;
+
+    const V7_AT_NOON: &str = "019ab0f3-7c00-7a00-8abc-1f2e3d4c5b6a";
+    const DERIVED: &str = "0198f2a4-7c1e-8a00-8abc-1f2e3d4c5b6a";
+
+    fn noon(seconds: i64) -> Timestamp {
+        let id: JobId = V7_AT_NOON.parse().unwrap();
+        clock::from_unix_ms(id.unix_ms().unwrap() + seconds * 1000)
+    }
+
+    /// A record of project `p`, submitted at noon and confirmed.
+    fn record(id: &str, state: JobState) -> Record {
+        let spec = JobSpec {
+            id: id.parse().unwrap(),
+            kind: "vm.create".parse().unwrap(),
+            input: serde_json::Value::Null,
+            created_at: noon(0),
+            deadline: noon(3600),
+            max_attempts: 5,
+            labels: std::collections::BTreeMap::new(),
+            auth: Caller {
+                user_id: "u".into(),
+                user_name: "u".into(),
+                project_id: "p".into(),
+                domain_id: String::new(),
+                roles: Vec::new(),
+                request_id: None,
+            },
+            fp: String::new(),
+            extra: serde_json::Map::new(),
+        };
+        let event_type = if state.is_terminal() {
+            EventType::Succeeded
+        } else {
+            EventType::Submitted
+        };
+        let id = *spec.id.as_uuid();
+        let event = Event::new(id, event_type, "/t", noon(0), submit::data(state, spec));
+        let mut record = Record::default();
+        let fact = JobFact {
+            confirmed: true,
+            ..JobFact::from_event(event, None, Retention::default())
+        };
+        merge(&mut record, &fact, noon(0));
+        record
+    }
+
+    fn partition(newest: Option<i64>, ours: Option<i64>, oldest: i64) -> PartitionState {
+        PartitionState {
+            newest_mark: newest.map(noon),
+            marks: ours
+                .map(|s| ("me".to_owned(), noon(s)))
+                .into_iter()
+                .collect(),
+            oldest: Some(noon(oldest)),
+            ..PartitionState::default()
+        }
+    }
+
+    /// Asked `asked` seconds after noon, in a view with that partition.
+    fn judge(
+        id: &str,
+        record: Option<Record>,
+        asked: i64,
+        behind: bool,
+        partition: PartitionState,
+    ) -> &'static str {
+        let question = Question {
+            project: "p",
+            id: id.parse().unwrap(),
+            arrived: noon(asked),
+            now: noon(asked),
+            server: "me",
+            retention: Duration::from_secs(24 * 3600),
+            behind,
+        };
+        match question.judge(Lookup { record, partition }) {
+            Verdict::Found(_) => "found",
+            Verdict::Unknown => "404",
+            Verdict::Expired => "410",
+            Verdict::NotYet => "wait",
+        }
+    }
+
+    #[test]
+    fn a_record_is_believed_unless_its_partition_is_behind() {
+        let live = |id| Some(record(id, JobState::Queued));
+        let ended = Some(record(V7_AT_NOON, JobState::Succeeded));
+        let at = |newest| partition(Some(newest), None, -60);
+        assert_eq!(
+            judge(V7_AT_NOON, live(V7_AT_NOON), 90, false, at(80)),
+            "found"
+        );
+        assert_eq!(judge(V7_AT_NOON, ended, 90, true, at(80)), "found");
+        // Fresh, and nobody else can have used the id.
+        assert_eq!(
+            judge(V7_AT_NOON, live(V7_AT_NOON), 59, true, at(50)),
+            "found"
+        );
+        assert_eq!(
+            judge(V7_AT_NOON, live(V7_AT_NOON), 60, true, at(50)),
+            "wait"
+        );
+        assert_eq!(judge(DERIVED, live(DERIVED), 1, true, at(0)), "wait");
+        let mut unconfirmed = record(V7_AT_NOON, JobState::Queued);
+        unconfirmed.confirmed = None;
+        assert_eq!(judge(V7_AT_NOON, Some(unconfirmed), 1, true, at(0)), "wait");
+    }
+
+    #[test]
+    fn another_projects_record_is_no_record() {
+        let mut foreign = record(V7_AT_NOON, JobState::Queued);
+        if let Some(submission) = &mut foreign.spec {
+            submission.spec.auth.project_id = "q".into();
+        }
+        for (newest, answer) in [(9, "wait"), (10, "404")] {
+            for record in [None, Some(foreign.clone())] {
+                let state = partition(Some(newest), None, -60);
+                assert_eq!(judge(V7_AT_NOON, record, 20, false, state), answer);
+            }
+        }
+    }
+
+    #[test]
+    fn absence_needs_a_mark_from_after_the_id_or_from_after_the_request() {
+        for (id, newest, ours, answer) in [
+            (V7_AT_NOON, None, None, "wait"),
+            (V7_AT_NOON, Some(9), None, "wait"),
+            (V7_AT_NOON, Some(10), None, "404"),
+            // Asked at 5: this server's own mark decides, not another's.
+            (V7_AT_NOON, Some(6), Some(5), "wait"),
+            (V7_AT_NOON, Some(6), Some(6), "404"),
+            (DERIVED, Some(1_000), Some(5), "wait"),
+            (DERIVED, Some(1_000), Some(6), "404"),
+        ] {
+            let state = || partition(newest, ours, -60);
+            assert_eq!(
+                judge(id, None, 5, false, state()),
+                answer,
+                "{newest:?} {ours:?}"
+            );
+            assert_eq!(judge(id, None, 5, true, state()), "wait");
+        }
+    }
+
+    #[test]
+    fn what_may_have_been_forgotten_is_410() {
+        let day = 24 * 3600;
+        for (asked, oldest, answer) in [
+            (day, -1, "404"),
+            (day + 1, -1, "410"),
+            (60, 0, "404"),
+            (60, 1, "410"),
+        ] {
+            let state = partition(Some(asked), None, oldest);
+            assert_eq!(judge(V7_AT_NOON, None, asked, false, state), answer);
+        }
+        // A derived id has no time.
+        let state = partition(Some(99), Some(99), 98);
+        assert_eq!(judge(DERIVED, None, 60, false, state), "404");
+    }
+}

@@ -1,0 +1,46 @@
+//! The server's metrics. No label is a client's text: methods are a fixed set, routes are templates,
+//! kinds are the registry's.
+
+use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
+
+/// Describes every metric to the recorder that is installed, if there is one.
+pub(crate) fn describe() {
+    describe_histogram!(
+        "http_server_request_duration_seconds",
+        Unit::Seconds,
+        "Time from a request's head to its answer, by route, method and status"
+    );
+    for (name, what) in [
+        (
+            "jobs_submitted_total",
+            "Submissions, by kind and outcome: accepted, replayed, refused",
+        ),
+        ("auth_total", "Tokens checked, by result"),
+        ("logins_total", "Logins, by result"),
+        (
+            "prewrite_failed_total",
+            "Confirmed messages that the view did not take in time",
+        ),
+        (
+            "http_requests_shed_total",
+            "Requests refused because too many were in work",
+        ),
+        (
+            "http_connections_refused_total",
+            "Connections closed because there were too many",
+        ),
+        ("http_handler_panics_total", "Handlers that panicked"),
+    ] {
+        describe_counter!(name, Unit::Count, what);
+    }
+    describe_gauge!(
+        "queue_messages_ready",
+        Unit::Count,
+        "Messages ready in a work queue, at the last look"
+    );
+    describe_gauge!(
+        "queue_consumers",
+        Unit::Count,
+        "Consumers of a work queue, at the last look"
+    );
+}
