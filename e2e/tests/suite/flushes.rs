@@ -1,12 +1,6 @@
 //! Redis forgets everything while jobs run and clients ask.
 
-use std::{
-    collections::BTreeSet,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-};
+use std::collections::BTreeSet;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use reqwest::Method;
@@ -14,44 +8,12 @@ use serde_json::Value;
 use tokio::task::JoinSet;
 
 use crate::support::{
-    api::{Api, creation, is_on_its_way},
+    api::{Api, creation},
+    asking::Asking,
     effects::one_machine_each,
     suite::{DRAIN, Suite},
     wait::{pace, patience},
 };
-
-/// What a client saw that asked for one job all the time.
-#[derive(Default)]
-struct Seen {
-    found: usize,
-    rebuilding: usize,
-}
-
-/// Asks for a job until told to stop. It may be told to come back, never that there is no such job,
-/// and never less than it was told before.
-async fn ask(api: Api, id: String, stop: Arc<AtomicBool>) -> Result<Seen> {
-    let mut seen = Seen::default();
-    let mut ended = None;
-    while !stop.load(Ordering::Relaxed) {
-        let answer = api.job(&id).await?;
-        match answer.status {
-            200 => seen.found += 1,
-            503 if is_on_its_way(&answer) => {
-                seen.rebuilding += 1;
-                continue;
-            }
-            _ => bail!("{id}: {answer:?}"),
-        }
-        let state = answer.body["state"].clone();
-        if let Some(ended) = &ended {
-            ensure!(*ended == state, "{id} was {ended} and is {state}");
-        } else if answer.body["terminal"] == true {
-            ended = Some(state);
-        }
-        pace().await;
-    }
-    Ok(seen)
-}
 
 /// What must be the same before and after.
 fn facts(job: &Value) -> Vec<Value> {
@@ -88,11 +50,7 @@ async fn a_flush_hides_no_job_and_all_come_back() -> Result<()> {
     let worker = suite.start_ready("worker").await?;
 
     let new = api.create_many(20).await?;
-    let stop = Arc::new(AtomicBool::new(false));
-    let mut asking = JoinSet::new();
-    for id in old.iter().chain(&new) {
-        asking.spawn(ask(api.clone(), id.clone(), Arc::clone(&stop)));
-    }
+    let asking = Asking::start(&api, old.iter().chain(&new));
     api.at_least(10, "running", &new).await?;
     suite.redis.flush()?;
     api.all_succeed(&new).await?;
@@ -104,18 +62,7 @@ async fn a_flush_hides_no_job_and_all_come_back() -> Result<()> {
     let listed = list.body["items"].as_array().map_or(0, Vec::len);
     ensure!(listed == 25, "{listed} in the list: {}", list.text);
 
-    stop.store(true, Ordering::Relaxed);
-    let mut all = Seen::default();
-    while let Some(seen) = asking.join_next().await {
-        let seen = seen??;
-        ensure!(seen.found > 0);
-        all.found += seen.found;
-        all.rebuilding += seen.rebuilding;
-    }
-    eprintln!(
-        "{} answers, {} to come back later",
-        all.found, all.rebuilding
-    );
+    asking.stop().await?;
     one_machine_each(&suite.machines(), &[old, new].concat())?;
     worker.stop(DRAIN).await?;
     three.server.stop(DRAIN).await?;

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
+use reqwest::Method;
 
 use crate::support::{
     api::{Answer, Api, creation, input},
@@ -31,9 +32,7 @@ async fn refused(api: &Api) -> Result<()> {
     for (path, body) in [("/v1/vm/", input()), ("/v1/jobs", creation())] {
         let asked = Instant::now();
         let named = [("X-Request-Id", "without-a-broker")];
-        let answer = api
-            .send(reqwest::Method::POST, path, &named, Some(&body))
-            .await?;
+        let answer = api.send(Method::POST, path, &named, Some(&body)).await?;
         let answer = answer.expect(503)?;
         ensure!(
             asked.elapsed() < DEADLINE,
@@ -109,7 +108,8 @@ async fn without_redis_jobs_are_accepted_and_seen_later() -> Result<()> {
         let degraded = answer.headers.get("x-degraded");
         ensure!(degraded.is_some_and(|word| word == "cache"), "{answer:?}");
         let id = answer.body["id"].as_str().context("no id")?.to_owned();
-        let looked = api.job(&id).await?.expect(503)?;
+        let path = format!("/v1/jobs/{id}");
+        let looked = api.send(Method::GET, &path, &[], None).await?.expect(503)?;
         ensure!(looked.problem() == "state-unavailable", "{looked:?}");
         ids.push(id);
     }

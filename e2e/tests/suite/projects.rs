@@ -1,6 +1,7 @@
 //! What a user of one project can learn about the jobs of another: nothing.
 
 use anyhow::{Context as _, Result, ensure};
+use reqwest::Method;
 use serde_json::json;
 
 use crate::support::{
@@ -10,13 +11,20 @@ use crate::support::{
 
 /// Every way to reach one job.
 async fn all_ways(api: &Api, id: &str) -> Result<Vec<Answer>> {
-    let empty = json!({});
-    Ok(vec![
-        api.job(id).await?,
-        api.get(&format!("/v1/jobs/{id}/events")).await?,
-        api.get(&format!("/v1/vm/{id}")).await?,
-        api.post(&format!("/v1/jobs/{id}/cancel"), &empty).await?,
-    ])
+    let mut answers = Vec::new();
+    for (method, path, body) in [
+        (Method::GET, format!("/v1/jobs/{id}"), None),
+        (Method::GET, format!("/v1/jobs/{id}/events"), None),
+        (Method::GET, format!("/v1/vm/{id}"), None),
+        (
+            Method::POST,
+            format!("/v1/jobs/{id}/cancel"),
+            Some(json!({})),
+        ),
+    ] {
+        answers.push(api.ask(method, &path, body.as_ref()).await?);
+    }
+    Ok(answers)
 }
 
 #[tokio::test]

@@ -26,7 +26,7 @@ async fn a_token_is_nowhere_but_in_the_request() -> Result<()> {
         return Ok(());
     };
     suite.set("VMCTL_LOG", "trace");
-    suite.set("VMCTL_SIMULATED_DURATION", "1s");
+    suite.set("VMCTL_SIMULATED_DURATION", "4s");
     let three = suite.start_three().await?;
     suite.vhost.tap("tap", &EXCHANGES).await?;
 

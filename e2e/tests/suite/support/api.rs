@@ -3,14 +3,18 @@
 use std::{
     collections::BTreeMap,
     sync::atomic::{AtomicU32, Ordering},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
 use reqwest::{Method, header::HeaderMap};
 use serde_json::{Value, json};
 
-use super::{environment::var, process::Process, wait::eventually};
+use super::{
+    environment::var,
+    process::Process,
+    wait::{eventually, pace, patience},
+};
 
 /// More than the server takes for any answer that these tests ask for.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -121,11 +125,25 @@ impl Api {
     }
 
     pub async fn get(&self, path: &str) -> Result<Answer> {
-        self.send(Method::GET, path, &[], None).await
+        self.ask(Method::GET, path, None).await
     }
 
     pub async fn post(&self, path: &str, body: &Value) -> Result<Answer> {
-        self.send(Method::POST, path, &[], Some(body)).await
+        self.ask(Method::POST, path, Some(body)).await
+    }
+
+    /// Sends a request until the server has asked the view. A Redis that is late on a busy machine is
+    /// no answer to what these tests ask; a view that is behind is one.
+    pub async fn ask(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Answer> {
+        let started = Instant::now();
+        loop {
+            let answer = self.send(method.clone(), path, &[], body).await?;
+            let late = answer.problem() == "state-unavailable";
+            if !late || started.elapsed() > patience() {
+                return Ok(answer);
+            }
+            pace().await;
+        }
     }
 
     /// Looks a job up.

@@ -1,6 +1,7 @@
 //! What the tests stand on: services, programs, and ways to look at both.
 
 pub mod api;
+pub mod asking;
 pub mod broker;
 pub mod effects;
 pub mod environment;
