@@ -3,13 +3,13 @@
 //! What must always hold:
 //!
 //! - **Two connections, one to publish and one for the rest**, each with a supervisor that opens it
-//!   again for ever ([`link`]); the library's own recovery is off.
-//! - **A confirm is the broker's, and belongs to its message** ([`publisher`]): one message in
+//!   again for ever (`link`); the library's own recovery is off.
+//! - **A confirm is the broker's, and belongs to its message** (`publisher`): one message in
 //!   flight on a channel, success is a plain ack.
-//! - **What a lost channel delivered is lost at once** ([`consumer`], [`delivery`]), and everybody
+//! - **What a lost channel delivered is lost at once** (`consumer`, `delivery`), and everybody
 //!   who holds some of it is told.
 //! - **Every wait and every buffer has a bound**, and an attempt that is given up leaves no thread
-//!   and no socket behind ([`dial`]).
+//!   and no socket behind (`dial`).
 
 mod admin;
 mod config;
