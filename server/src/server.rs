@@ -169,27 +169,15 @@ impl Server {
 /// Starts what runs beside the requests. The only task that may end is the one that finds drift.
 pub(crate) fn background(app: &Arc<App>) -> JoinSet<BusError> {
     let mut tasks = JoinSet::new();
-    for task in [Task::Log, Task::Ticks, Task::Marks, Task::Queues] {
-        let app = Arc::clone(app);
-        tasks.spawn(async move {
-            match task {
-                Task::Log => doorbell::follow_log(&app).await,
-                Task::Ticks => doorbell::follow_ticks(&app).await,
-                Task::Marks => marks::publish(&app).await,
-                Task::Queues => return admission::watch(&app).await,
-            }
-            unreachable!("these tasks loop for ever")
-        });
-    }
+    let shared = Arc::clone(app);
+    tasks.spawn(async move { match doorbell::follow_log(&shared).await {} });
+    let shared = Arc::clone(app);
+    tasks.spawn(async move { match doorbell::follow_ticks(&shared).await {} });
+    let shared = Arc::clone(app);
+    tasks.spawn(async move { match marks::publish(&shared).await {} });
+    let shared = Arc::clone(app);
+    tasks.spawn(async move { admission::watch(&shared).await });
     tasks
-}
-
-#[derive(Clone, Copy)]
-enum Task {
-    Log,
-    Ticks,
-    Marks,
-    Queues,
 }
 
 fn serve(

@@ -6,6 +6,7 @@
 
 use std::{
     collections::{HashMap, hash_map::Entry},
+    convert::Infallible,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -98,11 +99,11 @@ impl Drop for Listener {
 }
 
 /// Follows the log for ever, from its end.
-pub(crate) async fn follow_log(app: &App) {
+pub(crate) async fn follow_log(app: &App) -> Infallible {
     let mut pause = FIRST_PAUSE;
     loop {
         match tail(app, &mut pause).await {
-            Ok(never) => match never {},
+            Ok(never) => return never,
             Err(error) => tracing::warn!(
                 error = crate::error::chain(&error),
                 "the tail of the log is lost, waiting requests poll the store"
@@ -114,7 +115,7 @@ pub(crate) async fn follow_log(app: &App) {
     }
 }
 
-async fn tail(app: &App, pause: &mut Duration) -> Result<std::convert::Infallible, BusError> {
+async fn tail(app: &App, pause: &mut Duration) -> Result<Infallible, BusError> {
     let mut reader = app.bus.log.read(LogStart::Next).await?;
     app.doorbell.attached.store(true, Ordering::Relaxed);
     loop {
@@ -126,7 +127,7 @@ async fn tail(app: &App, pause: &mut Duration) -> Result<std::convert::Infallibl
 }
 
 /// Follows the progress feed for ever.
-pub(crate) async fn follow_ticks(app: &App) {
+pub(crate) async fn follow_ticks(app: &App) -> Infallible {
     let mut pause = FIRST_PAUSE;
     loop {
         match app

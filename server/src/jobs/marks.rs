@@ -3,8 +3,11 @@
 //! Whatever was confirmed before a mark lies before it, so a view that has passed a mark knows all
 //! of that. A confirmed mark is also the proof that the server can publish: readiness looks at it.
 
-use std::sync::Mutex;
-use std::{sync::PoisonError, time::Duration};
+use std::{
+    convert::Infallible,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use tokio::time::{Instant, MissedTickBehavior, interval};
@@ -43,7 +46,7 @@ impl Confirmed {
 }
 
 /// Publishes marks for ever.
-pub(crate) async fn publish(app: &App) {
+pub(crate) async fn publish(app: &App) -> Infallible {
     let mut ticks = interval(app.config.limits.mark_every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut failing = false;
