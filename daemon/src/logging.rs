@@ -40,8 +40,23 @@ impl Value for LogFormat {
 }
 
 /// What is logged, in the words of `tracing`'s filters: `info,vmctl_server=debug`.
+///
+/// The AMQP library says of every closed channel that it is an error, also where that is the answer
+/// to a question. Its lines are left out unless the filter names `lapin`; whoever handles a failure
+/// logs it.
 #[derive(Debug, Clone)]
 pub struct LogFilter(String);
+
+impl LogFilter {
+    fn directives(&self) -> EnvFilter {
+        // The text was parsed when the setting was read.
+        if self.0.contains("lapin") {
+            EnvFilter::new(&self.0)
+        } else {
+            EnvFilter::new(format!("{},lapin=off", self.0))
+        }
+    }
+}
 
 impl Value for LogFilter {
     fn parse(text: &str) -> Result<Self, String> {
@@ -69,8 +84,7 @@ where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
     let builder = tracing_subscriber::fmt()
-        // The text was parsed when the setting was read.
-        .with_env_filter(EnvFilter::new(&filter.0))
+        .with_env_filter(filter.directives())
         .with_ansi(colours)
         .with_writer(writer);
     match format {
@@ -107,6 +121,7 @@ mod tests {
         tracing::subscriber::with_default(subscriber, || {
             tracing::info!(job.attempt = 2, "job started\nnot a second line");
             tracing::debug!("details");
+            tracing::error!(target: "lapin::channels", "channel closed");
         });
         let bytes = lines.0.lock().unwrap().clone();
         String::from_utf8(bytes).unwrap()
@@ -129,6 +144,12 @@ mod tests {
         assert!(text.contains("INFO"), "{text}");
         assert!(text.contains("job.attempt=2"), "{text}");
         assert!(!text.contains("details"), "{text}");
+    }
+
+    #[test]
+    fn the_amqp_library_is_heard_only_when_it_is_named() {
+        assert!(!logged("trace", LogFormat::Text).contains("channel closed"));
+        assert!(logged("info,lapin=error", LogFormat::Text).contains("channel closed"));
     }
 
     #[test]
