@@ -28,8 +28,10 @@ build: ## Build the programs, for use, into target/dist
 	$(CARGO) build --locked --profile dist --bins
 
 .PHONY: update
-update: ## Write generated files again: OpenAPI document, completions, transcripts
-	VMCTL_UPDATE=1 $(CARGO) test --locked -p vmctl-server -p vmctl --quiet
+update: ## Write generated files again: OpenAPI document, settings, completions, transcripts
+	VMCTL_UPDATE=1 $(CARGO) test --locked --quiet -p vmctl-server --lib
+	VMCTL_UPDATE=1 $(CARGO) test --locked --quiet -p vmctl-server -p vmctl-worker -p vmctl-reader -p vmctl-standalone --test process
+	VMCTL_UPDATE=1 TRYCMD=overwrite $(CARGO) test --locked --quiet -p vmctl --test completions --test transcripts
 
 .PHONY: services-up
 services-up: ## Install and start RabbitMQ, Redis and Keystone on loopback
