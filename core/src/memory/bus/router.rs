@@ -160,7 +160,7 @@ mod tests {
 
     fn route(router: &mut Router, exchange: &str, key: &str) -> Vec<String> {
         let route = router.route(exchange, key).unwrap();
-        route.iter().map(|queue| queue.to_string()).collect()
+        route.iter().map(ToString::to_string).collect()
     }
 
     fn words(alphabet: &'static [&'static str], most: usize) -> impl Strategy<Value = String> {
