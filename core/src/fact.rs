@@ -12,10 +12,10 @@ use uuid::Uuid;
 use vmctl_api_types::{JobError, JobId, JobState, Progress};
 
 use crate::{
-    bus::LogEntry,
+    bus::{LogEntry, Received},
     clock,
     event::{Event, EventType, JobSpec, MARK_TYPE, Mark},
-    topology::EXCHANGE_JOBS,
+    topology::{EXCHANGE_JOBS, EXCHANGE_READY, QUEUE_DEAD},
 };
 
 /// How long a record is kept after the job's end, or after its deadline while it lives.
@@ -239,7 +239,9 @@ fn dead_letter(entry: &LogEntry, event: Option<Event>, retention: Retention) -> 
     }))
 }
 
-fn dead_letter_error(message: &crate::bus::Received, parsed: bool) -> JobError {
+/// Says why the broker gave a command up. The trace may be missing (see
+/// [`Received::death`]); the exchange then tells at least which queue it was.
+fn dead_letter_error(message: &Received, parsed: bool) -> JobError {
     let reason = message.death.as_ref().map(|d| d.reason.as_str());
     let (error_type, title) = match reason {
         Some("delivery_limit" | "delivery-limit") => (
@@ -249,15 +251,20 @@ fn dead_letter_error(message: &crate::bus::Received, parsed: bool) -> JobError {
         Some("rejected") if !parsed => ("malformed", "no worker could read the command"),
         Some("rejected") => ("rejected", "a worker refused the command"),
         Some("maxlen") => ("queue-full", "the work queue was full"),
-        _ => ("unroutable", "no work queue took the command"),
+        _ if message.exchange == EXCHANGE_READY => ("unroutable", "no work queue took the command"),
+        _ => (
+            "dead-lettered",
+            "a worker refused the command, or it came back too often",
+        ),
     };
+    let detail = message.death.as_ref().map_or_else(
+        || format!("the whole trace is in the queue {QUEUE_DEAD}"),
+        |d| format!("dead-lettered by {} ({})", d.queue, d.reason),
+    );
     JobError {
         error_type: error_type.to_owned(),
         title: title.to_owned(),
-        detail: message
-            .death
-            .as_ref()
-            .map(|d| format!("dead-lettered by {} ({})", d.queue, d.reason)),
+        detail: Some(detail),
         retryable: false,
         attempt: None,
         worker: None,
@@ -276,4 +283,87 @@ pub fn derived_id(from: &str, what: &str, time: Timestamp) -> Uuid {
     random.copy_from_slice(&digest[..10]);
     let ms = u64::try_from(time.as_millisecond()).unwrap_or(0);
     uuid::Builder::from_unix_timestamp_millis(ms, &random).into_uuid()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::{bus::Death, topology::EXCHANGE_DLX};
+
+    const JOB: &str = "0198f2a4-7c1e-7a00-8abc-1f2e3d4c5b6a";
+
+    fn dead(exchange: &str, death: Option<(&str, &str)>) -> LogEntry {
+        let message = Received {
+            exchange: exchange.to_owned(),
+            routing_key: "job.vm.create".to_owned(),
+            content_type: None,
+            message_id: Some("command".to_owned()),
+            correlation_id: Some(JOB.to_owned()),
+            message_type: None,
+            timestamp: Some(clock::from_unix_ms(1_795_000_000_000)),
+            headers: BTreeMap::new(),
+            death: death.map(|(reason, queue)| Death {
+                reason: reason.to_owned(),
+                queue: queue.to_owned(),
+                time: None,
+            }),
+            redelivered: false,
+            delivery_count: 0,
+            body: "not JSON".into(),
+        };
+        LogEntry { offset: 7, message }
+    }
+
+    fn job_fact(entry: &LogEntry) -> JobFact {
+        match interpret(entry, Retention::default()) {
+            Fact::Job(fact) => *fact,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_dead_letter_says_why_as_far_as_the_broker_told() {
+        let work = "work.vm.create";
+        for (exchange, death, expected) in [
+            (
+                EXCHANGE_DLX,
+                Some(("delivery_limit", work)),
+                "delivery-limit",
+            ),
+            (EXCHANGE_DLX, Some(("rejected", work)), "malformed"),
+            (EXCHANGE_DLX, Some(("maxlen", work)), "queue-full"),
+            (
+                EXCHANGE_READY,
+                Some(("expired", "jobs.delay.1s")),
+                "unroutable",
+            ),
+            (EXCHANGE_READY, None, "unroutable"),
+            (EXCHANGE_DLX, None, "dead-lettered"),
+        ] {
+            let fact = job_fact(&dead(exchange, death));
+            assert_eq!(fact.body.error.unwrap().error_type, expected);
+            assert_eq!((fact.state, fact.offset), (JobState::Failed, Some(7)));
+        }
+    }
+
+    #[test]
+    fn everyone_derives_the_same_id() {
+        let entry = dead(EXCHANGE_DLX, None);
+        let mut again = entry.clone();
+        again.offset = 9;
+        assert_eq!(job_fact(&entry).id, job_fact(&again).id);
+    }
+
+    #[test]
+    fn what_names_no_job_is_bad() {
+        let mut entry = dead(EXCHANGE_DLX, None);
+        entry.message.correlation_id = None;
+        let fact = interpret(&entry, Retention::default());
+        assert!(matches!(fact, Fact::Bad { job: None, .. }), "{fact:?}");
+        entry.message.exchange = EXCHANGE_JOBS.to_owned();
+        let fact = interpret(&entry, Retention::default());
+        assert!(matches!(fact, Fact::Bad { job: None, .. }), "{fact:?}");
+    }
 }

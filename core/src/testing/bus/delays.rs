@@ -93,6 +93,9 @@ pub async fn a_delayed_command_without_queue_is_parked<F: BusFixture>(fixture: &
     assert_same(&delivery.message, &sent);
     let entry = tail.until("dead letter in the log", is_dead_letter).await;
     assert_same(&entry.message, &sent);
+    // What the alternate exchange passes on keeps the name of the first one: that tells it from what
+    // a work queue gave up.
+    assert_eq!(entry.message.exchange, EXCHANGE_READY);
     assert_last_death(fixture, &entry, &delivery, ("expired", "jobs.delay.1s"));
     delivery.ack().await.unwrap();
 }
