@@ -12,6 +12,7 @@ use vmctl_core::{
     fact::Retention,
     identity::Identity,
     kinds::Registry,
+    partition::Partition,
     store::{JobStore, Lookup, StoreError},
 };
 
@@ -101,7 +102,7 @@ impl App {
     /// Reads a record, and remembers how far its partition is.
     pub async fn get(&self, id: JobId) -> Result<Lookup, StoreError> {
         let lookup = self.bounded(self.store.get(id)).await?;
-        self.seen.observe(id, &lookup.partition);
+        self.seen.observe(Partition::of(id), &lookup.partition);
         Ok(lookup)
     }
 

@@ -15,7 +15,7 @@ use vmctl_core::{
     store::{IndexKey, Lookup, PartitionState},
 };
 
-use crate::{app::App, error::ApiError, http::query};
+use crate::{app::App, error::ApiError, http::query, jobs::view::Reach};
 
 /// Lines that are read in one step.
 const STEP: usize = 200;
@@ -71,19 +71,23 @@ pub(crate) async fn page(
             .bounded(app.store.list(project, after.as_ref(), STEP))
             .await?;
         let ids: Vec<_> = keys.iter().map(|key| key.id).collect();
+        let seen: Vec<_> = ids
+            .iter()
+            .map(|id| app.seen.reach(Partition::of(*id)))
+            .collect();
         let lookups = app.bounded(app.store.get_many(&ids)).await?;
         scanned += keys.len();
         let full = keys.len() == STEP;
-        for (key, lookup) in keys.into_iter().zip(lookups) {
+        for ((key, lookup), seen) in keys.into_iter().zip(lookups).zip(seen) {
             // The page is full and a line is left: there is a next page.
             if page.items.len() == limit {
                 page.next = after;
                 break 'pages;
             }
-            app.seen.observe(key.id, &lookup.partition);
+            app.seen.observe(Partition::of(key.id), &lookup.partition);
             match job(project, &lookup) {
                 Some(job) if filter.takes(&job) => page.items.push(job),
-                None if is_stale(app, &key, &lookup) => stale.push(key.clone()),
+                None if is_stale(app, &key, &lookup, seen) => stale.push(key.clone()),
                 Some(_) | None => {}
             }
             after = Some(key);
@@ -106,11 +110,11 @@ fn job(project: &str, lookup: &Lookup) -> Option<Job> {
 }
 
 /// Says whether a line names a job that is gone for good.
-fn is_stale(app: &App, key: &IndexKey, lookup: &Lookup) -> bool {
+fn is_stale(app: &App, key: &IndexKey, lookup: &Lookup, seen: Reach) -> bool {
     let now = app.now();
     let caught_up = |mark: Timestamp| clock::add(mark, CAUGHT_UP) > now;
     lookup.record.is_none()
-        && !app.seen.is_behind(key.id, &lookup.partition)
+        && Reach::of(&lookup.partition) >= seen
         && lookup.partition.newest_mark.is_some_and(caught_up)
         && clock::add(key.created_at, SETTLED) < now
 }
@@ -127,24 +131,25 @@ async fn heal(app: &App, project: &str, stale: &[IndexKey]) {
     }
 }
 
-/// Says whether jobs may be missing: some partition lost marks that this server has seen stored, or
+/// Says whether jobs may be missing: some partition is less far than this server has seen it, or
 /// is behind the marks that this server has had confirmed.
 pub(crate) async fn is_incomplete(app: &App) -> Result<bool, ApiError> {
     if let Some(incomplete) = app.overview.recent() {
         return Ok(incomplete);
     }
+    let seen: Vec<_> = Partition::all()
+        .map(|number| app.seen.reach(number))
+        .collect();
     let partitions = app.bounded(app.store.partitions()).await?;
     let expected = app
         .marks
         .newest()
         .and_then(|mark| mark.time.checked_sub(CAUGHT_UP).ok());
-    let behind = |(number, state): (Partition, &PartitionState)| {
-        app.seen.observe_partition(number, state);
-        app.seen.is_partition_behind(number, state)
-            || state.newest_mark.is_none()
-            || state.newest_mark < expected
+    let behind = |((number, state), seen): ((Partition, &PartitionState), Reach)| {
+        app.seen.observe(number, state);
+        Reach::of(state) < seen || state.newest_mark.is_none() || state.newest_mark < expected
     };
-    let incomplete = Partition::all().zip(&partitions).any(behind);
+    let incomplete = Partition::all().zip(&partitions).zip(seen).any(behind);
     app.overview.remember(incomplete);
     Ok(incomplete)
 }

@@ -11,10 +11,8 @@
 //! told by marks: what was confirmed before a mark lies before it in the log.
 
 use std::{
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicI64, Ordering},
-    },
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
     time::Duration,
 };
 
@@ -23,7 +21,7 @@ use tokio::time::{Instant, sleep};
 use vmctl_api_types::{JobId, ProblemType};
 use vmctl_core::{
     clock,
-    partition::{PARTITIONS, Partition},
+    partition::Partition,
     record::Record,
     store::{Lookup, PartitionState},
 };
@@ -37,39 +35,43 @@ const CLOCK_SLACK: Duration = Duration::from_secs(10);
 /// How long a record that was written ahead of the log is believed while the view is behind.
 const FRESH: Duration = Duration::from_secs(60);
 
-/// The newest marks that this server has seen stored, by partition: a lower one means that the
-/// store has lost something.
-pub(crate) struct Seen([AtomicI64; PARTITIONS as usize]);
+/// How far a partition is.
+///
+/// The mark decides first, because offsets begin anew with a new log. Between two marks the offset
+/// does: an end that a client was told must not be taken back by a store that has lost it since.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Reach {
+    mark: Option<Timestamp>,
+    offset: Option<u64>,
+}
 
-impl Default for Seen {
-    fn default() -> Self {
-        Self(std::array::from_fn(|_| AtomicI64::new(i64::MIN)))
+impl Reach {
+    pub fn of(partition: &PartitionState) -> Self {
+        Self {
+            mark: partition.newest_mark,
+            offset: partition.position.as_ref().map(|stands| stands.offset),
+        }
     }
 }
 
+/// How far this server has seen each partition: one that is less far has lost something.
+///
+/// Compare with what was seen before the store was asked: others see more meanwhile.
+#[derive(Default)]
+pub(crate) struct Seen(Mutex<HashMap<Partition, Reach>>);
+
 impl Seen {
-    /// Remembers how far the job's partition is.
-    pub fn observe(&self, id: JobId, partition: &PartitionState) {
-        self.observe_partition(Partition::of(id), partition);
+    /// Remembers how far the partition is.
+    pub fn observe(&self, number: Partition, partition: &PartitionState) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let seen = all.entry(number).or_default();
+        *seen = Reach::of(partition).max(*seen);
     }
 
-    pub fn observe_partition(&self, number: Partition, partition: &PartitionState) {
-        if let Some(mark) = partition.newest_mark {
-            self.0[number.index()].fetch_max(mark.as_millisecond(), Ordering::Relaxed);
-        }
-    }
-
-    /// Says whether the job's partition was further before.
-    pub fn is_behind(&self, id: JobId, partition: &PartitionState) -> bool {
-        self.is_partition_behind(Partition::of(id), partition)
-    }
-
-    pub fn is_partition_behind(&self, number: Partition, partition: &PartitionState) -> bool {
-        let seen = self.0[number.index()].load(Ordering::Relaxed);
-        let stored = partition
-            .newest_mark
-            .map_or(i64::MIN, Timestamp::as_millisecond);
-        stored < seen
+    /// Returns how far the partition was.
+    pub fn reach(&self, number: Partition) -> Reach {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.get(&number).copied().unwrap_or_default()
     }
 }
 
@@ -84,6 +86,7 @@ pub(crate) async fn find(app: &App, project: &str, id: JobId) -> Result<Record, 
     let deadline = Instant::now() + app.config.limits.absence_patience;
     let mut pause = Duration::from_millis(10);
     loop {
+        let seen = app.seen.reach(Partition::of(id));
         let lookup = app.get(id).await?;
         let question = Question {
             project,
@@ -92,7 +95,7 @@ pub(crate) async fn find(app: &App, project: &str, id: JobId) -> Result<Record, 
             now: app.now(),
             server: &app.config.name,
             retention: app.config.job_ttl,
-            behind: app.seen.is_behind(id, &lookup.partition),
+            behind: Reach::of(&lookup.partition) < seen,
         };
         match question.judge(lookup) {
             Verdict::Found(record) => return Ok(*record),
@@ -228,6 +231,7 @@ mod tests {
         event::{Caller, Event, EventType, JobSpec},
         fact::{JobFact, Retention},
         merge::merge,
+        store::Position,
     };
 
     use super::*;
@@ -338,6 +342,30 @@ mod tests {
         let mut unconfirmed = record(V7_AT_NOON, JobState::Queued);
         unconfirmed.confirmed = None;
         assert_eq!(judge(V7_AT_NOON, Some(unconfirmed), 1, true, at(0)), "wait");
+    }
+
+    #[test]
+    fn what_was_shown_between_two_marks_is_not_taken_back() {
+        let at = |mark, offset| PartitionState {
+            position: Some(Position {
+                offset,
+                id: String::new(),
+            }),
+            ..partition(mark, None, -60)
+        };
+        let number = Partition::of(V7_AT_NOON.parse().unwrap());
+        let seen = Seen::default();
+        assert!(Reach::of(&PartitionState::default()) >= seen.reach(number));
+        seen.observe(number, &at(Some(5), 100));
+        seen.observe(number, &at(Some(5), 90));
+        let behind = |state: &PartitionState| Reach::of(state) < seen.reach(number);
+        // Flushed, and read again up to the mark but not beyond.
+        assert!(behind(&PartitionState::default()));
+        assert!(behind(&at(Some(4), 200)));
+        assert!(behind(&at(Some(5), 99)));
+        assert!(!behind(&at(Some(5), 100)));
+        // A new log begins with offset 0.
+        assert!(!behind(&at(Some(6), 0)));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use vmctl_core::{clock, store::JobStore};
+use vmctl_core::{clock, partition::Partition, store::JobStore};
 
 use super::support::{MEMBER, OTHER, Suite, next};
 
@@ -194,7 +194,8 @@ async fn a_live_record_is_not_believed_while_its_partition_is_behind() {
     let lookup = suite.store.get(id.parse().unwrap()).await.unwrap();
     let mut ahead = lookup.partition.clone();
     ahead.newest_mark = Some(clock::add(suite.app.now(), Duration::from_secs(600)));
-    suite.app.seen.observe(id.parse().unwrap(), &ahead);
+    let number = Partition::of(id.parse().unwrap());
+    suite.app.seen.observe(number, &ahead);
     // Younger than a minute and confirmed: nobody else can know more.
     assert_eq!(suite.get(&path(&id)).await.status, 200);
     tokio::time::sleep(Duration::from_secs(61)).await;
