@@ -56,9 +56,9 @@ async fn publish(publisher: &Arc<dyn Publisher>, tasks: usize, span: Duration) -
             let mut times = Vec::new();
             while started.elapsed() < span {
                 let message = submission()?;
-                let sent = Instant::now();
+                let start = Instant::now();
                 publisher.publish(message).await?;
-                times.push(sent.elapsed());
+                times.push(start.elapsed());
             }
             anyhow::Ok(times)
         });
