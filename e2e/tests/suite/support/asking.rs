@@ -5,8 +5,9 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use reqwest::Method;
+use serde_json::Value;
 use tokio::task::JoinSet;
 
 use super::{
@@ -56,27 +57,35 @@ impl Asking {
 }
 
 /// Asks for a job until told to stop. It may be told to come back, never that there is no such job,
-/// and an end that it was told stays.
+/// and what it was told is never taken back.
 async fn ask(api: Api, id: String, stop: Arc<AtomicBool>) -> Result<Seen> {
     let mut seen = Seen::default();
-    let mut ended = None;
+    let mut best = (0, 0);
     let path = format!("/v1/jobs/{id}");
     while !stop.load(Ordering::Relaxed) {
         let answer = api.send(Method::GET, &path, &[], None).await?;
-        let state = answer.body["state"].clone();
         match answer.status {
-            200 => seen.found += 1,
+            200 => {
+                seen.found += 1;
+                let now = standing(&answer.body).with_context(|| answer.text.clone())?;
+                ensure!(now >= best, "{id} was at {best:?}: {}", answer.text);
+                best = now;
+            }
             503 if is_on_its_way(&answer) => seen.later += 1,
             _ => bail!("{id}: {answer:?}"),
-        }
-        if answer.status == 200 {
-            let same = ended.as_ref().is_none_or(|ended| *ended == state);
-            ensure!(same, "{id} was {ended:?} and is {state}");
-            if answer.body["terminal"] == true {
-                ended = Some(state);
-            }
         }
         pace().await;
     }
     Ok(seen)
+}
+
+/// How far a job is: an end is the furthest, then the attempt decides.
+fn standing(job: &Value) -> Option<(u64, u64)> {
+    let attempt = job["attempt"].as_u64()?;
+    match job["state"].as_str()? {
+        "retrying" => Some((attempt, 1)),
+        "queued" => Some((attempt, 2)),
+        "running" => Some((attempt, 3)),
+        _ => Some((u64::MAX, 0)),
+    }
 }
