@@ -93,6 +93,94 @@ async fn without_rabbitmq_nothing_is_accepted_and_nothing_is_lost() -> Result<()
 }
 
 #[tokio::test]
+async fn a_silent_rabbitmq_leaves_one_job_for_one_key() -> Result<()> {
+    let Some(mut suite) = Suite::on_victim("silent-rabbitmq").await? else {
+        return Ok(());
+    };
+    suite.redis.start().await?;
+    let mut three = suite.start_three().await?;
+    let api = suite.user(&three.server).await?;
+    let mut ids = api.create_many(3).await?;
+    let body = creation();
+    let key = [("Idempotency-Key", "asked-of-a-silent-broker")];
+    let submit = || api.send(Method::POST, "/v1/jobs", &key, Some(&body));
+
+    suite.victim()?.order("freeze").await?;
+    let asked = Instant::now();
+    let unknown = submit().await?.expect(503)?;
+    ensure!(
+        asked.elapsed() < DEADLINE,
+        "answered after {:?}",
+        asked.elapsed()
+    );
+    ensure!(unknown.problem() == "outcome-unknown", "{unknown:?}");
+    let named = unknown.body["job_id"].as_str().context("no job_id")?;
+    let list = api.get("/v1/jobs").await?.expect(200)?;
+    ensure!(
+        !list.text.contains(named),
+        "a job that nobody confirmed: {}",
+        list.text
+    );
+
+    suite.victim()?.order("thaw").await?;
+    let answer = eventually("the key is taken", async || match submit().await {
+        Ok(answer) if [409, 503].contains(&answer.status) => Err(answer.text),
+        other => Ok(other),
+    })
+    .await??;
+    ensure!([200, 202].contains(&answer.status), "{answer:?}");
+    ensure!(
+        answer.body["id"] == named,
+        "another job than {named}: {answer:?}"
+    );
+    ids.push(named.to_owned());
+    api.all_succeed(&ids).await?;
+    one_machine_each(&suite.machines(), &ids)?;
+    all_run(&mut three)?;
+    three.stop().await
+}
+
+#[tokio::test]
+async fn a_silent_redis_holds_nobody_up() -> Result<()> {
+    let Some(mut suite) = Suite::new("silent-redis").await? else {
+        return Ok(());
+    };
+    suite.set("VMCTL_SIMULATED_DURATION", "1s");
+    let mut three = suite.start_three().await?;
+    let api = suite.user(&three.server).await?;
+    let mut ids = api.create_many(2).await?;
+    suite.redis.freeze()?;
+    for _ in 0..4 {
+        let asked = Instant::now();
+        let answer = api.post("/v1/jobs", &creation()).await?.expect(202)?;
+        ensure!(
+            asked.elapsed() < DEADLINE,
+            "answered after {:?}",
+            asked.elapsed()
+        );
+        let id = answer.body["id"].as_str().context("no id")?.to_owned();
+        let asked = Instant::now();
+        let path = format!("/v1/jobs/{id}");
+        let looked = api.send(Method::GET, &path, &[], None).await?.expect(503)?;
+        ensure!(
+            asked.elapsed() < DEADLINE,
+            "answered after {:?}",
+            asked.elapsed()
+        );
+        ensure!(looked.problem() == "state-unavailable", "{looked:?}");
+        ids.push(id);
+    }
+    eventually("all machines are made", async || {
+        one_machine_each(&suite.machines(), &ids).map_err(|e| format!("{e:#}"))
+    })
+    .await?;
+    suite.redis.thaw()?;
+    api.all_succeed(&ids).await?;
+    all_run(&mut three)?;
+    three.stop().await
+}
+
+#[tokio::test]
 async fn without_redis_jobs_are_accepted_and_seen_later() -> Result<()> {
     let Some(mut suite) = Suite::new("no-redis").await? else {
         return Ok(());

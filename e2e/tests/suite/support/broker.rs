@@ -38,8 +38,7 @@ const VICTIM_SERVICE: &str = "victim";
 
 static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
 
-/// The right to break [`VICTIM`]: one test at a time, in this process and in others. It runs again
-/// when the right is given back.
+/// The right to break [`VICTIM`]: one test at a time, in this process and in others.
 pub struct Victim {
     _thread: MutexGuard<'static, ()>,
     _process: File,
@@ -70,12 +69,11 @@ impl Victim {
         );
         Ok(())
     }
-}
 
-impl Drop for Victim {
-    fn drop(&mut self) {
-        // Frozen or stopped: the next test finds it well. What fails here fails there, loudly.
+    /// Makes it well again, whatever was done to it: also what comes after a failure finds it so.
+    pub fn mend(&self) {
         for verb in ["thaw", "start"] {
+            // What fails here fails in the next test, loudly.
             let _ = script(verb).and_then(|command| Ok(command.into_std().output()?));
         }
     }

@@ -63,6 +63,21 @@ impl Redis {
         .await
     }
 
+    /// Stops it from answering, as a hung machine does.
+    pub fn freeze(&self) -> Result<()> {
+        self.signal("STOP")
+    }
+
+    /// Lets it answer again.
+    pub fn thaw(&self) -> Result<()> {
+        self.signal("CONT")
+    }
+
+    fn signal(&self, name: &str) -> Result<()> {
+        let child = self.child.as_ref().context("redis does not run")?;
+        signal(child.id(), name)
+    }
+
     /// Returns its address.
     pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}/0", self.port)

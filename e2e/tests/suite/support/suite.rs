@@ -50,6 +50,15 @@ pub struct Suite {
     victim: Option<Victim>,
 }
 
+impl Drop for Suite {
+    fn drop(&mut self) {
+        // Before the virtual host is deleted, which a broker must be there for.
+        if let Some(victim) = &self.victim {
+            victim.mend();
+        }
+    }
+}
+
 impl Suite {
     /// Prepares one on the broker that stays well; nothing where there are no services.
     pub async fn new(case: &str) -> Result<Option<Self>> {
