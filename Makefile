@@ -24,8 +24,8 @@ bench: ## Print the figures of the suite on real services
 	@scripts/bench
 
 .PHONY: build
-build: ## Build the programs, for use, into target/dist
-	$(CARGO) build --locked --profile dist --bins
+build: ## Build the programs, for use, into target/release
+	$(CARGO) build --locked --release --bins
 
 .PHONY: update
 update: ## Write generated files again: OpenAPI document, settings, completions, transcripts
