@@ -15,7 +15,11 @@ pub struct Hello {
 
 /// `POST /v1/connect`.
 #[derive(Clone, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(
+    feature = "openapi",
+    derive(utoipa::ToSchema),
+    schema(examples(json!({"login": "joe", "password": "1234"})))
+)]
 pub struct ConnectRequest {
     /// User name.
     pub login: String,
@@ -114,7 +118,14 @@ pub struct AccessRole {
 
 /// `POST /v1/vm/`: what a VM is asked for. Also the input of kind `vm.create`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(
+    feature = "openapi",
+    derive(utoipa::ToSchema),
+    schema(examples(json!({
+        "app_env": "DEV", "app_trigram": "vmc", "vm_desc": "A first machine",
+        "vm_hostname": "lxdemo1", "vm_profile": "Micro", "vm_region": "GreaterParis"
+    })))
+)]
 pub struct VmRequest {
     /// Application environment: `DEV`, `HML` or `PRD`.
     pub app_env: String,
@@ -132,7 +143,11 @@ pub struct VmRequest {
 
 /// `DELETE /v1/vm/`. Also the input of kind `vm.delete`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(
+    feature = "openapi",
+    derive(utoipa::ToSchema),
+    schema(examples(json!({"vm_hostname": "lxdemo1"})))
+)]
 pub struct VmDeleteRequest {
     /// Host name of the machine to delete.
     pub vm_hostname: String,

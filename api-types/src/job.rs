@@ -218,7 +218,19 @@ pub struct Progress {
 
 /// `POST /v1/jobs`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(
+    feature = "openapi",
+    derive(utoipa::ToSchema),
+    schema(examples(json!({
+        "kind": "vm.create",
+        "input": {
+            "app_env": "DEV", "app_trigram": "vmc", "vm_desc": "A first machine",
+            "vm_hostname": "lxdemo1", "vm_profile": "Micro", "vm_region": "GreaterParis"
+        },
+        "labels": {"team": "demo"},
+        "deadline": "PT2H"
+    })))
+)]
 pub struct SubmitRequest {
     /// What to do.
     pub kind: Kind,
@@ -235,7 +247,11 @@ pub struct SubmitRequest {
 
 /// `POST /v1/jobs/{id}/cancel`; the whole body may be left out.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(
+    feature = "openapi",
+    derive(utoipa::ToSchema),
+    schema(examples(json!({"reason": "not needed any more"})))
+)]
 pub struct CancelRequest {
     /// Why, for the history; at most 256 characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]

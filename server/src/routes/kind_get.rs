@@ -16,7 +16,7 @@ use crate::{app::App, error::ApiError, http::auth::Authenticated, openapi::Signe
 #[utoipa::path(
     get, path = "/v1/kinds/{kind}", tag = "catalog", operation_id = "get_kind",
     security(("token" = [])),
-    params(("kind" = String, Path, description = "Its name: `vm.create`")),
+    params(("kind" = String, Path, description = "Its name", example = "vm.create")),
     responses(
         (status = 200, description = "The kind", body = KindInfo),
         (status = 404, description = "No such kind", body = Problem, content_type = "application/problem+json"),

@@ -1,5 +1,7 @@
 //! `GET /problems/{slug}`: what the `type` of an error means.
 
+use std::fmt::Write;
+
 use axum::{
     Json,
     extract::{Path, rejection::PathRejection},
@@ -27,8 +29,9 @@ pub(crate) struct ProblemInfo {
 
 /// Explain a type of problem
 #[utoipa::path(
-    get, path = "/problems/{slug}", tag = "catalog", operation_id = "get_problem",
-    params(("slug" = String, Path, description = "The last segment of a problem's `type`")),
+    get, path = "/problems/{slug}", tag = "problems", operation_id = "get_problem",
+    description = table(),
+    params(("slug" = String, Path, description = "The last segment of a problem's `type`", example = "token-missing")),
     responses(
         (status = 200, description = "The type", body = ProblemInfo),
         (status = 404, description = "No such type", body = Problem, content_type = "application/problem+json"),
@@ -48,4 +51,36 @@ pub(super) async fn get(
         meaning: found.meaning().trim(),
         retryable: found.is_retryable(),
     }))
+}
+
+/// Describes all types, as a table in Markdown.
+fn table() -> String {
+    let mut table = "| type | status | meaning |\n|---|---|---|\n".to_owned();
+    for problem in ProblemType::ALL {
+        // Writing into a String cannot fail.
+        let _ = writeln!(
+            table,
+            "| `/problems/{}` | {} | {} |",
+            problem.slug(),
+            problem.status(),
+            problem.meaning().trim()
+        );
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_problem_type_is_documented() {
+        let document = serde_json::to_value(crate::document()).unwrap();
+        let text = document["paths"]["/problems/{slug}"]["get"]["description"]
+            .as_str()
+            .unwrap();
+        for problem in ProblemType::ALL {
+            assert!(text.contains(&format!("| `/problems/{}` |", problem.slug())));
+        }
+    }
 }

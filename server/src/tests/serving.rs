@@ -4,7 +4,7 @@ use axum::{Router, http::StatusCode, routing};
 use serde_json::json;
 use vmctl_core::bus::BusState;
 
-use super::support::{Suite, eventually};
+use super::support::{MEMBER, Suite, eventually};
 use crate::{CheckState, Readiness, routes};
 
 #[tokio::test(start_paused = true)]
@@ -110,6 +110,35 @@ async fn the_page_is_served_from_here_and_loads_nothing_from_elsewhere() {
         document["components"]["securitySchemes"]["token"]["name"],
         "X-TOKEN"
     );
+}
+
+/// The page fills the example of a body in, so that a visitor only has to press a button.
+#[tokio::test(start_paused = true)]
+async fn the_example_of_each_body_is_accepted() {
+    let suite = Suite::start().await;
+    let document = serde_json::to_value(crate::document()).unwrap();
+    let id = suite.submit().await;
+    for (method, path, schema, status) in [
+        ("POST", "/v1/connect", "ConnectRequest", 200),
+        ("POST", "/v1/vm/", "VmRequest", 202),
+        ("DELETE", "/v1/vm/", "VmDeleteRequest", 202),
+        ("POST", "/v1/jobs", "SubmitRequest", 202),
+        (
+            "POST",
+            &format!("/v1/jobs/{id}/cancel"),
+            "CancelRequest",
+            202,
+        ),
+    ] {
+        let example = &document["components"]["schemas"][schema]["examples"][0];
+        let reply = suite
+            .request(method, path)
+            .token(MEMBER)
+            .json(example)
+            .send()
+            .await;
+        assert_eq!(reply.status, status, "{method} {path}: {reply:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
