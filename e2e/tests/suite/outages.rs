@@ -78,13 +78,13 @@ async fn without_rabbitmq_nothing_is_accepted_and_nothing_is_lost() -> Result<()
     let mut ids = api.create_many(6).await?;
     api.at_least(2, "running", &ids).await?;
 
-    suite.victim()?.order("stop").await?;
+    suite.victim()?.stop().await?;
     refused(&api).await?;
     suite.probe(&three.server, "ready", 503).await?;
     suite.probe(&three.server, "live", 200).await?;
     refused(&api).await?;
 
-    suite.victim()?.order("start").await?;
+    suite.victim()?.start().await?;
     ids.push(accepted(&api).await?);
     api.all_succeed(&ids).await?;
     one_machine_each(&suite.machines(), &ids)?;
@@ -105,7 +105,7 @@ async fn a_silent_rabbitmq_leaves_one_job_for_one_key() -> Result<()> {
     let key = [("Idempotency-Key", "asked-of-a-silent-broker")];
     let submit = || api.send(Method::POST, "/v1/jobs", &key, Some(&body));
 
-    suite.victim()?.order("freeze").await?;
+    suite.victim()?.freeze().await?;
     let asked = Instant::now();
     let unknown = submit().await?.expect(503)?;
     ensure!(
@@ -122,7 +122,7 @@ async fn a_silent_rabbitmq_leaves_one_job_for_one_key() -> Result<()> {
         list.text
     );
 
-    suite.victim()?.order("thaw").await?;
+    suite.victim()?.thaw().await?;
     let answer = eventually("the key is taken", async || match submit().await {
         Ok(answer) if [409, 503].contains(&answer.status) => Err(answer.text),
         other => Ok(other),
@@ -222,7 +222,7 @@ async fn programs_wait_for_services_that_come_later() -> Result<()> {
         return Ok(());
     };
     suite.set("VMCTL_SIMULATED_DURATION", "1s");
-    suite.victim()?.order("stop").await?;
+    suite.victim()?.stop().await?;
     let mut three = Three {
         server: suite.start("server").await?,
         reader: suite.start("reader").await?,
@@ -236,7 +236,7 @@ async fn programs_wait_for_services_that_come_later() -> Result<()> {
     refused(&api).await?;
 
     suite.redis.start().await?;
-    suite.victim()?.order("start").await?;
+    suite.victim()?.start().await?;
     for process in [&three.server, &three.reader, &three.worker] {
         suite.probe(process, "ready", 200).await?;
     }

@@ -138,7 +138,7 @@ async fn a_second_signal_ends_a_program_at_once() -> Result<()> {
     let ids = api.create_many(8).await?;
     api.at_least(4, "running", &ids).await?;
     // A broker that does not answer: nobody can give anything back.
-    suite.victim()?.order("freeze").await?;
+    suite.victim()?.freeze().await?;
     let in_flight = tokio::spawn({
         let api = api.clone();
         async move { api.post("/v1/jobs", &creation()).await }
@@ -163,7 +163,7 @@ async fn a_second_signal_ends_a_program_at_once() -> Result<()> {
     }
     // No answer is no promise.
     let _ = in_flight.await?;
-    suite.victim()?.order("thaw").await?;
+    suite.victim()?.thaw().await?;
     three.worker.settle();
     three.server.settle();
     three.reader.settle();

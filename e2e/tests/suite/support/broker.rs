@@ -2,7 +2,7 @@
 
 use std::{
     env,
-    fs::File,
+    fs::{self, File},
     process::Command,
     sync::atomic::{AtomicU32, Ordering},
 };
@@ -55,12 +55,39 @@ impl Victim {
             _thread: thread,
             _process: process.await??,
         };
-        victim.order("start").await?;
+        victim.start().await?;
         Ok(victim)
     }
 
-    /// Gives the services script one order: `stop`, `start`, `freeze` or `thaw`.
-    pub async fn order(&self, verb: &str) -> Result<()> {
+    /// Stops it; its data stays.
+    pub async fn stop(&self) -> Result<()> {
+        self.order("stop").await
+    }
+
+    /// Starts it again.
+    pub async fn start(&self) -> Result<()> {
+        self.order("start").await
+    }
+
+    /// Makes it silent: its connections stay open.
+    pub async fn freeze(&self) -> Result<()> {
+        self.order("freeze").await?;
+        let directory = var("VMCTL_TEST_SERVICES_DIR")?;
+        let pid = fs::read_to_string(format!("{directory}/{VICTIM_SERVICE}/pid"))?;
+        // A busy thread takes the signal when it is its turn.
+        eventually("every thread of the broker has stopped", async || {
+            threads_stopped(pid.trim()).map_err(|error| format!("{error:#}"))
+        })
+        .await
+    }
+
+    /// Lets it answer again.
+    pub async fn thaw(&self) -> Result<()> {
+        self.order("thaw").await
+    }
+
+    /// Gives the services script one order.
+    async fn order(&self, verb: &str) -> Result<()> {
         let output = script(verb)?.kill_on_drop(true).output().await?;
         ensure!(
             output.status.success(),
@@ -71,12 +98,22 @@ impl Victim {
     }
 
     /// Makes it well again, whatever was done to it: also what comes after a failure finds it so.
+    #[expect(clippy::unused_self, reason = "only who has the right may do it")]
     pub fn mend(&self) {
         for verb in ["thaw", "start"] {
             // What fails here fails in the next test, loudly.
             let _ = script(verb).and_then(|command| Ok(command.into_std().output()?));
         }
     }
+}
+
+fn threads_stopped(pid: &str) -> Result<()> {
+    for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
+        let status = fs::read_to_string(thread?.path().join("status"))?;
+        let state = status.lines().find(|line| line.starts_with("State:"));
+        ensure!(state.is_some_and(|state| state.contains('T')), "{state:?}");
+    }
+    Ok(())
 }
 
 fn script(verb: &str) -> Result<tokio::process::Command> {
