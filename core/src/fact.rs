@@ -215,6 +215,13 @@ fn dead_letter(entry: &LogEntry, event: Option<Event>, retention: Retention) -> 
     let (epoch, attempt, seq) = data
         .as_ref()
         .map_or((0, 1, 0), |d| (d.epoch, d.attempt, d.seq));
+    // When the broker does not say when it gave the command up, the command's own time may be so
+    // old that the record would be forgotten before anybody has seen it.
+    let is_dated = message.death.as_ref().is_some_and(|d| d.time.is_some());
+    let ended_by = match &data {
+        Some(data) if !is_dated => time.max(data.job.deadline),
+        _ => time,
+    };
     Fact::Job(Box::new(JobFact {
         job,
         id,
@@ -225,7 +232,7 @@ fn dead_letter(entry: &LogEntry, event: Option<Event>, retention: Retention) -> 
         attempt,
         seq,
         time,
-        expires: clock::add(time, retention.0),
+        expires: clock::add(ended_by, retention.0),
         body: FactBody {
             error: Some(JobError {
                 attempt: Some(attempt),
@@ -346,6 +353,31 @@ mod tests {
             assert_eq!(fact.body.error.unwrap().error_type, expected);
             assert_eq!((fact.state, fact.offset), (JobState::Failed, Some(7)));
         }
+    }
+
+    #[test]
+    fn the_end_of_an_old_command_is_not_forgotten_before_it_is_seen() {
+        let submitted = clock::from_unix_ms(1_795_000_000_000);
+        let deadline = clock::add(submitted, Duration::from_secs(3 * 86_400));
+        let command = serde_json::json!({
+            "specversion": "1.0", "id": Uuid::nil(), "type": "jobs.submitted.v1", "source": "/test",
+            "subject": JOB, "time": submitted, "datacontenttype": "application/json",
+            "data": {"state": "queued", "epoch": 0, "attempt": 1, "seq": 0, "job": {
+                "id": JOB, "kind": "vm.create", "input": {}, "created_at": submitted,
+                "deadline": deadline, "max_attempts": 5, "fp": "sha256:0",
+                "auth": {"user_id": "u", "user_name": "joe", "project_id": "demo"},
+            }},
+        });
+        let mut entry = dead(EXCHANGE_DLX, Some(("rejected", "work.vm.create")));
+        entry.message.body = command.to_string().into();
+        let expires = job_fact(&entry).expires;
+        assert_eq!(expires, clock::add(deadline, Retention::default().0));
+        // A broker that says when is believed.
+        let died = clock::add(submitted, Duration::from_secs(25 * 3600));
+        entry.message.death.as_mut().unwrap().time = Some(died);
+        let fact = job_fact(&entry);
+        assert_eq!(fact.time, died);
+        assert_eq!(fact.expires, clock::add(died, Retention::default().0));
     }
 
     #[test]

@@ -34,7 +34,12 @@ pub enum Plan {
     /// Write these batches; nothing else stands in the way.
     Write(Vec<PartitionBatch>),
     /// These positions are void; nothing of the run is to be written.
-    Void(Vec<(Partition, Position)>),
+    Void {
+        /// Each with its partition.
+        positions: Vec<(Partition, Position)>,
+        /// The entry that came instead.
+        found: Position,
+    },
 }
 
 impl Cursors {
@@ -132,7 +137,10 @@ impl Cursors {
             let here = place(entry);
             let void = prove_or_void(&mut after, &here);
             if !void.is_empty() {
-                return Plan::Void(void);
+                return Plan::Void {
+                    positions: void,
+                    found: here,
+                };
             }
             let fact = interpret(entry, retention);
             for partition in concerned(&fact, &after) {
@@ -187,6 +195,24 @@ pub fn place(entry: &LogEntry) -> Position {
     }
 }
 
+/// Cuts a run of entries so that no piece has more than `bytes` of bodies, or one entry.
+pub fn pieces(entries: &[LogEntry], bytes: usize) -> Vec<&[LogEntry]> {
+    let mut pieces = Vec::new();
+    let (mut from, mut size) = (0, 0);
+    for (at, entry) in entries.iter().enumerate() {
+        let more = entry.message.body.len();
+        if at > from && size + more > bytes {
+            pieces.push(&entries[from..at]);
+            (from, size) = (at, 0);
+        }
+        size += more;
+    }
+    if from < entries.len() {
+        pieces.push(&entries[from..]);
+    }
+    pieces
+}
+
 /// An entry proves the positions that name it, and voids those that should have come by now.
 fn prove_or_void(
     cursors: &mut BTreeMap<Partition, Cursor>,
@@ -230,9 +256,8 @@ mod tests {
 
     use jiff::Timestamp;
     use vmctl_core::{
-        JobId,
         bus::Received,
-        clock::{SystemClock, from_unix_ms, new_uuid},
+        clock::{SystemClock, from_unix_ms, new_job_id, new_uuid},
         event::Mark,
     };
 
@@ -270,8 +295,8 @@ mod tests {
 
     /// An entry that cannot be merged, of a job in `partition`.
     fn bad(offset: u64, id: &str, partition: Partition) -> LogEntry {
-        let job = (0_u128..10_000)
-            .map(|n| JobId::from_uuid(uuid::Uuid::from_u128(n)))
+        let job = (0..10_000)
+            .map(|_| new_job_id(&SystemClock))
             .find(|job| Partition::of(*job) == partition)
             .unwrap();
         let mut message = received(id, "jobs.future.v9", b"{".to_vec());
@@ -307,7 +332,7 @@ mod tests {
     fn batches(plan: Plan) -> Vec<PartitionBatch> {
         match plan {
             Plan::Write(batches) => batches,
-            Plan::Void(void) => panic!("void: {void:?}"),
+            void @ Plan::Void { .. } => panic!("{void:?}"),
         }
     }
 
@@ -356,13 +381,18 @@ mod tests {
     #[test]
     fn another_entry_at_the_position_voids_it() {
         let two = cursors(&[Some(at(5, "m5")), Some(at(3, "m3"))]);
-        for entries in [
-            vec![mark(3, "m3"), mark(5, "other")],
+        for (offset, id) in [
+            (5, "other"),
             // Gone altogether: the next one comes instead.
-            vec![mark(3, "m3"), mark(6, "m6")],
+            (6, "m6"),
         ] {
+            let entries = [mark(3, "m3"), mark(offset, id)];
             let plan = two.plan(&entries, Retention::default());
-            assert_eq!(plan, Plan::Void(vec![(p(0), at(5, "m5"))]));
+            let void = Plan::Void {
+                positions: vec![(p(0), at(5, "m5"))],
+                found: at(offset, id),
+            };
+            assert_eq!(plan, void);
         }
     }
 
@@ -372,6 +402,23 @@ mod tests {
         one.prove(&at(5, "m5"));
         let written = batches(one.plan(&[mark(9, "m9")], Retention::default()));
         assert_eq!(written[0].position, at(9, "m9"));
+    }
+
+    #[test]
+    fn large_entries_are_written_in_pieces() {
+        let sizes = |bytes: &[usize], limit| -> Vec<usize> {
+            let entries: Vec<_> = bytes
+                .iter()
+                .map(|size| LogEntry {
+                    offset: 0,
+                    message: received("", "", vec![b'x'; *size]),
+                })
+                .collect();
+            pieces(&entries, limit).iter().map(|p| p.len()).collect()
+        };
+        assert_eq!(sizes(&[], 10), [0_usize; 0]);
+        assert_eq!(sizes(&[4, 4, 4], 10), [2, 1]);
+        assert_eq!(sizes(&[40, 1, 9, 1], 10), [1, 2, 1]);
     }
 
     #[test]

@@ -22,9 +22,12 @@ use vmctl_core::{
 
 use crate::{
     Backoff, Config, StatusWatch, chain,
-    cursor::{Cursors, Plan, place},
+    cursor::{Cursors, Plan, pieces, place},
     metrics,
 };
+
+/// Most bytes of entries that go into one write, so that it ends well within the store's deadline.
+const PIECE_BYTES: usize = 4 * 1024 * 1024;
 
 /// Why reading starts anew.
 #[derive(Debug, thiserror::Error)]
@@ -123,8 +126,10 @@ impl Fold {
                     Err(error) => return Some(error.into()),
                 },
             };
-            if let Err(restart) = self.take(&mut cursors, &entries, shutdown).await {
-                return Some(restart);
+            for piece in pieces(&entries, PIECE_BYTES) {
+                if let Err(restart) = self.take(&mut cursors, piece, shutdown).await {
+                    return Some(restart);
+                }
             }
         }
     }
@@ -192,11 +197,10 @@ impl Fold {
     ) -> Result<(), Restart> {
         let batches = match cursors.plan(entries, self.config.retention) {
             Plan::Write(batches) => batches,
-            Plan::Void(void) => {
-                let count = void.len();
-                let found = entries.first().map(place);
-                for (partition, position) in void {
-                    self.void(partition, &position, found.as_ref()).await?;
+            Plan::Void { positions, found } => {
+                let count = positions.len();
+                for (partition, position) in positions {
+                    self.void(partition, &position, Some(&found)).await?;
                 }
                 return Err(Restart::Void(count));
             }
@@ -255,15 +259,12 @@ impl Fold {
     }
 
     fn report(&self, cursors: &Cursors, entries: &[LogEntry]) {
+        let newest = entries.iter().rev().find_map(|e| e.message.timestamp);
         self.status.update(|s| {
+            s.newest = newest.or(s.newest);
             s.lowest = cursors.lowest();
             s.written_at = Some(Instant::now());
             s.trouble = None;
         });
-        let newest = entries.iter().rev().find_map(|e| e.message.timestamp);
-        if let Some(newest) = newest {
-            let lag = self.clock.now().duration_since(newest).as_secs_f64();
-            ::metrics::gauge!(metrics::LAG_SECONDS).set(lag.max(0.0));
-        }
     }
 }

@@ -1,4 +1,4 @@
-//! Measures how many entries the reader is behind.
+//! Measures how far the reader is behind, in seconds and in entries, also while it folds nothing.
 //!
 //! The broker does not tell the end of a stream; the next entry that arrives does. Servers publish
 //! a mark every second, so the wait is short.
@@ -6,18 +6,22 @@
 use std::{sync::Arc, time::Duration};
 
 use tokio_util::sync::CancellationToken;
-use vmctl_core::bus::{BusError, Log, LogStart};
+use vmctl_core::{
+    bus::{BusError, Log, LogStart},
+    clock::Clock,
+};
 
 use crate::{StatusWatch, chain, metrics};
 
 /// How often it is measured.
-const INTERVAL: Duration = Duration::from_secs(10);
+const INTERVAL: Duration = Duration::from_secs(5);
 
 /// How long the next entry may take to arrive.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 pub(crate) struct Lag {
     pub log: Arc<dyn Log>,
+    pub clock: Arc<dyn Clock>,
     pub status: StatusWatch,
 }
 
@@ -28,7 +32,7 @@ impl Lag {
         loop {
             tokio::select! {
                 () = shutdown.cancelled() => return,
-                _ = interval.tick() => {}
+                _ = interval.tick() => self.seconds(),
             }
             tokio::select! {
                 () = shutdown.cancelled() => return,
@@ -36,6 +40,15 @@ impl Lag {
                     tracing::debug!(error = %chain(&error), "the lag is not measured");
                 }
             }
+        }
+    }
+
+    /// Servers mark the log every second, so an older newest entry means that the reader is behind,
+    /// or that nobody can publish.
+    fn seconds(&self) {
+        if let Some(newest) = self.status.get().newest {
+            let lag = self.clock.now().duration_since(newest).as_secs_f64();
+            ::metrics::gauge!(metrics::LAG_SECONDS).set(lag.max(0.0));
         }
     }
 

@@ -5,7 +5,7 @@
 //! - [`fold`]: entries of the log become records, in the same write as the position;
 //! - [`leases`]: partitions are shared with the other readers alive;
 //! - [`ticks`]: progress, which may be lost, is merged into live records;
-//! - [`lag`]: how far behind the reader is, in entries;
+//! - [`lag`]: how far behind the reader is, in seconds and in entries;
 //! - [`sweep`]: jobs past their deadline are ended by an event in the log.
 //!
 //! What must always hold: the fold publishes nothing, so it may be rewound at any time; a position
@@ -62,7 +62,8 @@ impl Config {
             name: name.into(),
             retention: Retention::default(),
             batch: 1000,
-            lease: Duration::from_secs(9),
+            // Taken over within 10 s: a lease, and the third of one until a survivor looks.
+            lease: Duration::from_secs(7),
             sweep_interval: Duration::from_secs(5),
             sweep_grace: Duration::from_secs(300),
             position_timeout: Duration::from_secs(5),
@@ -163,6 +164,7 @@ impl Reader {
         };
         let lag = lag::Lag {
             log: Arc::clone(&self.bus.log),
+            clock: Arc::clone(&self.clock),
             status: self.status.clone(),
         };
         // The fold ends with the batch in hand; the others may stop anywhere.

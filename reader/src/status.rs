@@ -5,6 +5,7 @@ use std::{
     time::Duration,
 };
 
+use jiff::Timestamp;
 use tokio::time::Instant;
 
 /// How a reader is.
@@ -16,6 +17,8 @@ pub struct Status {
     pub written_at: Option<Instant>,
     /// The lowest offset that every partition held has.
     pub lowest: Option<u64>,
+    /// When the newest entry folded was published.
+    pub newest: Option<Timestamp>,
     /// Why nothing is being written, when that is so.
     pub trouble: Option<String>,
 }

@@ -16,7 +16,7 @@ use vmctl_core::{
     event::{Event, EventData, EventType},
     fact::derived_id,
     partition::Partition,
-    record::Record,
+    record::{Record, Winner},
     store::{FoldStore, StoreError},
 };
 
@@ -104,6 +104,17 @@ fn is_caught_up(mark: Timestamp, now: Timestamp) -> bool {
     now.duration_since(mark).unsigned_abs() <= CAUGHT_UP
 }
 
+/// Says whether a worker may have entered the job in this epoch. A view that was rebuilt from a log
+/// that has dropped the `started` knows it by what came after.
+fn may_have_begun(record: &Record, winner: &Winner) -> bool {
+    let started = record
+        .started
+        .as_ref()
+        .is_some_and(|s| s.epoch == winner.epoch);
+    let untouched = winner.event_type.is_submission() && winner.attempt == 1 && winner.seq == 0;
+    started || !untouched
+}
+
 /// Makes the event that ends an overdue job; `None` when it has ended, or is not overdue in its
 /// current epoch.
 fn end(record: &Record, limit: Timestamp, now: Timestamp, reader: &str) -> Option<Event> {
@@ -112,10 +123,7 @@ fn end(record: &Record, limit: Timestamp, now: Timestamp, reader: &str) -> Optio
     if winner.state.is_terminal() || spec.deadline > limit {
         return None;
     }
-    let started = record
-        .started
-        .as_ref()
-        .is_some_and(|s| s.epoch == winner.epoch);
+    let started = may_have_begun(record, winner);
     let (error_type, title, detail) = if started {
         (
             "outcome-unknown",

@@ -269,8 +269,14 @@ async fn the_sweep_ends_what_nobody_has_ended() {
     world
         .say(&started, EventType::Started, JobState::Running)
         .await;
+    // All that is left in the log of a job with many slices.
+    let mut continued = world.event(&world.job(), EventType::Continued, JobState::Running);
+    continued.data.seq = 40;
+    let sliced = continued.data.job.clone();
+    world.publish(&continued).await;
     world.until(untouched.id, JobState::Queued).await;
     world.until(started.id, JobState::Running).await;
+    world.until(sliced.id, JobState::Running).await;
 
     // At the deadline and a little later it is still the worker's to end the job.
     world.clock.advance(Duration::from_secs(3600 + 299));
@@ -282,13 +288,14 @@ async fn the_sweep_ends_what_nobody_has_ended() {
     world.mark().await;
     world.until(untouched.id, JobState::Failed).await;
     world.until(started.id, JobState::Failed).await;
+    world.until(sliced.id, JobState::Failed).await;
     let mut types = Vec::new();
-    for job in [&untouched, &started] {
+    for job in [&untouched, &started, &sliced] {
         let winner = world.record(job.id).await.unwrap().winner.unwrap();
         assert_eq!(winner.event_type, EventType::Deadline);
         types.push(winner.body.error.unwrap().error_type);
     }
-    assert_eq!(types, ["deadline", "outcome-unknown"]);
+    assert_eq!(types, ["deadline", "outcome-unknown", "outcome-unknown"]);
     reader.stop().await;
 }
 
