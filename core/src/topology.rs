@@ -266,12 +266,9 @@ impl Topology {
     }
 
     fn of_consumer(name: &str, consumer: &str) -> QueueSpec {
-        // Both names stand in the built-in file, which a test parses.
-        let template = FILE
-            .queue
-            .iter()
-            .find(|q| q.name == name)
-            .unwrap_or(&FILE.queue[0]);
+        let template = FILE.queue.iter().find(|q| q.name == name);
+        #[expect(clippy::expect_used, reason = "both names stand in the built-in file")]
+        let template = template.expect("the built-in topology has a queue for each process");
         template.fill(|t| t.replace("{consumer}", consumer))
     }
 

@@ -154,8 +154,12 @@ fn random_hostname() -> String {
 /// Returns the command that asks for the very same job again.
 fn command_line(app: &App, request: &VmRequest, key: &str, wait: &Wait) -> String {
     let word = |text: &str| text::shell_word(text);
+    let timeout = wait.timeout.map_or_else(String::new, |timeout| {
+        let text = humantime::format_duration(timeout).to_string();
+        format!(" --timeout {}", word(&text))
+    });
     format!(
-        "vmctl vm create --profile {} --region {} --hostname {} --env {} --trigram {} --desc {} --idempotency-key {}{}{}",
+        "vmctl vm create --profile {} --region {} --hostname {} --env {} --trigram {} --desc {} --idempotency-key {}{}{timeout}{}",
         word(&request.vm_profile),
         word(&request.vm_region),
         word(&request.vm_hostname),
