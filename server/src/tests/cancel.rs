@@ -80,17 +80,32 @@ async fn an_ended_job_cannot_be_cancelled_and_a_cancelled_one_is_200() {
     let done = suite.submit().await;
     suite.finish(next(&mut work).await).await;
     let gone = suite.submit().await;
-    let command = Event::parse(&next(&mut work).await.message.body).unwrap();
+    // Held, or it comes again.
+    let held = next(&mut work).await;
+    let command = Event::parse(&held.message.body).unwrap();
     suite
         .say(&command, EventType::Cancelled, |e| {
             e.data.state = vmctl_core::JobState::Cancelled;
         })
         .await;
+    let failed = suite.submit().await;
+    let command = Event::parse(&next(&mut work).await.message.body).unwrap();
+    suite
+        .say(&command, EventType::Failed, |e| {
+            e.data.state = vmctl_core::JobState::Failed;
+        })
+        .await;
     suite.caught_up().await;
-    let problem = cancel(&suite, &done, None)
-        .await
-        .is_problem(409, "already-terminal");
-    assert_eq!(problem["job_id"], done);
+    for (id, state) in [(&done, "succeeded"), (&failed, "failed")] {
+        assert_eq!(
+            suite.get(&format!("/v1/jobs/{id}")).await.json()["state"],
+            state
+        );
+        let problem = cancel(&suite, id, None)
+            .await
+            .is_problem(409, "already-terminal");
+        assert_eq!(problem["job_id"], **id);
+    }
     let reply = cancel(&suite, &gone, None).await;
     assert_eq!(
         (reply.status.as_u16(), &reply.json()["state"]),

@@ -56,6 +56,19 @@ async fn pages_are_newest_first_and_end() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_limit_above_the_largest_page_is_the_largest_page() {
+    let suite = Suite::with(|c| c.limits.page = 2).await;
+    for _ in 0..3 {
+        suite.submit().await;
+    }
+    for limit in ["2", "3", "1000"] {
+        let page = suite.get(&format!("/v1/jobs?limit={limit}")).await.json();
+        assert_eq!(ids(&page).len(), 2, "{limit}");
+        assert!(page["next_cursor"].is_string());
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn filters_by_state_kind_and_labels() {
     let suite = Suite::start().await;
     let mut work = suite.work("vm.create").await;
