@@ -2,28 +2,53 @@
 //!
 //! The broker's own limit is a far backstop: one full queue would stop a delay tier for every kind.
 //! So the server looks at the queues every few seconds and refuses before it publishes.
+//!
+//! The broker confirms a message that no queue is bound for. So a kind is admitted only when its
+//! work queue and the log have been seen since the broker was last away: only then does a confirm
+//! mean that something holds the command.
 
-use std::{
-    collections::HashMap,
-    sync::{PoisonError, RwLock},
-    time::Duration,
+use std::{collections::HashMap, convert::Infallible, time::Duration};
+
+use tokio::{
+    sync::{Notify, watch},
+    time::{MissedTickBehavior, interval, timeout},
 };
-
-use tokio::time::{MissedTickBehavior, interval, timeout};
-use vmctl_api_types::{Kind, ProblemType};
+use vmctl_api_types::{JobId, Kind, ProblemType};
 use vmctl_core::{
-    bus::{BusError, BusState},
-    topology::{Topology, work_queue},
+    bus::{BusError, BusState, PublishError},
+    topology::{QUEUE_LOG, Topology, work_queue},
 };
 
-use crate::{app::App, error::ApiError};
+use crate::{
+    app::App,
+    error::{ApiError, publish_error},
+};
 
 /// How long one look may take.
 const LOOK: Duration = Duration::from_secs(5);
 
-/// What the last look found; a kind that could not be looked at is not there.
+/// How long a submission waits for a look that it has asked for.
+const AT_ONCE: Duration = Duration::from_secs(1);
+
+/// How often the state of the link is read. A broker that restarts is away for longer.
+const LINK_EVERY: Duration = Duration::from_millis(100);
+
+/// What the last looks found.
 #[derive(Default)]
-pub(crate) struct Admission(RwLock<HashMap<Kind, Queue>>);
+pub(crate) struct Admission {
+    seen: watch::Sender<Seen>,
+    /// Somebody waits for a look.
+    wanted: Notify,
+}
+
+/// What was seen since the broker was last away. What nobody could look at is not there.
+#[derive(Default)]
+struct Seen {
+    log: Option<Queue>,
+    work: HashMap<Kind, Queue>,
+    /// Counts how often all of it was forgotten, so that a look that was under way is dropped.
+    era: u64,
+}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Queue {
@@ -31,76 +56,199 @@ enum Queue {
     Holds(u64),
 }
 
+impl Seen {
+    fn knows(&self, kind: &Kind) -> bool {
+        self.log.is_some() && self.work.contains_key(kind)
+    }
+}
+
 impl Admission {
-    /// Refuses a kind whose queue is full or missing. A queue that nobody could look at is left to
-    /// the publish, which will say what is wrong.
+    /// Refuses a kind whose queue is full, missing or not known.
     pub fn check(&self, kind: &Kind, limit: u64) -> Result<(), ApiError> {
-        let queues = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        match queues.get(kind) {
-            Some(Queue::Missing) => Err(ApiError::new(ProblemType::KindUnavailable)
-                .retry_after(10)
-                .detail("this kind has no work queue; nothing was accepted")),
-            Some(Queue::Holds(ready)) if *ready >= limit => {
+        let seen = self.seen.borrow();
+        match (seen.log, seen.work.get(kind)) {
+            (_, Some(Queue::Missing)) => Err(unavailable("this kind has no work queue")),
+            (Some(Queue::Missing), _) => Err(unavailable("the broker has no log")),
+            (Some(Queue::Holds(_)), Some(Queue::Holds(ready))) if *ready >= limit => {
                 Err(ApiError::new(ProblemType::QueueFull)
                     .retry_after(10)
                     .detail("too many jobs of this kind are waiting; nothing was accepted"))
             }
-            _ => Ok(()),
+            (Some(Queue::Holds(_)), Some(Queue::Holds(_))) => Ok(()),
+            (None, _) | (_, None) => Err(unavailable("the work queue has not been seen yet")),
         }
     }
 
-    fn set(&self, kind: &Kind, queue: Option<Queue>) {
-        let mut queues = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        match queue {
-            Some(queue) => queues.insert(kind.clone(), queue),
-            None => queues.remove(kind),
-        };
+    fn era(&self) -> u64 {
+        self.seen.borrow().era
     }
+
+    /// Notes what a look found that began in this era.
+    fn note(&self, era: u64, change: impl FnOnce(&mut Seen)) {
+        self.seen.send_if_modified(|seen| {
+            let holds = seen.era == era;
+            if holds {
+                change(seen);
+            }
+            holds
+        });
+    }
+
+    fn forget(&self) {
+        self.seen.send_modify(|seen| {
+            *seen = Seen {
+                era: seen.era.wrapping_add(1),
+                ..Seen::default()
+            }
+        });
+    }
+}
+
+fn unavailable(why: &str) -> ApiError {
+    ApiError::new(ProblemType::KindUnavailable)
+        .retry_after(10)
+        .detail(format!("{why}; nothing was accepted"))
+}
+
+/// Refuses a job whose command would not be published, or would be in no queue. What is not known
+/// yet is looked at now, for at most a second.
+pub(crate) async fn admit(app: &App, kind: &Kind, job: JobId) -> Result<(), ApiError> {
+    let obstacle = match app.bus.publisher.state() {
+        BusState::Up => None,
+        BusState::Blocked(reason) => Some(PublishError::Blocked(reason)),
+        BusState::Down(reason) => {
+            app.admission.forget();
+            Some(PublishError::Unavailable(Some(reason.into())))
+        }
+    };
+    if let Some(obstacle) = obstacle {
+        return Err(publish_error(obstacle, job));
+    }
+    let mut seen = app.admission.seen.subscribe();
+    if !seen.borrow_and_update().knows(kind) {
+        app.admission.wanted.notify_one();
+        // In vain or not: the check below says what is known.
+        let _ = timeout(AT_ONCE, seen.wait_for(|seen| seen.knows(kind))).await;
+    }
+    app.admission.check(kind, app.config.limits.queue_ready)
 }
 
 /// Declares what the server needs, then looks at the work queues for ever. Ends only with drift,
 /// which waiting does not cure.
 pub(crate) async fn watch(app: &App) -> BusError {
+    tokio::select! {
+        drift = look_for_ever(app) => drift,
+        never = forget_when_down(app) => match never {},
+    }
+}
+
+/// A broker that was away may have come back empty.
+async fn forget_when_down(app: &App) -> Infallible {
+    let mut ticks = interval(LINK_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        if matches!(app.bus.publisher.state(), BusState::Down(_)) {
+            app.admission.forget();
+        }
+    }
+}
+
+async fn look_for_ever(app: &App) -> BusError {
     let kinds: Vec<_> = app.registry.kinds().map(|spec| spec.kind.clone()).collect();
     let topology = Topology::new(&kinds);
     let mut ticks = interval(app.config.limits.inspect_every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut declared = false;
+    let mut declared = None;
+    let mut refusal = Refusal::default();
     loop {
-        ticks.tick().await;
-        // A broker that was away may have come back empty.
-        declared &= !matches!(app.bus.publisher.state(), BusState::Down(_));
-        if !declared {
+        tokio::select! {
+            _ = ticks.tick() => {}
+            () = app.admission.wanted.notified() => {}
+        }
+        let era = app.admission.era();
+        if declared != Some(era) {
             match app.bus.admin.declare(&topology).await {
-                Ok(()) => declared = true,
+                Ok(()) => {
+                    declared = Some(era);
+                    refusal = Refusal::default();
+                }
                 Err(error @ BusError::Drift(_)) => return error,
+                Err(error) if refusal.is_news(&error) => tracing::warn!(
+                    error = crate::error::chain(&error),
+                    "the broker refuses to declare the topology"
+                ),
                 Err(error) => tracing::debug!(
                     error = crate::error::chain(&error),
                     "the topology is not declared yet"
                 ),
             }
         }
-        for kind in &kinds {
-            look(app, kind).await;
+        if look(app, &kinds, era).await == Found::Gap {
+            declared = None;
         }
     }
 }
 
-async fn look(app: &App, kind: &Kind) {
-    let name = work_queue(kind);
-    let queue = match timeout(LOOK, app.bus.admin.inspect(&name)).await {
+/// The last refusal that was told: each is told once.
+#[derive(Default)]
+struct Refusal(Option<String>);
+
+impl Refusal {
+    fn is_news(&mut self, error: &BusError) -> bool {
+        let BusError::Refused(_) = error else {
+            return false;
+        };
+        let text = crate::error::chain(error);
+        let news = self.0.as_ref() != Some(&text);
+        self.0 = Some(text);
+        news
+    }
+}
+
+/// Whether a queue that was looked at is missing.
+#[derive(Debug, PartialEq, Eq)]
+enum Found {
+    All,
+    Gap,
+}
+
+async fn look(app: &App, kinds: &[Kind], era: u64) -> Found {
+    let mut found = Found::All;
+    // A look that fails changes nothing: while the link is up, what was seen last holds.
+    if let Some(log) = inspect(app, QUEUE_LOG).await {
+        app.admission.note(era, |seen| seen.log = Some(log));
+        if log == Queue::Missing {
+            found = Found::Gap;
+        }
+    }
+    for kind in kinds {
+        let Some(queue) = inspect(app, &work_queue(kind)).await else {
+            continue;
+        };
+        app.admission.note(era, |seen| {
+            seen.work.insert(kind.clone(), queue);
+        });
+        if queue == Queue::Missing {
+            found = Found::Gap;
+        }
+    }
+    found
+}
+
+async fn inspect(app: &App, name: &str) -> Option<Queue> {
+    match timeout(LOOK, app.bus.admin.inspect(name)).await {
         Ok(Ok(Some(stats))) => {
             // Precise up to 2^52 messages.
             #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
-            metrics::gauge!("queue_messages_ready", "queue" => name.clone())
+            metrics::gauge!("queue_messages_ready", "queue" => name.to_owned())
                 .set(stats.ready as f64);
-            metrics::gauge!("queue_consumers", "queue" => name).set(stats.consumers);
+            metrics::gauge!("queue_consumers", "queue" => name.to_owned()).set(stats.consumers);
             Some(Queue::Holds(stats.ready))
         }
         Ok(Ok(None)) => Some(Queue::Missing),
         Ok(Err(_)) | Err(_) => None,
-    };
-    app.admission.set(kind, queue);
+    }
 }
 
 #[cfg(test)]
@@ -108,23 +256,50 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_not_known_is_admitted() {
+    fn only_what_was_seen_is_admitted() {
         let admission = Admission::default();
         let kind: Kind = "vm.create".parse().unwrap();
         let slug = || {
-            admission
-                .check(&kind, 10)
-                .err()
-                .map(|e| e.problem().problem_type.clone())
+            let refused = admission.check(&kind, 10).err();
+            refused.map(|e| e.problem().problem_type.clone())
         };
+        let note = |log, work| {
+            admission.note(admission.era(), |seen| {
+                seen.log = Some(log);
+                seen.work.insert(kind.clone(), work);
+            });
+        };
+        let unavailable = Some("/problems/kind-unavailable");
+        assert_eq!(slug().as_deref(), unavailable);
+        let era = admission.era();
+        admission.note(era, |seen| {
+            seen.work.insert(kind.clone(), Queue::Holds(9));
+        });
+        assert_eq!(slug().as_deref(), unavailable);
+        note(Queue::Holds(1_000), Queue::Holds(9));
         assert_eq!(slug(), None);
-        admission.set(&kind, Some(Queue::Holds(9)));
-        assert_eq!(slug(), None);
-        admission.set(&kind, Some(Queue::Holds(10)));
+        note(Queue::Holds(1_000), Queue::Holds(10));
         assert_eq!(slug().as_deref(), Some("/problems/queue-full"));
-        admission.set(&kind, Some(Queue::Missing));
-        assert_eq!(slug().as_deref(), Some("/problems/kind-unavailable"));
-        admission.set(&kind, None);
-        assert_eq!(slug(), None);
+        note(Queue::Holds(1_000), Queue::Missing);
+        assert_eq!(slug().as_deref(), unavailable);
+        note(Queue::Missing, Queue::Holds(9));
+        assert_eq!(slug().as_deref(), unavailable);
+        note(Queue::Holds(1_000), Queue::Holds(9));
+        admission.forget();
+        assert_eq!(slug().as_deref(), unavailable);
+        // A look that began before the loss says nothing about now.
+        admission.note(era, |seen| seen.log = Some(Queue::Holds(0)));
+        assert!(admission.seen.borrow().log.is_none());
+    }
+
+    #[test]
+    fn a_refusal_is_told_once_until_it_changes() {
+        let mut refusal = Refusal::default();
+        let refused = |text: &str| BusError::Refused(text.into());
+        assert!(refusal.is_news(&refused("no permission")));
+        assert!(!refusal.is_news(&refused("no permission")));
+        assert!(!refusal.is_news(&BusError::Unavailable(None)));
+        assert!(!refusal.is_news(&refused("no permission")));
+        assert!(refusal.is_news(&refused("no such type")));
     }
 }

@@ -21,7 +21,7 @@ use crate::{
     error::{ApiError, outcome_unknown},
     http::key::IdempotencyKey,
     jobs::{
-        ids, publish,
+        admission, ids, publish,
         request::JobRequest,
         twins::{Ticket, Turn, mismatch},
     },
@@ -88,6 +88,7 @@ fn job_id(app: &App, submission: &Submission) -> JobId {
 
 async fn run(app: &App, id: JobId, submission: Submission) -> Result<Accepted, ApiError> {
     let Some(key) = &submission.key else {
+        admission::admit(app, &submission.request.kind, id).await?;
         return publish_command(app, id, submission, None).await;
     };
     let fingerprint = &submission.request.fingerprint;
@@ -106,8 +107,7 @@ async fn run(app: &App, id: JobId, submission: Submission) -> Result<Accepted, A
         }
         Turn::First(ticket) => ticket,
     };
-    claim(app, &name, &submission).await?;
-    first(app, id, submission, &ticket).await
+    first(app, id, &name, submission, &ticket).await
 }
 
 /// Refuses a key that another request has taken, as far as the store remembers.
@@ -134,9 +134,12 @@ async fn claim(app: &App, name: &str, submission: &Submission) -> Result<(), Api
 
 /// Answers from the record if the command is known to be accepted, else publishes it, again under
 /// the same id if need be: copies are absorbed, a lost command is not.
+///
+/// What is refused takes no key: its user may send another body under the same key.
 async fn first(
     app: &App,
     id: JobId,
+    name: &str,
     submission: Submission,
     ticket: &Ticket,
 ) -> Result<Accepted, ApiError> {
@@ -146,6 +149,10 @@ async fn first(
         .ok()
         .and_then(|lookup| lookup.record)
         .filter(|record| record.project() == Some(project));
+    if !known.as_ref().is_some_and(Record::is_accepted) {
+        admission::admit(app, &submission.request.kind, id).await?;
+    }
+    claim(app, name, &submission).await?;
     let accepted = match known {
         Some(record) if record.is_accepted() => Accepted {
             record,
@@ -165,8 +172,6 @@ async fn publish_command(
     submission: Submission,
     known: Option<Record>,
 ) -> Result<Accepted, ApiError> {
-    app.admission
-        .check(&submission.request.kind, app.config.limits.queue_ready)?;
     let event = command(app, id, submission);
     let published = publish::publish(app, event, known, true).await?;
     Ok(Accepted {

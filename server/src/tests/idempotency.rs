@@ -90,6 +90,33 @@ async fn a_key_with_another_body_is_422() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_refused_request_takes_no_key_and_a_full_queue_refuses_no_repetition() {
+    let suite = Suite::with(|c| c.limits.queue_ready = 1).await;
+    let done = keyed(&suite, "done", &create()).await;
+    assert_eq!(done.status, 202);
+    eventually("the full queue is noticed", async || {
+        let kind = "vm.create".parse().unwrap();
+        suite.app.admission.check(&kind, 1).is_err()
+    })
+    .await;
+    keyed(&suite, "k", &create())
+        .await
+        .is_problem(503, "queue-full");
+    let again = keyed(&suite, "done", &create()).await;
+    assert_eq!((again.status.as_u16(), again.body), (202, done.body));
+    let mut work = suite.work("vm.create").await;
+    suite.finish(super::support::next(&mut work).await).await;
+    let mut other = create();
+    other["input"]["vm_hostname"] = "lxother".into();
+    eventually("the queue takes more", async || {
+        let reply = keyed(&suite, "k", &other).await;
+        assert_ne!(reply.status, 422, "{reply:?}");
+        reply.status == 202
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn unusable_keys_are_400() {
     let suite = Suite::start().await;
     for key in ["", "\"open", &"k".repeat(256), "caf\u{e9}"] {

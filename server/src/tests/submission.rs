@@ -1,13 +1,23 @@
 //! `POST /v1/jobs`, and what goes wrong behind it.
 
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
 use serde_json::{Value, json};
 use vmctl_core::{
-    bus::{RoutingKey, TopologyAdmin},
-    memory::bus::ConfirmFailure,
-    topology::work_queue,
+    bus::{BusError, QueueStats, RoutingKey, TopologyAdmin},
+    clock,
+    memory::bus::{ConfirmFailure, InMemoryBus},
+    topology::{QUEUE_LOG, QueueSpec, Topology, work_queue},
 };
 
 use super::support::{MEMBER, Suite, create, eventually, next};
+use crate::{app::App, jobs::admission, server};
 
 #[tokio::test(start_paused = true)]
 async fn an_accepted_job_is_in_its_queue_and_can_be_looked_up_at_once() {
@@ -165,6 +175,116 @@ async fn a_kind_without_its_queue_is_503_before_anything_is_published() {
     // The other kind is not concerned.
     let body = json!({"kind": "vm.delete", "input": {"vm_hostname": "lx1"}});
     assert_eq!(suite.post("/v1/jobs", body).await.status, 202);
+    // It is declared again without anybody's help.
+    eventually("the queue is back", async || {
+        suite.post("/v1/jobs", create()).await.status == 202
+    })
+    .await;
+    assert!(holds(&suite, "work.vm.create").await >= 1);
+}
+
+async fn holds(suite: &Suite, queue: &str) -> u64 {
+    let stats = suite.broker.inspect(queue).await.unwrap();
+    stats.expect("the queue is there").ready
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_the_log_nothing_is_accepted_until_it_is_back() {
+    let suite = Suite::start().await;
+    suite.broker.delete_queue(QUEUE_LOG).await.unwrap();
+    eventually("the missing log is noticed", async || {
+        let reply = suite.post("/v1/jobs", create()).await;
+        reply.status == 503 && reply.json()["type"] == "/problems/kind-unavailable"
+    })
+    .await;
+    eventually("the log is back", async || {
+        suite.post("/v1/jobs", create()).await.status == 202
+    })
+    .await;
+    assert!(holds(&suite, QUEUE_LOG).await >= 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_broker_that_comes_back_empty_has_the_queue_before_the_first_job() {
+    let suite = Suite::start().await;
+    suite.broker.set_down(true);
+    suite
+        .post("/v1/jobs", create())
+        .await
+        .is_problem(503, "bus-unavailable");
+    suite.broker.set_down(false);
+    for queue in ["work.vm.create", QUEUE_LOG] {
+        suite.broker.delete_queue(queue).await.unwrap();
+    }
+    suite.submit().await;
+    assert_eq!(holds(&suite, "work.vm.create").await, 1);
+    // Also when no submission has met the broker's absence.
+    suite.broker.set_down(true);
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    suite.broker.set_down(false);
+    suite.broker.delete_queue("work.vm.create").await.unwrap();
+    suite.submit().await;
+    assert_eq!(holds(&suite, "work.vm.create").await, 1);
+}
+
+/// Looks at queues as long as its eyes are open.
+struct Eyes {
+    broker: InMemoryBus,
+    open: AtomicBool,
+}
+
+#[async_trait::async_trait]
+impl TopologyAdmin for Eyes {
+    async fn declare(&self, topology: &Topology) -> Result<(), BusError> {
+        self.broker.declare(topology).await
+    }
+
+    async fn declare_queue(&self, queue: &QueueSpec) -> Result<(), BusError> {
+        self.broker.declare_queue(queue).await
+    }
+
+    async fn delete_queue(&self, queue: &str) -> Result<(), BusError> {
+        self.broker.delete_queue(queue).await
+    }
+
+    async fn inspect(&self, queue: &str) -> Result<Option<QueueStats>, BusError> {
+        if self.open.load(Ordering::Relaxed) {
+            return self.broker.inspect(queue).await;
+        }
+        Err(BusError::Timeout(Duration::from_secs(1)))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_queue_that_nobody_has_seen_takes_no_job_and_a_failed_look_forgets_none() {
+    let (config, mut backends, (broker, ..)) = Suite::parts(|_| {});
+    let eyes = Arc::new(Eyes {
+        broker,
+        open: AtomicBool::new(false),
+    });
+    backends.bus.admin = Arc::clone(&eyes) as Arc<dyn TopologyAdmin>;
+    let app = Arc::new(App::new(config, backends));
+    let _tasks = server::background(&app);
+    let admit = async || {
+        let refused = admission::admit(
+            &app,
+            &"vm.create".parse().unwrap(),
+            clock::new_job_id(&*app.clock),
+        )
+        .await
+        .err();
+        refused.map(|error| error.problem().problem_type.clone())
+    };
+    let started = tokio::time::Instant::now();
+    assert_eq!(admit().await.as_deref(), Some("/problems/kind-unavailable"));
+    assert_eq!(started.elapsed(), Duration::from_secs(1));
+    // Not at the next interval: at once.
+    eyes.open.store(true, Ordering::Relaxed);
+    assert_eq!(admit().await, None);
+    assert_eq!(started.elapsed(), Duration::from_secs(1));
+    eyes.open.store(false, Ordering::Relaxed);
+    tokio::time::sleep(app.config.limits.inspect_every * 3).await;
+    assert_eq!(admit().await, None);
 }
 
 #[tokio::test(start_paused = true)]
