@@ -19,7 +19,7 @@ use crate::{
     app::App,
     config::{Backends, Config},
     edge::stream::Bounded,
-    jobs::{admission, doorbell, marks},
+    jobs::{admission, doorbell, marks, view},
     readiness::Readiness,
     routes, telemetry,
 };
@@ -175,6 +175,8 @@ pub(crate) fn background(app: &Arc<App>) -> JoinSet<BusError> {
     tasks.spawn(async move { match doorbell::follow_ticks(&shared).await {} });
     let shared = Arc::clone(app);
     tasks.spawn(async move { match marks::publish(&shared).await {} });
+    let shared = Arc::clone(app);
+    tasks.spawn(async move { match view::observe(&shared).await {} });
     let shared = Arc::clone(app);
     tasks.spawn(async move { admission::watch(&shared).await });
     tasks

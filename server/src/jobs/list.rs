@@ -15,7 +15,12 @@ use vmctl_core::{
     store::{IndexKey, Lookup, PartitionState},
 };
 
-use crate::{app::App, error::ApiError, http::query, jobs::view::Reach};
+use crate::{
+    app::App,
+    error::ApiError,
+    http::query,
+    jobs::view::{Reach, is_behind},
+};
 
 /// Lines that are read in one step.
 const STEP: usize = 200;
@@ -114,7 +119,7 @@ fn is_stale(app: &App, key: &IndexKey, lookup: &Lookup, seen: Reach) -> bool {
     let now = app.now();
     let caught_up = |mark: Timestamp| clock::add(mark, CAUGHT_UP) > now;
     lookup.record.is_none()
-        && Reach::of(&lookup.partition) >= seen
+        && !is_behind(app, &lookup.partition, seen)
         && lookup.partition.newest_mark.is_some_and(caught_up)
         && clock::add(key.created_at, SETTLED) < now
 }
@@ -131,8 +136,7 @@ async fn heal(app: &App, project: &str, stale: &[IndexKey]) {
     }
 }
 
-/// Says whether jobs may be missing: some partition is less far than this server has seen it, or
-/// is behind the marks that this server has had confirmed.
+/// Says whether jobs may be missing: some partition is behind, or is far from the marks that this server has had confirmed.
 pub(crate) async fn is_incomplete(app: &App) -> Result<bool, ApiError> {
     if let Some(incomplete) = app.overview.recent() {
         return Ok(incomplete);
@@ -147,7 +151,7 @@ pub(crate) async fn is_incomplete(app: &App) -> Result<bool, ApiError> {
         .and_then(|mark| mark.time.checked_sub(CAUGHT_UP).ok());
     let behind = |((number, state), seen): ((Partition, &PartitionState), Reach)| {
         app.seen.observe(number, state);
-        Reach::of(state) < seen || state.newest_mark.is_none() || state.newest_mark < expected
+        is_behind(app, state, seen) || state.newest_mark < expected
     };
     let incomplete = Partition::all().zip(&partitions).zip(seen).any(behind);
     app.overview.remember(incomplete);

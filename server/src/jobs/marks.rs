@@ -15,9 +15,9 @@ use vmctl_core::{clock, event::Mark};
 
 use crate::app::App;
 
-/// The newest mark that the broker confirmed.
+/// The marks that the broker has confirmed: the first and the newest.
 #[derive(Default)]
-pub(crate) struct Marks(Mutex<Option<Confirmed>>);
+pub(crate) struct Marks(Mutex<Option<(Timestamp, Confirmed)>>);
 
 /// A mark that is in the log.
 #[derive(Debug, Clone, Copy)]
@@ -30,12 +30,24 @@ pub(crate) struct Confirmed {
 impl Marks {
     /// Returns the newest confirmed mark.
     pub fn newest(&self) -> Option<Confirmed> {
+        self.both().map(|(_, newest)| newest)
+    }
+
+    /// Returns the time of the first confirmed mark: what was confirmed before this server was
+    /// there lies before it.
+    pub fn first(&self) -> Option<Timestamp> {
+        self.both().map(|(first, _)| first)
+    }
+
+    fn both(&self) -> Option<(Timestamp, Confirmed)> {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn confirmed(&self, time: Timestamp) {
         let at = Instant::now();
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Confirmed { time, at });
+        let mut both = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let first = both.map_or(time, |(first, _)| first);
+        *both = Some((first, Confirmed { time, at }));
     }
 }
 

@@ -9,15 +9,19 @@
 //!
 //! A job of another project goes through the same lines as one that does not exist. "Caught up" is
 //! told by marks: what was confirmed before a mark lies before it in the log.
+//!
+//! A partition is behind when it is less far than this server has seen it, or has not passed this
+//! server's first mark: another server may have told a client what lies before that.
 
 use std::{
     collections::HashMap,
+    convert::Infallible,
     sync::{Mutex, PoisonError},
     time::Duration,
 };
 
 use jiff::Timestamp;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use vmctl_api_types::{JobId, ProblemType};
 use vmctl_core::{
     clock,
@@ -34,6 +38,9 @@ const CLOCK_SLACK: Duration = Duration::from_secs(10);
 
 /// How long a record that was written ahead of the log is believed while the view is behind.
 const FRESH: Duration = Duration::from_secs(60);
+
+/// How often a server reads how far all partitions are, whether or not it is asked.
+const OBSERVE_EVERY: Duration = Duration::from_secs(1);
 
 /// How far a partition is.
 ///
@@ -75,6 +82,39 @@ impl Seen {
     }
 }
 
+/// Keeps reading how far all partitions are, so that this server knows what others may have told.
+pub(crate) async fn observe(app: &App) -> Infallible {
+    let mut ticks = interval(OBSERVE_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        // A store that does not answer is told by readiness.
+        let states = app.bounded(app.store.partitions()).await;
+        for (number, state) in Partition::all().zip(&states.unwrap_or_default()) {
+            app.seen.observe(number, state);
+        }
+    }
+}
+
+/// Says whether a partition may lack what a client was told. `seen` is how far it was before the
+/// store was asked.
+pub(crate) fn is_behind(app: &App, partition: &PartitionState, seen: Reach) -> bool {
+    Reach::of(partition) < seen
+        || !app
+            .marks
+            .first()
+            .is_some_and(|first| has_passed(partition, &app.config.name, first))
+}
+
+/// Says whether the partition has passed this server's mark of that time. Without one of its own,
+/// another server's tells it, if it is later by more than clocks differ.
+fn has_passed(partition: &PartitionState, server: &str, mark: Timestamp) -> bool {
+    // The view keeps milliseconds.
+    let mark = clock::from_unix_ms(mark.as_millisecond());
+    let own = partition.marks.get(server).copied();
+    own >= Some(mark) || partition.newest_mark >= Some(clock::add(mark, CLOCK_SLACK))
+}
+
 /// Finds a job of a project.
 ///
 /// Waits for a view that is catching up, at most for the server's patience.
@@ -95,7 +135,7 @@ pub(crate) async fn find(app: &App, project: &str, id: JobId) -> Result<Record, 
             now: app.now(),
             server: &app.config.name,
             retention: app.config.job_ttl,
-            behind: Reach::of(&lookup.partition) < seen,
+            behind: is_behind(app, &lookup.partition, seen),
         };
         match question.judge(lookup) {
             Verdict::Found(record) => return Ok(*record),
@@ -366,6 +406,22 @@ mod tests {
         assert!(!behind(&at(Some(5), 100)));
         // A new log begins with offset 0.
         assert!(!behind(&at(Some(6), 0)));
+    }
+
+    #[test]
+    fn a_mark_is_passed_by_ones_own_or_by_a_much_later_one() {
+        for (newest, ours, passed) in [
+            (None, None, false),
+            (Some(9), Some(4), false),
+            (Some(5), Some(5), true),
+            (Some(9), None, false),
+            (Some(15), None, true),
+        ] {
+            let state = partition(newest, ours, -60);
+            assert_eq!(has_passed(&state, "me", noon(5)), passed, "{newest:?}");
+        }
+        let finer = clock::add(noon(5), Duration::from_nanos(999_999));
+        assert!(has_passed(&partition(Some(5), Some(5), -60), "me", finer));
     }
 
     #[test]

@@ -1,11 +1,26 @@
 //! What is said about one job, and about one that is not there.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use vmctl_core::{clock, partition::Partition, store::JobStore};
+use vmctl_core::{
+    JobState, clock,
+    event::{Event, EventType},
+    fact::JobFact,
+    partition::Partition,
+    store::JobStore,
+};
 
-use super::support::{MEMBER, OTHER, Suite, next};
+use super::support::{MEMBER, OTHER, Suite, eventually, next};
+use crate::{
+    Backends,
+    app::App,
+    jobs::{
+        list,
+        view::{self, Reach},
+    },
+    server,
+};
 
 fn path(id: impl std::fmt::Display) -> String {
     format!("/v1/jobs/{id}")
@@ -203,6 +218,91 @@ async fn a_live_record_is_not_believed_while_its_partition_is_behind() {
         .get(&path(&id))
         .await
         .is_problem(503, "state-rebuilding");
+}
+
+/// Another server over the same broker and view, which has observed nothing.
+fn second(suite: &Suite) -> Arc<App> {
+    let app = &suite.app;
+    let mut config = app.config.clone();
+    config.name = "server-second".to_owned();
+    let backends = Backends {
+        bus: app.bus.clone(),
+        store: Arc::clone(&app.store),
+        identity: Arc::clone(&app.identity),
+        clock: Arc::clone(&app.clock),
+        registry: Arc::clone(&app.registry),
+    };
+    Arc::new(App::new(config, backends))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_server_does_not_take_back_what_the_first_has_told() {
+    let suite = Suite::start().await;
+    let mut work = suite.work("vm.create").await;
+    let id = suite.submit().await;
+    let held = next(&mut work).await;
+    let command = Event::parse(&held.message.body).unwrap();
+    suite
+        .say(&command, EventType::Started, |event| {
+            event.data.state = JobState::Running;
+        })
+        .await;
+    tokio::time::sleep(Duration::from_secs(61)).await;
+    suite.caught_up().await;
+    assert_eq!(suite.get(&path(&id)).await.json()["state"], "running");
+    // Flushed, and read again up to the command.
+    suite.set_reading(false);
+    suite.store.flush();
+    let fact = JobFact {
+        confirmed: true,
+        ..JobFact::from_event(command, None, suite.app.retention())
+    };
+    suite.store.prewrite(&fact, suite.app.now()).await.unwrap();
+    let second = second(&suite);
+    let _tasks = server::background(&second);
+    let ask = async || {
+        let found = view::find(&second, "demo", id.parse().unwrap()).await;
+        found
+            .map(|record| record.to_job().unwrap().state)
+            .map_err(|error| error.problem().problem_type.clone())
+    };
+    assert_eq!(ask().await, Err("/problems/state-rebuilding".into()));
+    assert!(second.marks.first().is_some());
+    assert!(list::is_incomplete(&second).await.unwrap());
+    suite.set_reading(true);
+    eventually("the second server answers", async || {
+        let answer = ask().await;
+        assert_ne!(answer, Ok(JobState::Queued));
+        answer == Ok(JobState::Running)
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_finds_a_fresh_record_before_its_first_mark() {
+    let suite = Suite::start().await;
+    suite.set_reading(false);
+    let id = suite.submit().await;
+    let second = second(&suite);
+    let started = tokio::time::Instant::now();
+    let found = view::find(&second, "demo", id.parse().unwrap()).await;
+    assert!(found.is_ok());
+    assert_eq!(started.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_nobody_asks_knows_how_far_the_view_is() {
+    let suite = Suite::start().await;
+    suite.caught_up().await;
+    let second = second(&suite);
+    let _tasks = server::background(&second);
+    let now = suite.store.partitions().await.unwrap();
+    eventually("the second server has seen it", async || {
+        Partition::all()
+            .zip(&now)
+            .all(|(number, state)| second.seen.reach(number) >= Reach::of(state))
+    })
+    .await;
 }
 
 #[tokio::test(start_paused = true)]
