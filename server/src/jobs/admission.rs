@@ -174,14 +174,23 @@ async fn look_for_ever(app: &App) -> BusError {
                     refusal = Refusal::default();
                 }
                 Err(error @ BusError::Drift(_)) => return error,
-                Err(error) if refusal.is_news(&error) => tracing::warn!(
-                    error = crate::error::chain(&error),
-                    "the broker refuses to declare the topology"
-                ),
-                Err(error) => tracing::debug!(
-                    error = crate::error::chain(&error),
-                    "the topology is not declared yet"
-                ),
+                // Whoever may not declare works with what others have declared.
+                Err(error @ BusError::Refused(_)) => {
+                    if refusal.is_news(&error) {
+                        tracing::warn!(
+                            error = crate::error::chain(&error),
+                            "the broker refuses to declare the topology"
+                        );
+                    }
+                }
+                // A queue that is there may not be bound yet: it is being declared by somebody else.
+                Err(error) => {
+                    tracing::debug!(
+                        error = crate::error::chain(&error),
+                        "the topology is not declared yet"
+                    );
+                    continue;
+                }
             }
         }
         if look(app, &kinds, era).await == Found::Gap {
