@@ -5,7 +5,7 @@
 //! only: waiting requests then look at the store by themselves.
 
 use std::{
-    collections::{HashMap, hash_map::Entry},
+    collections::{HashMap, VecDeque, hash_map::Entry},
     convert::Infallible,
     sync::{
         Arc, Mutex, PoisonError,
@@ -14,7 +14,10 @@ use std::{
     time::Duration,
 };
 
-use tokio::{sync::watch, time::sleep};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep},
+};
 use vmctl_api_types::JobId;
 use vmctl_core::bus::{BusError, Feed, LogStart};
 
@@ -24,11 +27,40 @@ const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 const BATCH: usize = 1_000;
 
+/// How long, and for how many jobs, it is remembered that the log has something about them.
+const RECENT: Duration = Duration::from_secs(10);
+const MOST_RECENT: usize = 50_000;
+
 /// Who waits for what.
 #[derive(Default)]
 pub(crate) struct Doorbell {
     bells: Arc<Mutex<HashMap<JobId, Bell>>>,
+    recent: Mutex<Recent>,
     attached: AtomicBool,
+}
+
+/// The newest entry of each job that was in the log lately. Whoever starts to wait after the ring and
+/// before the view has the entry knows by it that a change is on its way.
+#[derive(Default)]
+struct Recent {
+    offsets: HashMap<JobId, u64>,
+    order: VecDeque<(Instant, JobId, u64)>,
+}
+
+impl Recent {
+    fn note(&mut self, id: JobId, offset: u64, now: Instant) {
+        while let Some((at, old, noted)) = self.order.front().copied() {
+            if self.order.len() < MOST_RECENT && now.duration_since(at) < RECENT {
+                break;
+            }
+            self.order.pop_front();
+            if self.offsets.get(&old) == Some(&noted) {
+                self.offsets.remove(&old);
+            }
+        }
+        self.offsets.insert(id, offset);
+        self.order.push_back((now, id, offset));
+    }
 }
 
 struct Bell {
@@ -64,13 +96,23 @@ impl Doorbell {
         self.attached.load(Ordering::Relaxed)
     }
 
-    fn ring(&self, correlation_id: Option<&str>) {
-        let bells = self.bells.lock().unwrap_or_else(PoisonError::into_inner);
-        if bells.is_empty() {
+    /// Returns the offset of the newest entry that the log had about this job lately.
+    pub fn latest(&self, id: JobId) -> Option<u64> {
+        let recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        recent.offsets.get(&id).copied()
+    }
+
+    /// Rings for an entry of the log (with its offset) or for progress (without).
+    fn ring(&self, correlation_id: Option<&str>, offset: Option<u64>) {
+        let Some(id) = correlation_id.and_then(|text| text.parse().ok()) else {
             return;
+        };
+        if let Some(offset) = offset {
+            let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+            recent.note(id, offset, Instant::now());
         }
-        let id = correlation_id.and_then(|text| text.parse().ok());
-        if let Some(bell) = id.and_then(|id| bells.get(&id)) {
+        let bells = self.bells.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(bell) = bells.get(&id) {
             bell.rings.send_replace(());
         }
     }
@@ -120,7 +162,8 @@ async fn tail(app: &App, pause: &mut Duration) -> Result<Infallible, BusError> {
     app.doorbell.attached.store(true, Ordering::Relaxed);
     loop {
         for entry in reader.next_batch(BATCH).await? {
-            app.doorbell.ring(entry.message.correlation_id.as_deref());
+            let id = entry.message.correlation_id.as_deref();
+            app.doorbell.ring(id, Some(entry.offset));
         }
         *pause = FIRST_PAUSE;
     }
@@ -139,7 +182,7 @@ pub(crate) async fn follow_ticks(app: &App) -> Infallible {
             Ok(mut feed) => {
                 while let Some(tick) = feed.next().await {
                     pause = FIRST_PAUSE;
-                    app.doorbell.ring(tick.correlation_id.as_deref());
+                    app.doorbell.ring(tick.correlation_id.as_deref(), None);
                 }
             }
             Err(error) => tracing::warn!(
@@ -168,14 +211,37 @@ mod tests {
         let mut first = doorbell.listen(id(1));
         let mut twin = doorbell.listen(id(1));
         let mut other = doorbell.listen(id(2));
-        doorbell.ring(Some(&id(1).to_string()));
-        doorbell.ring(Some("nonsense"));
-        doorbell.ring(None);
+        doorbell.ring(Some(&id(1).to_string()), Some(7));
+        doorbell.ring(Some("nonsense"), Some(8));
+        doorbell.ring(None, Some(9));
         first.rung().await;
         twin.rung().await;
         let quiet = tokio::time::timeout(Duration::from_secs(1), other.rung()).await;
         assert!(quiet.is_err());
         drop((first, twin, other));
         assert!(doorbell.bells.lock().unwrap().is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_rang_lately_is_remembered_for_a_while() {
+        let doorbell = Doorbell::default();
+        let ring = |n, offset| doorbell.ring(Some(&id(n).to_string()), offset);
+        ring(1, Some(7));
+        ring(1, None);
+        assert_eq!(doorbell.latest(id(1)), Some(7));
+        assert_eq!(doorbell.latest(id(2)), None);
+        tokio::time::advance(RECENT / 2).await;
+        ring(1, Some(9));
+        tokio::time::advance(RECENT / 2).await;
+        ring(2, Some(10));
+        assert_eq!(
+            doorbell.latest(id(1)),
+            Some(9),
+            "the newer one is still young"
+        );
+        tokio::time::advance(RECENT).await;
+        ring(3, Some(11));
+        assert_eq!(doorbell.latest(id(1)), None);
+        assert_eq!(doorbell.recent.lock().unwrap().order.len(), 1);
     }
 }

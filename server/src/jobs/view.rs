@@ -59,6 +59,11 @@ impl Reach {
             offset: partition.position.as_ref().map(|stands| stands.offset),
         }
     }
+
+    /// Returns the offset of the last entry that it has.
+    pub fn offset(self) -> Option<u64> {
+        self.offset
+    }
 }
 
 /// How far this server has seen each partition: one that is less far has lost something.

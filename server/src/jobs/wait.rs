@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 use vmctl_api_types::JobId;
-use vmctl_core::record::Record;
+use vmctl_core::{partition::Partition, record::Record};
 
 use crate::{app::App, edge::slot::Slot, error::ApiError, http::conditional::Tags, jobs::view};
 
@@ -55,12 +55,14 @@ pub(crate) async fn wait(
     let mut bell = app.doorbell.listen(id);
     let mut pace = Pace::default();
     loop {
+        // Read before the record, so that the record has at least this much.
+        let folded = app.seen.reach(Partition::of(id)).offset();
         let record = view::find(app, project, id).await?;
         let over = Instant::now() >= deadline || app.stopping.is_cancelled();
         if over || until.is_met(&record) {
             return Ok(Some(record));
         }
-        pace.looked(record.etag());
+        pace.looked(record.etag(), app.doorbell.latest(id) > folded);
         let next = pace.next(app.doorbell.is_attached());
         tokio::select! {
             () = bell.rung() => pace.rung(),
@@ -82,13 +84,18 @@ impl Pace {
         self.rung = Some((Instant::now(), FIRST_LOOK));
     }
 
-    /// The change that was announced has been seen, or does not come.
-    fn looked(&mut self, etag: Option<String>) {
-        let late = self.rung.is_some_and(|(at, _)| at.elapsed() > LAST_LOOK);
-        if late || self.etag != etag {
-            self.rung = None;
-        }
+    /// Notes a look. `pending` says that the log has an entry about this job that the view did not
+    /// have yet; otherwise what was announced has been seen, or does not come.
+    fn looked(&mut self, etag: Option<String>, pending: bool) {
+        let changed = self.etag != etag;
         self.etag = etag;
+        match self.rung {
+            Some((at, _)) if at.elapsed() > LAST_LOOK => self.rung = None,
+            Some(_) if pending => {}
+            None if pending => self.rung(),
+            _ if changed => self.rung = None,
+            _ => {}
+        }
     }
 
     fn next(&mut self, attached: bool) -> Duration {

@@ -55,6 +55,36 @@ async fn a_change_wakes_the_request() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_change_that_rang_before_the_request_and_is_not_folded_yet_wakes_it_too() {
+    let suite = Suite::start().await;
+    let mut work = suite.work("vm.create").await;
+    let id = suite.submit().await;
+    suite.caught_up().await;
+    let path = format!("/v1/jobs/{id}");
+    let etag = suite.get(&path).await.header("etag").to_owned();
+    let command = Event::parse(&next(&mut work).await.message.body).unwrap();
+    suite.set_reading(false);
+    suite
+        .say(&command, EventType::Started, |e| {
+            e.data.state = vmctl_core::JobState::Running;
+        })
+        .await;
+    // The bell has rung; nobody waited.
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let started = Instant::now();
+    let (reply, ()) = tokio::join!(held(&suite, &id, Some(&etag), "wait=30"), async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        suite.set_reading(true);
+    });
+    assert_eq!(reply.json()["state"], "running");
+    assert!(
+        started.elapsed() < Duration::from_secs(1),
+        "{:?}",
+        started.elapsed()
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn nothing_new_is_304_when_the_time_is_over() {
     let suite = Suite::start().await;
     let id = suite.submit().await;
