@@ -83,6 +83,15 @@ impl Daemon {
         }
     }
 
+    /// As [`Self::line`], for a line that may have come before others that were waited for: log and
+    /// output are two streams without an order between them.
+    pub fn line_at_any_time(&mut self, text: &str) -> String {
+        match self.log.lines().find(|line| line.contains(text)) {
+            Some(line) => line.to_owned(),
+            None => self.line(text),
+        }
+    }
+
     /// Waits for the log line that gives the address of the probes.
     pub fn address(&mut self) -> SocketAddr {
         let line = self.line("\"address\"");

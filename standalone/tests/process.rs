@@ -21,7 +21,7 @@ fn start(args: &[&str]) -> Daemon {
 fn serves_everything_on_one_address_and_stops_in_time() {
     let mut standalone = start(&["--user", "joe:canary-4711"]);
     let address = standalone.address();
-    standalone.line("ready");
+    standalone.line_at_any_time("ready");
     standalone.probe(address, "/health/ready", 200);
     standalone.probe(address, "/health/live", 200);
     let discovery = standalone.probe(address, "/v1", 200);
@@ -70,7 +70,7 @@ fn a_printed_hash_goes_into_a_users_file() {
     let file = dir.path().join("users");
     fs::write(&file, format!("joe:demo:{hash}")).unwrap();
     let mut standalone = start(&["--users-file", file.to_str().unwrap()]);
-    standalone.line("ready");
+    standalone.line_at_any_time("ready");
     standalone.signal("TERM");
     let (code, said) = standalone.end(IN_TIME);
     assert_eq!(code, Some(0), "{said}");

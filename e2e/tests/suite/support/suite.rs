@@ -53,8 +53,8 @@ pub struct Suite {
 impl Drop for Suite {
     fn drop(&mut self) {
         // Before the virtual host is deleted, which a broker must be there for.
-        if let Some(victim) = &self.victim {
-            victim.mend();
+        if self.victim.is_some() {
+            Victim::mend();
         }
     }
 }
