@@ -98,7 +98,6 @@ impl Victim {
     }
 
     /// Makes it well again, whatever was done to it: also what comes after a failure finds it so.
-    #[expect(clippy::unused_self, reason = "only who has the right may do it")]
     pub fn mend() {
         for verb in ["thaw", "start"] {
             // What fails here fails in the next test, loudly.
