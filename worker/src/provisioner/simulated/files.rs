@@ -14,7 +14,7 @@
 
 use std::{
     fs::{self, File, OpenOptions},
-    io::{self, ErrorKind, Write},
+    io::{self, BufRead, BufReader, ErrorKind, Write},
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, SystemTime},
@@ -229,6 +229,28 @@ impl Files {
         let tmp = self.write_tmp(&(count + 1))?;
         fs::rename(tmp, path)?;
         Ok(true)
+    }
+
+    /// Says whether the effect log has the machine's line. Reads the whole log: for the rare case that
+    /// a phase is entered again.
+    pub(super) fn has_effect(&self, job: JobId) -> io::Result<bool> {
+        #[derive(Deserialize)]
+        struct Line {
+            job: JobId,
+            what: String,
+        }
+        let file = match File::open(self.directory.join("effects.jsonl")) {
+            Ok(file) => file,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        for line in BufReader::new(file).lines() {
+            let line = serde_json::from_str::<Line>(&line?);
+            if line.is_ok_and(|line| line.job == job && line.what == "effect") {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Appends a line to the effect log, in one write.

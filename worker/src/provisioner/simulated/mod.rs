@@ -276,7 +276,8 @@ impl Inner {
                 since: now,
                 on: false,
             };
-            if self.files.create(&machine)? {
+            // Whoever made it may have died before it could say so.
+            if self.files.create(&machine)? || !self.files.has_effect(spec.job)? {
                 self.files.note(call, spec.job, (name, What::Effect), now)?;
             }
         }
