@@ -13,7 +13,7 @@ const LOOK_ATTACHED: Duration = Duration::from_secs(5);
 const LOOK_DETACHED: Duration = Duration::from_millis(500);
 
 /// After a ring the view may need a moment: first, longest and last look for the change.
-const FIRST_LOOK: Duration = Duration::from_millis(5);
+const FIRST_LOOK: Duration = Duration::from_millis(1);
 const LONGEST_LOOK: Duration = Duration::from_millis(500);
 const LAST_LOOK: Duration = Duration::from_secs(10);
 
