@@ -94,7 +94,7 @@ impl Daemon {
 
     /// Waits for the log line that gives the address of the probes.
     pub fn address(&mut self) -> SocketAddr {
-        let line = self.line("\"address\"");
+        let line = self.line_at_any_time("\"address\"");
         let line: serde_json::Value = serde_json::from_str(&line).expect("a line of JSON");
         let address = line["address"].as_str().expect("a text");
         address.parse().expect("an address")
