@@ -253,36 +253,39 @@ impl Files {
         Ok(false)
     }
 
-    /// Appends a line to the effect log, in one write.
+    /// Appends lines to the effect log, in one write.
     pub(super) fn note(
         &self,
         call: &Call,
         job: JobId,
-        (phase, what): (&str, What),
+        notes: &[(&str, What)],
         time: Timestamp,
     ) -> io::Result<()> {
-        let effect = Effect {
-            time,
-            job,
-            epoch: call.epoch,
-            attempt: call.attempt,
-            worker: &call.worker,
-            pid: std::process::id(),
-            phase,
-            what: match what {
-                What::Start => "start",
-                What::Effect => "effect",
-                What::End => "end",
-                What::Delete => "delete",
-            },
-        };
-        let mut line = serde_json::to_vec(&effect)?;
-        line.push(b'\n');
+        let mut lines = Vec::new();
+        for &(phase, what) in notes {
+            let effect = Effect {
+                time,
+                job,
+                epoch: call.epoch,
+                attempt: call.attempt,
+                worker: &call.worker,
+                pid: std::process::id(),
+                phase,
+                what: match what {
+                    What::Start => "start",
+                    What::Effect => "effect",
+                    What::End => "end",
+                    What::Delete => "delete",
+                },
+            };
+            serde_json::to_writer(&mut lines, &effect)?;
+            lines.push(b'\n');
+        }
         OpenOptions::new()
             .create(true)
             .append(true)
             .open(self.directory.join("effects.jsonl"))?
-            .write_all(&line)
+            .write_all(&lines)
     }
 
     /// Says whether files can be made.

@@ -220,7 +220,16 @@ impl Inner {
         })
     }
 
+    /// Makes a machine without waiting. One that somebody has begun, or that is to fail, goes through
+    /// its phases one by one.
     fn create_at_once(&self, spec: &VmSpec, call: &Call) -> Result<Step, ProvisionError> {
+        if self.fail.is_none()
+            && !call.stop.is_cancelled()
+            && let Some(vm) = self.make(spec, call)?
+        {
+            report(call, PHASES.len() - 1, Duration::ZERO, Duration::ZERO);
+            return Ok(Step::Ready(Box::new(vm)));
+        }
         let mut from = call.from.clone();
         loop {
             if call.stop.is_cancelled() {
@@ -238,6 +247,45 @@ impl Inner {
                 step => return Ok(step),
             }
         }
+    }
+
+    /// Makes a whole machine under one lock; none when somebody has begun it.
+    fn make(&self, spec: &VmSpec, call: &Call) -> Result<Option<Vm>, ProvisionError> {
+        let _guard = self.files.lock(spec.job)?;
+        self.still_ours(spec.job, call)?;
+        let now = self.clock.now();
+        let machine = match self.files.machine(spec.job)? {
+            Some(machine) if machine.done < PHASES.len() => return Ok(None),
+            Some(machine) if self.files.has_effect(spec.job)? => {
+                return Ok(Some(machine.vm(None)));
+            }
+            // Whoever made it died before it could say so.
+            Some(machine) => machine,
+            None => {
+                let machine = Machine {
+                    spec: spec.clone(),
+                    created_at: now,
+                    done: PHASES.len(),
+                    phase: PHASES[PHASES.len() - 1].name.to_owned(),
+                    since: now,
+                    on: true,
+                };
+                self.files.create(&machine)?;
+                machine
+            }
+        };
+        let mut notes = Vec::with_capacity(2 * PHASES.len());
+        for (index, phase) in PHASES.iter().enumerate() {
+            notes.push((phase.name, What::Start));
+            if index == FIRST_EFFECT {
+                notes.push((phase.name, What::Effect));
+            }
+            if index >= FIRST_EFFECT {
+                notes.push((phase.name, What::End));
+            }
+        }
+        self.files.note(call, spec.job, &notes, now)?;
+        Ok(Some(machine.vm(None)))
     }
 
     /// Takes up the creation where it stands. Makes the machine when it is time for that.
@@ -266,7 +314,7 @@ impl Inner {
         };
         let name = PHASES[index].name;
         self.fail(name)?;
-        self.files.note(call, spec.job, (name, What::Start), now)?;
+        self.files.note(call, spec.job, &[(name, What::Start)], now)?;
         if index == FIRST_EFFECT {
             let machine = Machine {
                 spec: spec.clone(),
@@ -278,7 +326,7 @@ impl Inner {
             };
             // Whoever made it may have died before it could say so.
             if self.files.create(&machine)? || !self.files.has_effect(spec.job)? {
-                self.files.note(call, spec.job, (name, What::Effect), now)?;
+                self.files.note(call, spec.job, &[(name, What::Effect)], now)?;
             }
         }
         Ok(Stage::In(index, left))
@@ -308,7 +356,7 @@ impl Inner {
             }
             self.files.replace(&machine)?;
             let name = PHASES[index].name;
-            self.files.note(call, job, (name, What::End), now)?;
+            self.files.note(call, job, &[(name, What::End)], now)?;
         }
         if machine.done < PHASES.len() {
             return Ok(next(machine.done));
@@ -348,7 +396,7 @@ impl Inner {
         let now = self.clock.now();
         let (deletion, first) = self.files.bury(job, call.job, now)?;
         if first && deletion.existed {
-            self.files.note(call, job, ("delete", What::Delete), now)?;
+            self.files.note(call, job, &[("delete", What::Delete)], now)?;
         }
         Ok(deletion)
     }

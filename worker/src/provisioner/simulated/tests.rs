@@ -95,20 +95,22 @@ async fn two_at_once_make_one_machine() {
 #[tokio::test]
 async fn a_machine_whose_maker_died_before_it_said_so_is_noted_once() {
     let fixture = Fixture::new();
-    let spec = fixture.spec();
     let site = fixture.open(Duration::ZERO);
-    let made = Machine {
-        spec: spec.clone(),
-        created_at: fixture.clock.now(),
-        done: FIRST_EFFECT,
-        phase: PHASES[FIRST_EFFECT].name.to_owned(),
-        since: fixture.clock.now(),
-        on: false,
-    };
-    assert!(site.0.files.create(&made).unwrap());
-    for _ in 0..2 {
-        site.create(&spec, &fixture.call(spec.job)).await.unwrap();
-        assert_eq!(fixture.effects("effect"), 1);
+    for (n, done) in [FIRST_EFFECT, PHASES.len()].into_iter().enumerate() {
+        let spec = fixture.spec();
+        let made = Machine {
+            spec: spec.clone(),
+            created_at: fixture.clock.now(),
+            done,
+            phase: PHASES[FIRST_EFFECT].name.to_owned(),
+            since: fixture.clock.now(),
+            on: false,
+        };
+        assert!(site.0.files.create(&made).unwrap());
+        for _ in 0..2 {
+            site.create(&spec, &fixture.call(spec.job)).await.unwrap();
+            assert_eq!(fixture.effects("effect"), n + 1);
+        }
     }
 }
 
