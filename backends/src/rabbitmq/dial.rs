@@ -23,6 +23,10 @@ use super::config::{Config, SecretUrl};
 /// AMQP 0-9-1, section 4.2.2.
 const PROTOCOL_HEADER: &[u8] = b"AMQP\x00\x00\x09\x01";
 
+/// Largest frame that is offered, in bytes. The library keeps buffers of 32 frames in each direction
+/// of a connection, all of it resident: a quarter of the usual size saves 12 MiB in a daemon.
+const FRAME_MAX: u32 = 32 * 1024;
+
 /// How many addresses of one name are tried.
 const MAX_ADDRESSES: usize = 8;
 
@@ -113,6 +117,7 @@ async fn open(url: &SecretUrl, address: SocketAddr, config: &Config) -> Result<D
     let mut uri = url.uri().clone();
     let heartbeat = u16::try_from(config.heartbeat.as_secs()).unwrap_or(u16::MAX);
     uri.query.heartbeat.get_or_insert(heartbeat.max(1));
+    uri.query.frame_max.get_or_insert(FRAME_MAX);
     // Auto-recovery stays off: it reconnects to one address only, gives up for good after a while,
     // and hides that deliveries were lost.
     let properties =
