@@ -21,6 +21,9 @@ pub mod settings;
 #[cfg(feature = "testing")]
 pub mod testing;
 
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 pub use crypto::install_crypto;
 pub use health::{Health, POLL_DEADLINE, Report, Status};
 pub use lifecycle::{Ended, Lifecycle};
