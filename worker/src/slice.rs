@@ -151,9 +151,12 @@ impl Slice<'_> {
             return Ok(Verdict::Ack("deadline"));
         }
         let signals = Signals::default();
-        let mut claimed = false;
+        // Asked together, to wait for one answer: a claim of a run that is not admitted hurts nobody,
+        // because whoever gets this delivery again is no copy.
+        let (mut record, taken) = tokio::join!(self.look_up(), self.is_copy());
+        // Without a store nobody can tell a copy; its twin's effects are then the same.
+        let copy = record.is_some() && taken;
         let (place, announce) = loop {
-            let record = self.look_up().await;
             match self.admit(record.as_ref()) {
                 Admission::Overtaken => return Ok(Verdict::Ack("overtaken")),
                 Admission::Cancelled(reason) => {
@@ -162,11 +165,9 @@ impl Slice<'_> {
                     return Ok(Verdict::Ack("cancelled"));
                 }
                 Admission::Run { cancel, announce } => {
-                    // Without a store nobody can tell a copy; its twin's effects are then the same.
-                    if !claimed && record.is_some() && self.is_copy().await {
+                    if copy {
                         return Ok(Verdict::Ack("copy"));
                     }
-                    claimed = true;
                     if let Some(CancelWish { reason }) = cancel {
                         signals.ask_to_cancel(CancelReason::Requested(reason));
                     }
@@ -177,6 +178,7 @@ impl Slice<'_> {
                     }
                 }
             }
+            record = self.look_up().await;
         };
         if self.lane.shutdown.is_cancelled() {
             return Err(Interrupted::Stopping);
