@@ -50,7 +50,6 @@ async fn main() -> Result<()> {
 
     report::title("Submissions: 64 clients, one valid token, server and reader running");
     let suite = programs::Suite::start(&args.bin, "submit", false).await?;
-    let idle = suite.memory();
     let stopped = load::submit(&suite, 64, span).await?;
     report::rate("accepted, worker stopped", stopped.per_second());
     report::ratio(
@@ -61,6 +60,7 @@ async fn main() -> Result<()> {
     suite.stop().await?;
 
     let suite = programs::Suite::start(&args.bin, "both", true).await?;
+    let idle = suite.memory();
     let running = load::submit(&suite, 64, span).await?;
     report::rate("accepted, worker running", running.per_second());
     report::ratio(
