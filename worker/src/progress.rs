@@ -59,6 +59,9 @@ pub(crate) struct ProgressPump {
     number: u32,
 }
 
+/// When the first progress is handed out. What a shorter slice reports is in the event that ends it.
+const FIRST: Duration = Duration::from_millis(100);
+
 /// Makes both ends. `start` is where the slice before had come to.
 pub(crate) fn channel(
     start: Option<Progress>,
@@ -70,7 +73,7 @@ pub(crate) fn channel(
     let pump = ProgressPump {
         newest: receiver,
         interval,
-        next_at: Instant::now(),
+        next_at: Instant::now() + interval.min(FIRST),
         number: 0,
     };
     (sink, pump)
@@ -87,30 +90,16 @@ impl ProgressPump {
             }
             let newest = self.newest.borrow_and_update().clone();
             if let Some(progress) = newest {
-                return self.count(progress);
+                self.next_at = Instant::now() + self.interval;
+                self.number = self.number.saturating_add(1);
+                return (self.number, progress);
             }
         }
-    }
-
-    /// Returns the last progress if it was not handed out.
-    pub(crate) fn flush(&mut self) -> Option<(u32, Progress)> {
-        // The receiver's own `has_changed` forgets what is left once the handler is gone.
-        let progress = {
-            let newest = self.newest.borrow_and_update();
-            newest.has_changed().then(|| newest.clone()).flatten()
-        }?;
-        Some(self.count(progress))
     }
 
     /// Returns where the job has come to.
     pub(crate) fn newest(&self) -> Option<Progress> {
         self.newest.borrow().clone()
-    }
-
-    fn count(&mut self, progress: Progress) -> (u32, Progress) {
-        self.next_at = Instant::now() + self.interval;
-        self.number = self.number.saturating_add(1);
-        (self.number, progress)
     }
 }
 
@@ -126,8 +115,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_burst_becomes_its_last_report() {
         let (sink, mut pump) = pair(None);
+        let begun = Instant::now();
         sink.report(1, "a");
         assert_eq!(pump.next().await.1.percent, 1);
+        assert!(begun.elapsed() >= FIRST);
         for percent in 2..=50 {
             sink.report(percent, "a");
         }
@@ -135,18 +126,14 @@ mod tests {
         let (number, progress) = pump.next().await;
         assert_eq!((number, progress.percent), (2, 50));
         assert!(before.elapsed() >= Duration::from_millis(250));
-        assert!(pump.flush().is_none());
-        sink.report(51, "b");
-        assert_eq!(pump.flush().map(|(n, p)| (n, p.percent)), Some((3, 51)));
     }
 
     #[tokio::test(start_paused = true)]
     async fn the_last_report_outlives_the_handler() {
-        let (sink, mut pump) = pair(None);
+        let (sink, pump) = pair(None);
         sink.report(7, "a");
         drop(sink);
-        assert_eq!(pump.flush().map(|(n, p)| (n, p.percent)), Some((1, 7)));
-        assert!(pump.flush().is_none());
+        assert_eq!(pump.newest().map(|p| p.percent), Some(7));
     }
 
     #[tokio::test(start_paused = true)]

@@ -359,9 +359,6 @@ impl Slice<'_> {
         telemetry::ran(&self.lane.kind, begun.elapsed());
 
         let end = end?;
-        if let Some((number, progress)) = pump.flush() {
-            self.tick(number, progress).await;
-        }
         let event = self.event_of(end, &signals, pump.newest());
         let concluded = self.conclude(&event).await;
         // The next slice may be here already; it may go on once this one has nothing left to say.
@@ -442,17 +439,21 @@ impl Slice<'_> {
         } = self.shared();
         let command = &*self.command;
         let overdue = signals.reason() == Some(&CancelReason::Deadline);
+        let so_far = |mut event: Event| {
+            event.data.progress = progress.clone().or(event.data.progress);
+            event
+        };
         let outcome = match end {
-            End::Overdue => return author.deadline(command, true),
+            End::Overdue => return so_far(author.deadline(command, true)),
             End::Finished(Outcome::Done(output)) => Outcome::Done(output),
             // Whatever else it says, there is no time left to go on.
-            End::Finished(_) if overdue => return author.deadline(command, true),
+            End::Finished(_) if overdue => return so_far(author.deadline(command, true)),
             End::Finished(Outcome::Cancelled) => {
                 let reason = match signals.reason() {
                     Some(CancelReason::Requested(reason)) => reason.clone(),
                     _ => None,
                 };
-                return author.cancelled(command, reason);
+                return so_far(author.cancelled(command, reason));
             }
             End::Finished(outcome) => outcome,
             End::Panicked => retry("panic", "the worker failed unexpectedly"),

@@ -314,7 +314,8 @@ impl Inner {
         };
         let name = PHASES[index].name;
         self.fail(name)?;
-        self.files.note(call, spec.job, &[(name, What::Start)], now)?;
+        self.files
+            .note(call, spec.job, &[(name, What::Start)], now)?;
         if index == FIRST_EFFECT {
             let machine = Machine {
                 spec: spec.clone(),
@@ -326,7 +327,8 @@ impl Inner {
             };
             // Whoever made it may have died before it could say so.
             if self.files.create(&machine)? || !self.files.has_effect(spec.job)? {
-                self.files.note(call, spec.job, &[(name, What::Effect)], now)?;
+                self.files
+                    .note(call, spec.job, &[(name, What::Effect)], now)?;
             }
         }
         Ok(Stage::In(index, left))
@@ -396,7 +398,8 @@ impl Inner {
         let now = self.clock.now();
         let (deletion, first) = self.files.bury(job, call.job, now)?;
         if first && deletion.existed {
-            self.files.note(call, job, &[("delete", What::Delete)], now)?;
+            self.files
+                .note(call, job, &[("delete", What::Delete)], now)?;
         }
         Ok(deletion)
     }
