@@ -253,7 +253,7 @@ fn dead_letter_error(message: &Received, parsed: bool) -> JobError {
     let (error_type, title) = match reason {
         Some("delivery_limit" | "delivery-limit") => (
             "delivery-limit",
-            "the job took its worker down too many times",
+            "its workers went down or gave it back too many times",
         ),
         Some("rejected") if !parsed => ("malformed", "no worker could read the command"),
         Some("rejected") => ("rejected", "a worker refused the command"),

@@ -9,7 +9,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use vmctl_core::{
     JobError, Kind,
-    bus::{Delivery, Message},
+    bus::{Delivery, Message, PublishError},
     event::Event,
     record::Record,
     store::RunKey,
@@ -35,6 +35,9 @@ const SHORTEST_DELAY: Duration = Duration::from_secs(1);
 /// First and longest pause between two tries to publish the same message.
 const PUBLISH_PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
+/// How often in a row the broker may refuse the same message before its delivery is given back.
+const MOST_REFUSALS: u32 = 5;
+
 /// How long an aborted handler gets to reach its next await.
 const ABORT_PATIENCE: Duration = Duration::from_secs(1);
 
@@ -54,7 +57,7 @@ pub(crate) struct Lane {
 enum Verdict {
     Ack(&'static str),
     Reject,
-    Requeue,
+    Requeue(&'static str),
     /// It is not ours any more: nothing to settle.
     Lost,
 }
@@ -64,13 +67,17 @@ enum Verdict {
 enum Interrupted {
     Lost,
     Stopping,
+    /// The broker does not take what has to be said. Another worker may be allowed to say it; if
+    /// none is, the delivery limit ends the job where everybody sees it.
+    Refused,
 }
 
 impl From<Interrupted> for Verdict {
     fn from(interrupted: Interrupted) -> Self {
         match interrupted {
             Interrupted::Lost => Self::Lost,
-            Interrupted::Stopping => Self::Requeue,
+            Interrupted::Stopping => Self::Requeue("requeued"),
+            Interrupted::Refused => Self::Requeue("refused"),
         }
     }
 }
@@ -87,7 +94,7 @@ impl Lane {
         let (result, settled) = match verdict {
             Verdict::Ack(result) => (result, delivery.ack().await),
             Verdict::Reject => ("malformed", delivery.reject().await),
-            Verdict::Requeue => ("requeued", delivery.requeue().await),
+            Verdict::Requeue(result) => (result, delivery.requeue().await),
             Verdict::Lost => ("lost", Ok(())),
         };
         if settled.is_err() {
@@ -288,12 +295,14 @@ impl Slice<'_> {
         }
     }
 
-    /// Publishes a message until the broker has confirmed it. Ends without only when the delivery
-    /// is lost, or when a drain is over: then the redelivery decides.
+    /// Publishes a message until the broker has confirmed it. Ends without when the delivery is
+    /// lost, when a drain is over, or when the broker keeps refusing the message: then the
+    /// redelivery decides.
     async fn publish(&self, message: Message) -> Result<(), Interrupted> {
         let publisher = &self.shared().backends.bus.publisher;
         let lost = &self.delivery.lost;
         let (mut pause, longest) = PUBLISH_PAUSE;
+        let mut refusals = 0;
         loop {
             if lost.is_cancelled() {
                 return Err(Interrupted::Lost);
@@ -301,13 +310,28 @@ impl Slice<'_> {
             let Err(error) = publisher.publish(message.clone()).await else {
                 return Ok(());
             };
+            telemetry::unconfirmed(&self.lane.kind);
+            // Only a refusal says that the next try will end the same way.
+            refusals = match error {
+                PublishError::Returned(_) => refusals + 1,
+                _ => 0,
+            };
+            if refusals >= MOST_REFUSALS {
+                tracing::error!(
+                    job.id = %self.command.subject,
+                    job.kind = %self.lane.kind,
+                    bus.routing_key = %message.routing_key,
+                    error = &error as &dyn std::error::Error,
+                    "the broker refuses the message; its delivery is given back"
+                );
+                return Err(Interrupted::Refused);
+            }
             tracing::warn!(
                 job.id = %self.command.subject,
                 bus.routing_key = %message.routing_key,
                 error = &error as &dyn std::error::Error,
                 "not confirmed; the same message is published again"
             );
-            telemetry::unconfirmed(&self.lane.kind);
             tokio::select! {
                 biased;
                 () = lost.cancelled() => return Err(Interrupted::Lost),

@@ -91,7 +91,8 @@ pub enum PublishError {
     /// Sent, and the connection was lost before the confirm.
     #[error("the connection was lost before the confirm")]
     Lost(#[source] Option<BoxError>),
-    /// The broker confirmed nothing of that form (unroutable and mandatory, or not a confirm).
+    /// The broker refused this message: no permission, no such exchange, no queue for it. The same
+    /// message is refused again until somebody mends that.
     #[error("the broker returned the message: {0}")]
     Returned(String),
 }
