@@ -8,7 +8,8 @@ use std::{collections::BTreeMap, fmt, path::Path, time::Duration};
 
 use serde::Deserialize;
 use serde_json::Value;
-use vmctl_api_types::{FieldError, Kind, KindInfo, Profile, Region};
+use sha2::{Digest, Sha256};
+use vmctl_api_types::{FieldError, JobId, Kind, KindInfo, Profile, Region};
 
 /// Longest deadline that a kind or a caller may set.
 pub const MAX_DEADLINE: Duration = Duration::from_secs(8 * 24 * 3600);
@@ -26,6 +27,12 @@ const BUILT_IN: [(&str, &str); 2] = [
         include_str!("../data/kinds/vm.delete.toml"),
     ),
 ];
+
+/// The longest jitter of a backoff is one part in so many of it.
+const JITTER_SHARE: u32 = 5;
+
+/// How many jitters there are.
+const JITTER_STEPS: u32 = 1 << 16;
 
 /// A registry file that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -78,7 +85,7 @@ pub struct KindSpec {
     pub deadline: Duration,
     /// How many attempts it gets.
     pub max_attempts: u32,
-    /// Waiting time before attempt 2, 3, …; the last one repeats.
+    /// Least waiting time before attempt 2, 3, …; the last one repeats.
     pub backoff: Vec<Duration>,
     input_schema: Value,
     output_schema: Value,
@@ -251,14 +258,18 @@ impl KindSpec {
         &self.input_schema
     }
 
-    /// Returns how long to wait before this attempt (2 or more).
-    pub fn backoff_before(&self, attempt: u32) -> Duration {
+    /// Returns how long to wait before this attempt (2 or more): what the kind says, and up to a
+    /// fifth more, so that jobs that failed together do not come back together. How much more
+    /// depends on the job, its run and the attempt alone: whoever asks again gets the same answer.
+    pub fn backoff_before(&self, job: JobId, epoch: u32, attempt: u32) -> Duration {
         let index = usize::try_from(attempt.saturating_sub(2)).unwrap_or(usize::MAX);
-        self.backoff
+        let least = self
+            .backoff
             .get(index)
             .or(self.backoff.last())
             .copied()
-            .unwrap_or(Duration::from_secs(1))
+            .unwrap_or(Duration::from_secs(1));
+        least.saturating_add(least / JITTER_SHARE / JITTER_STEPS * jitter(job, epoch, attempt))
     }
 
     /// Describes the kind to clients.
@@ -273,6 +284,16 @@ impl KindSpec {
             deadline_seconds: self.deadline.as_secs(),
         }
     }
+}
+
+/// Draws a number below [`JITTER_STEPS`].
+fn jitter(job: JobId, epoch: u32, attempt: u32) -> u32 {
+    let mut hash = Sha256::new();
+    hash.update(job.as_uuid().as_bytes());
+    hash.update(epoch.to_be_bytes());
+    hash.update(attempt.to_be_bytes());
+    let digest = hash.finalize();
+    u32::from(u16::from_be_bytes([digest[0], digest[1]]))
 }
 
 fn field_error(error: &jsonschema::ValidationError<'_>) -> FieldError {
@@ -486,11 +507,48 @@ mod tests {
         }
     }
 
-    #[test]
-    fn the_last_backoff_repeats() {
+    /// The waits before attempts 2 to 7 of some job of a kind.
+    fn waits(job: &str, epoch: u32) -> Vec<Duration> {
         let registry = registry();
         let kind = registry.get(&"vm.create".parse().unwrap()).unwrap();
-        let waits: Vec<_> = (2..8).map(|n| kind.backoff_before(n).as_secs()).collect();
-        assert_eq!(waits, [1, 5, 15, 60, 60, 60]);
+        let job = job.parse().unwrap();
+        (2..8)
+            .map(|attempt| kind.backoff_before(job, epoch, attempt))
+            .collect()
+    }
+
+    const ONE: &str = "0198c1de-7b2a-7000-8000-000000000001";
+    const OTHER: &str = "0198c1de-7b2a-7000-8000-000000000002";
+
+    #[test]
+    fn the_last_backoff_repeats_with_a_jitter_of_its_own() {
+        let waits = waits(ONE, 0);
+        let least = [1, 5, 15, 60, 60, 60].map(Duration::from_secs);
+        for (wait, least) in waits.iter().zip(least) {
+            assert!((least..=least * 6 / 5).contains(wait), "{waits:?}");
+        }
+        assert!(waits[3] != waits[4] && waits[4] != waits[5], "{waits:?}");
+    }
+
+    #[test]
+    fn a_jitter_depends_on_the_job_and_its_run_alone() {
+        assert_eq!(waits(ONE, 0), waits(ONE, 0));
+        assert_ne!(waits(ONE, 0), waits(ONE, 1));
+        assert_ne!(waits(ONE, 0), waits(OTHER, 0));
+    }
+
+    #[test]
+    fn jitters_spread_over_the_whole_fifth() {
+        let registry = registry();
+        let kind = registry.get(&"vm.create".parse().unwrap()).unwrap();
+        let mut counts = [0_u32; 10];
+        for n in 0..1000_u128 {
+            let job = JobId::from_uuid(uuid::Uuid::from_u128(n));
+            let wait = kind.backoff_before(job, 0, 5);
+            let more = wait.checked_sub(Duration::from_secs(60)).unwrap();
+            assert!(more < Duration::from_secs(12));
+            counts[usize::try_from(more.as_millis() / 1200).unwrap()] += 1;
+        }
+        assert!(counts.iter().all(|count| *count > 50), "{counts:?}");
     }
 }

@@ -487,7 +487,9 @@ impl Slice<'_> {
         let wait = backends
             .registry
             .get(&self.lane.kind)
-            .map_or(SHORTEST_DELAY, |kind| kind.backoff_before(next));
+            .map_or(SHORTEST_DELAY, |kind| {
+                kind.backoff_before(command.subject, command.data.epoch, next)
+            });
         author.conclude(command, outcome, progress, wait)
     }
 }
