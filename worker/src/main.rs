@@ -15,14 +15,14 @@ use vmctl_daemon::{Health, HealthServer, Process, Program, Status};
 use vmctl_worker::{
     Backends, Config, Readiness, Worker, kinds,
     provisioner::{
-        Provisioner,
+        self, Provisioner,
         simulated::{Simulated, SimulatedConfig},
     },
 };
 
 use settings::Settings;
 
-/// How often Redis is asked how it is.
+/// How often Redis and the provisioner are asked how they are.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 fn main() -> ExitCode {
@@ -61,6 +61,7 @@ async fn run(settings: Settings, process: Process) -> anyhow::Result<()> {
         .handlers(kinds::built_in(&provisioner, &registry))
         .build()?;
     watch(&process.health, worker.readiness(), store);
+    watch_provisioner(&process.health, provisioner);
     if let Some(server) = HealthServer::bind(settings.health_listen)? {
         server.serve(process.health.router().merge(process.metrics.router()))?;
     }
@@ -117,6 +118,20 @@ fn watch(health: &Health, readiness: Readiness, store: redis::RedisStore) {
                 Ok(None) => Status::Ok,
                 Ok(Some(warning)) => Status::Degraded(warning),
                 Err(error) => Status::Degraded(format!("{:#}", anyhow::Error::from(error))),
+            }
+        }
+    });
+}
+
+/// A worker that cannot make machines is not ready, so that an update that breaks the provisioner
+/// stops at its first worker. It goes on taking work: attempts fail and are tried again.
+fn watch_provisioner(health: &Health, provisioner: Arc<dyn Provisioner>) {
+    health.poll("provisioner", LOOK_EVERY, move || {
+        let provisioner = provisioner.clone();
+        async move {
+            match provisioner.health().await {
+                provisioner::Health::Ok => Status::Ok,
+                provisioner::Health::Failing(reason) => Status::Failing(reason),
             }
         }
     });

@@ -1,12 +1,13 @@
 //! `vmctl-worker` as an operator meets it.
 #![cfg(feature = "backends")]
 
+use std::fs;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
 use vmctl_daemon::reference;
-use vmctl_daemon::testing::{Daemon, Vhost, services};
+use vmctl_daemon::testing::{Daemon, Vhost, eventually, get, services};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_vmctl-worker");
 /// An address where nobody listens.
@@ -62,6 +63,36 @@ fn waits_for_services_that_are_absent() {
     worker.probe(address, "/health/live", 200);
     let report = worker.probe(address, "/health/ready", 503);
     assert!(report.contains("failing"), "{report}");
+    worker.signal("TERM");
+    let (code, log) = worker.end(IN_TIME);
+    assert_eq!(code, Some(0), "{log}");
+}
+
+#[test]
+fn a_provisioner_that_fails_is_part_of_readiness() {
+    let amqp = format!("amqp://{NOBODY}/%2f");
+    let machines = tempfile::tempdir().unwrap();
+    let mut worker = start(&[
+        ("VMCTL_AMQP_URL", &amqp),
+        ("VMCTL_SIMULATED_DIR", machines.path().to_str().unwrap()),
+    ]);
+    let address = worker.address();
+    let provisioner = || {
+        let (_, report) = get(address, "/health/ready")?;
+        let report: serde_json::Value = serde_json::from_str(&report).ok()?;
+        Some(
+            report["checks"]["provisioner"]["status"]
+                .as_str()?
+                .to_owned(),
+        )
+    };
+    eventually("a provisioner that is well", || {
+        provisioner().as_deref() == Some("ok")
+    });
+    fs::remove_dir_all(machines.path()).unwrap();
+    eventually("a provisioner that fails", || {
+        provisioner().as_deref() == Some("failing")
+    });
     worker.signal("TERM");
     let (code, log) = worker.end(IN_TIME);
     assert_eq!(code, Some(0), "{log}");

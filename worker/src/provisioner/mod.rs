@@ -63,7 +63,8 @@ pub trait Provisioner: Send + Sync {
     /// Returns all machines that exist in any phase, and those with a tombstone.
     async fn list(&self) -> Result<Vec<Vm>, ProvisionError>;
 
-    /// Says whether machines can be made right now.
+    /// Says whether machines can be made right now. Asked every few seconds; the caller may stop
+    /// waiting, and calls that nobody waits for must not pile up.
     async fn health(&self) -> Health;
 }
 

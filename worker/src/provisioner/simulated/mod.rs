@@ -12,7 +12,10 @@ mod tests;
 use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use tokio::time::{Instant, sleep_until};
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, sleep_until},
+};
 use vmctl_core::{JobId, clock::Clock};
 
 pub use fail::{FailRule, ParseFailRuleError};
@@ -63,6 +66,8 @@ struct Inner {
     duration: Duration,
     fail: Option<FailRule>,
     clock: Arc<dyn Clock>,
+    /// One probe at a time: a file system that hangs must not take a thread for each.
+    probes: Arc<Semaphore>,
 }
 
 /// Where a creation stands.
@@ -85,6 +90,7 @@ impl Simulated {
             duration: config.duration,
             fail: config.fail,
             clock,
+            probes: Arc::new(Semaphore::new(1)),
         })))
     }
 
@@ -194,7 +200,13 @@ impl Provisioner for Simulated {
     }
 
     async fn health(&self) -> Health {
-        match self.blocking(|inner| Ok(inner.files.probe()?)).await {
+        // The semaphore is never closed. The probe keeps its permit when nobody waits any more.
+        let permit = self.0.probes.clone().acquire_owned().await.ok();
+        let probe = move |inner: &Inner| {
+            let _permit = permit;
+            Ok(inner.files.probe()?)
+        };
+        match self.blocking(probe).await {
             Ok(()) => Health::Ok,
             Err(error) => Health::Failing(error.to_string()),
         }
