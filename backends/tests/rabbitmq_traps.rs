@@ -192,9 +192,10 @@ async fn l1_a_plain_listener_never_sees_amqp_from_an_amqps_url() {
     assert!(!format!("{state:?}").contains("canary"), "{state:?}");
 }
 
-/// An unroutable message that is not mandatory is confirmed: only a look at the topology tells.
+/// A command without work queue is confirmed, because the log takes it: only a look at the topology
+/// tells.
 #[tokio::test]
-async fn l3_an_unroutable_message_is_confirmed_and_a_passive_check_tells() {
+async fn l3_a_command_without_queue_is_confirmed_and_a_passive_check_tells() {
     let Some(fixture) = Fixture::new(MAIN, "l3").await else {
         return;
     };

@@ -141,6 +141,8 @@ pub(crate) fn publish_error(error: PublishError, job: JobId) -> ApiError {
         PublishError::Busy => ApiError::new(ProblemType::BusBusy).retry_after(1),
         PublishError::Blocked(_) => ApiError::new(ProblemType::BusUnavailable)
             .detail("the broker takes no jobs right now; nothing was accepted"),
+        PublishError::Unroutable => ApiError::new(ProblemType::BusUnavailable)
+            .detail("the broker has no queue for the job; nothing was accepted"),
         _ => ApiError::new(ProblemType::BusUnavailable)
             .detail("the broker cannot be reached; nothing was accepted"),
     }
@@ -217,6 +219,7 @@ mod tests {
             (PublishError::Unavailable(None), "bus-unavailable"),
             (PublishError::Blocked("memory".into()), "bus-unavailable"),
             (PublishError::Returned("x".into()), "bus-unavailable"),
+            (PublishError::Unroutable, "bus-unavailable"),
             (PublishError::Busy, "bus-busy"),
             (PublishError::Nacked, "outcome-unknown"),
             (PublishError::Lost(None), "outcome-unknown"),

@@ -67,6 +67,7 @@ pub(super) fn published(took: Duration, outcome: &Result<(), PublishError>) {
         Err(PublishError::Nacked) => "nacked",
         Err(PublishError::Timeout(_)) => "timeout",
         Err(PublishError::Lost(_)) => "lost",
+        Err(PublishError::Unroutable) => "unroutable",
         Err(PublishError::Returned(_)) => "returned",
     };
     counter!(PUBLISH, "outcome" => word).increment(1);

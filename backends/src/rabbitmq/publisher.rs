@@ -38,6 +38,9 @@ use super::{
 /// How many publishes may wait for each channel of the pool.
 const WAITING_PER_CHANNEL: usize = 4;
 
+/// AMQP's reply code for a mandatory message that no queue is bound for.
+const NO_ROUTE: u16 = 312;
+
 /// A message in AMQP's own types.
 pub(super) struct Outgoing {
     pub exchange: ShortString,
@@ -250,9 +253,12 @@ pub(super) async fn send(channel: &Channel, outgoing: Outgoing) -> lapin::Result
         .basic_publish(
             outgoing.exchange,
             outgoing.routing_key,
-            // Not mandatory: the log takes everything, so nothing is ever returned. Callers check
-            // the topology instead. Not immediate: RabbitMQ does not have it.
-            BasicPublishOptions::default(),
+            // Mandatory: the log takes everything, so what is returned is held by nothing at all.
+            // Not immediate: RabbitMQ does not have it.
+            BasicPublishOptions {
+                mandatory: true,
+                ..BasicPublishOptions::default()
+            },
             &outgoing.message.body,
             outgoing.properties,
         )
@@ -267,8 +273,11 @@ pub(super) fn verdict(answer: lapin::Result<Confirmation>) -> (Result<(), Publis
         Ok(Confirmation::Ack(None)) => (Ok(()), true),
         Ok(Confirmation::Nack(None)) => (Err(PublishError::Nacked), true),
         Ok(Confirmation::Ack(Some(returned)) | Confirmation::Nack(Some(returned))) => {
-            let text = returned.reply_text.to_string();
-            (Err(PublishError::Returned(text)), false)
+            let error = match returned.reply_code {
+                NO_ROUTE => PublishError::Unroutable,
+                _ => PublishError::Returned(returned.reply_text.to_string()),
+            };
+            (Err(error), false)
         }
         Ok(Confirmation::NotRequested) => {
             let text = "the channel does not confirm".to_owned();

@@ -91,8 +91,11 @@ pub enum PublishError {
     /// Sent, and the connection was lost before the confirm.
     #[error("the connection was lost before the confirm")]
     Lost(#[source] Option<BoxError>),
-    /// The broker refused this message: no permission, no such exchange, no queue for it. The same
-    /// message is refused again until somebody mends that.
+    /// Nothing holds it: no queue is bound for it, not even the log.
+    #[error("no queue takes the message")]
+    Unroutable,
+    /// The broker refused this message: no permission, no such exchange. The same message is
+    /// refused again until somebody mends that.
     #[error("the broker returned the message: {0}")]
     Returned(String),
 }
@@ -128,8 +131,8 @@ pub enum BusError {
 #[async_trait]
 pub trait Publisher: Send + Sync {
     /// Publishes one message and waits until **every** queue that it is routed to has it: on disk
-    /// on a majority of nodes for quorum queues. A message that no queue is bound for is confirmed
-    /// too (AMQP 0-9-1), so callers check the topology.
+    /// on a majority of nodes for quorum queues. A command without work queue is routed to the log
+    /// alone and confirmed, so callers check the topology.
     ///
     /// Ends within the backend's confirm deadline (5 s by default). Many calls may run at once; how
     /// many wait for a channel is bounded ([`PublishError::Busy`]). Publishing the same message

@@ -3,9 +3,9 @@
 //! The broker's own limit is a far backstop: one full queue would stop a delay tier for every kind.
 //! So the server looks at the queues every few seconds and refuses before it publishes.
 //!
-//! The broker confirms a message that no queue is bound for. So a kind is admitted only when its
-//! work queue and the log have been seen since the broker was last away: only then does a confirm
-//! mean that something holds the command.
+//! The broker confirms a command that only the log holds. So a kind is admitted only when its work
+//! queue and the log have been seen since the broker was last away: only then does a confirm mean
+//! that a worker can get the command.
 
 use std::{collections::HashMap, convert::Infallible, time::Duration};
 

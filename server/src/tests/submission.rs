@@ -205,6 +205,19 @@ async fn without_the_log_nothing_is_accepted_until_it_is_back() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_job_that_nothing_would_hold_is_503_also_before_that_is_noticed() {
+    let suite = Suite::start().await;
+    suite.submit().await;
+    for queue in ["work.vm.create", QUEUE_LOG] {
+        suite.broker.delete_queue(queue).await.unwrap();
+    }
+    suite
+        .post("/v1/jobs", create())
+        .await
+        .is_problem(503, "bus-unavailable");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_broker_that_comes_back_empty_has_the_queue_before_the_first_job() {
     let suite = Suite::start().await;
     suite.broker.set_down(true);

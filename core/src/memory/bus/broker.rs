@@ -47,6 +47,17 @@ pub(super) struct Broker {
     timer: Timer,
 }
 
+/// Which of the queues that a message is routed to have it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Taken {
+    /// All of them.
+    ByAll,
+    /// At least one has refused it.
+    NotByAll,
+    /// There is none.
+    ByNobody,
+}
+
 /// Whether the broker can be reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Link {
@@ -103,7 +114,10 @@ impl Broker {
 
     /// Publishes; what a queue refuses, the others have all the same.
     pub fn publish(&mut self, message: Message, now: Instant) -> Result<(), PublishError> {
-        let accepted = self.accept(message, now)?;
+        let taken = self.accept(message, now)?;
+        if taken == Taken::ByNobody {
+            return Err(PublishError::Unroutable);
+        }
         if let Some((left, how)) = self.failing {
             self.failing = (left > 1).then_some((left - 1, how));
             return Err(match how {
@@ -112,15 +126,15 @@ impl Broker {
                 ConfirmFailure::Nacked => PublishError::Nacked,
             });
         }
-        if accepted {
+        if taken == Taken::ByAll {
             Ok(())
         } else {
             Err(PublishError::Nacked)
         }
     }
 
-    /// Puts a message into every queue that it is routed to; false when one refused it.
-    pub fn accept(&mut self, message: Message, now: Instant) -> Result<bool, PublishError> {
+    /// Puts a message into every queue that it is routed to.
+    pub fn accept(&mut self, message: Message, now: Instant) -> Result<Taken, PublishError> {
         if self.link != Link::Up {
             return Err(PublishError::Unavailable(None));
         }
@@ -137,7 +151,11 @@ impl Broker {
         for queue in queues.iter() {
             accepted &= self.fill(queue, &stored, now);
         }
-        Ok(accepted)
+        Ok(match accepted {
+            _ if queues.is_empty() => Taken::ByNobody,
+            true => Taken::ByAll,
+            false => Taken::NotByAll,
+        })
     }
 
     /// Puts a message into one queue or stream; false when it refuses.

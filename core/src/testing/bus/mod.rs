@@ -112,6 +112,7 @@ macro_rules! bus_suite {
             a_command_arrives_as_it_was_published
             a_confirm_means_that_every_queue_has_it
             a_command_without_queue_is_only_in_the_log
+            a_message_that_nothing_holds_is_not_confirmed
             a_full_queue_nacks_what_the_log_has
             a_full_queue_opens_again
             a_full_and_a_missing_queue_hold_up_nobody

@@ -102,6 +102,29 @@ pub async fn a_command_without_queue_is_only_in_the_log<F: BusFixture>(fixture: 
     silent(&mut deliveries).await;
 }
 
+/// What no queue at all is bound for is not confirmed, and the publisher goes on.
+pub async fn a_message_that_nothing_holds_is_not_confirmed<F: BusFixture>(fixture: &F) {
+    let broker = Broker::new(fixture).await;
+    let queue = work_queue(&broker.first);
+    for gone in [&queue, QUEUE_LOG] {
+        broker.bus.admin.delete_queue(gone).await.unwrap();
+    }
+    let message = command(&broker.first, "nowhere");
+    for _ in 0..3 {
+        let outcome = broker.try_publish(&message).await;
+        assert!(
+            matches!(outcome, Err(PublishError::Unroutable)),
+            "{outcome:?}"
+        );
+        assert!(!PublishError::Unroutable.outcome_unknown());
+        broker.publish(&command(&broker.second, "somewhere")).await;
+    }
+    broker.wait_ready(&work_queue(&broker.second), 3).await;
+    let spec = broker.topology.queue(&queue).unwrap();
+    broker.bus.admin.declare_queue(spec).await.unwrap();
+    broker.publish(&message).await;
+}
+
 /// A full work queue refuses, and the log has the message all the same: the outcome is unknown.
 pub async fn a_full_queue_nacks_what_the_log_has<F: BusFixture>(fixture: &F) {
     let broker = Broker::with(fixture, |queue, _| queue.max_length = Some(3)).await;
