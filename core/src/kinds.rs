@@ -11,6 +11,8 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use vmctl_api_types::{FieldError, JobId, Kind, KindInfo, Profile, Region};
 
+use crate::pointer;
+
 /// Longest deadline that a kind or a caller may set.
 pub const MAX_DEADLINE: Duration = Duration::from_secs(8 * 24 * 3600);
 
@@ -302,12 +304,12 @@ fn field_error(error: &jsonschema::ValidationError<'_>) -> FieldError {
     let (code, detail) = match error.kind() {
         E::Required { property } => {
             let name = property.as_str().unwrap_or_default();
-            pointer = format!("{pointer}/{}", escape(name));
+            pointer = pointer::member(&pointer, name);
             ("required", "is missing".to_owned())
         }
         E::AdditionalProperties { unexpected } => {
             if let Some(name) = unexpected.first() {
-                pointer = format!("{pointer}/{}", escape(name));
+                pointer = pointer::member(&pointer, name);
             }
             (
                 "unknown-field",
@@ -343,11 +345,6 @@ fn expected_type(error: &jsonschema::ValidationError<'_>) -> String {
             .join(" or "),
         _ => String::new(),
     }
-}
-
-/// Escapes a member name for a JSON Pointer (RFC 6901, section 3).
-fn escape(name: &str) -> String {
-    name.replace('~', "~0").replace('/', "~1")
 }
 
 #[derive(Debug, Deserialize)]

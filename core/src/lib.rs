@@ -21,6 +21,7 @@ pub mod kinds;
 pub mod memory;
 pub mod merge;
 pub mod partition;
+pub mod pointer;
 pub mod record;
 pub mod store;
 #[cfg(feature = "testing")]

@@ -8,6 +8,7 @@ use std::{cell::RefCell, fmt};
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 use vmctl_api_types::{FieldError, ProblemType};
+use vmctl_core::pointer;
 
 use crate::error::ApiError;
 
@@ -39,7 +40,7 @@ fn duplicate_key(key: &str, error: &serde_json::Error) -> ApiError {
             error.column()
         ))
         .errors(vec![FieldError {
-            pointer: format!("/{}", key.replace('~', "~0").replace('/', "~1")),
+            pointer: pointer::member("", &key),
             code: "duplicate-key".to_owned(),
             detail: "is there twice in one object".to_owned(),
         }])

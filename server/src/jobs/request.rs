@@ -8,6 +8,7 @@ use vmctl_api_types::{FieldError, Kind, ProblemType};
 use vmctl_core::{
     clock,
     kinds::{KindSpec, MAX_DEADLINE, Registry, parse_duration},
+    pointer,
 };
 
 use crate::{error::ApiError, jobs::ids};
@@ -142,10 +143,7 @@ fn unknown_fields(fields: &Map<String, Value>) -> Vec<FieldError> {
         .keys()
         .filter(|name| !FIELDS.contains(&name.as_str()))
         .take(100)
-        .map(|name| {
-            let pointer = format!("/{}", name.replace('~', "~0").replace('/', "~1"));
-            field(&pointer, "unknown-field", "is not known")
-        })
+        .map(|name| field(&pointer::member("", name), "unknown-field", "is not known"))
         .collect()
 }
 
@@ -164,7 +162,7 @@ fn labels(given: Option<Value>, errors: &mut Vec<FieldError>) -> BTreeMap<String
         return labels;
     }
     for (key, value) in map {
-        let pointer = format!("/labels/{}", key.replace('~', "~0").replace('/', "~1"));
+        let pointer = pointer::member("/labels", &key);
         let length = key.chars().count();
         // A colon would make the filter `label=key:value` ambiguous.
         if !(1..=MAX_LABEL_KEY).contains(&length) || key.chars().any(|c| c == ':' || c.is_control())

@@ -9,7 +9,7 @@ use axum::{
 };
 use serde_json::Value;
 use vmctl_api_types::{CancelRequest, FieldError, Job, JobState, Problem, ProblemType};
-use vmctl_core::record::Record;
+use vmctl_core::{pointer, record::Record};
 
 use crate::{
     app::App,
@@ -122,7 +122,7 @@ fn reason(body: Option<Value>, lenient: bool) -> Result<Option<String>, ApiError
     };
     if let Some(name) = fields.keys().find(|name| *name != "reason" && !lenient) {
         let name: String = name.chars().take(64).collect();
-        let pointer = format!("/{}", name.replace('~', "~0").replace('/', "~1"));
+        let pointer = pointer::member("", &name);
         return refuse(
             ProblemType::UnknownField,
             error(&pointer, "unknown-field", "is not known"),
