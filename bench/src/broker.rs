@@ -93,23 +93,7 @@ fn submission() -> Result<Message> {
         fp: format!("sha256:{}", "0".repeat(64)),
         extra: serde_json::Map::new(),
     };
-    let data = EventData {
-        state: JobState::Queued,
-        epoch: 0,
-        attempt: 1,
-        seq: 0,
-        not_before: None,
-        checkpoint: None,
-        progress: None,
-        tick: None,
-        output: None,
-        error: None,
-        worker: None,
-        reason: None,
-        command_seq: None,
-        job,
-        extra: serde_json::Map::new(),
-    };
+    let data = EventData::new(JobState::Queued, job);
     let event = Event::new(new_uuid(&clock), EventType::Submitted, "/bench", now, data);
     Ok(event.to_message())
 }

@@ -203,6 +203,29 @@ pub struct EventData {
     pub extra: Map<String, Value>,
 }
 
+impl EventData {
+    /// Makes what a message about the first attempt of a job carries at least.
+    pub fn new(state: JobState, job: JobSpec) -> Self {
+        Self {
+            state,
+            epoch: 0,
+            attempt: 1,
+            seq: 0,
+            not_before: None,
+            checkpoint: None,
+            progress: None,
+            tick: None,
+            output: None,
+            error: None,
+            worker: None,
+            reason: None,
+            command_seq: None,
+            job,
+            extra: Map::new(),
+        }
+    }
+}
+
 /// A job as it was submitted. The same in every message of an epoch.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct JobSpec {

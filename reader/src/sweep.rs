@@ -144,15 +144,10 @@ fn end(record: &Record, limit: Timestamp, now: Timestamp, reader: &str) -> Optio
         format!("/reader/{reader}"),
         now,
         EventData {
-            state: JobState::Failed,
             epoch: winner.epoch,
             attempt: winner.attempt,
             seq: winner.seq,
-            not_before: None,
-            checkpoint: None,
             progress: record.progress().cloned(),
-            tick: None,
-            output: None,
             error: Some(JobError {
                 error_type: error_type.to_owned(),
                 title: title.to_owned(),
@@ -161,11 +156,7 @@ fn end(record: &Record, limit: Timestamp, now: Timestamp, reader: &str) -> Optio
                 attempt: Some(winner.attempt),
                 worker: None,
             }),
-            worker: None,
-            reason: None,
-            command_seq: None,
-            job: spec.clone(),
-            extra: serde_json::Map::new(),
+            ..EventData::new(JobState::Failed, spec.clone())
         },
     ))
 }

@@ -132,39 +132,31 @@ mod tests {
             _ => JobState::Running,
         };
         let data = EventData {
-            state,
             epoch,
             attempt,
             seq,
-            not_before: None,
-            checkpoint: None,
-            progress: None,
-            tick: None,
-            output: None,
-            error: None,
-            worker: None,
-            reason: None,
-            command_seq: None,
-            job: JobSpec {
-                id,
-                kind: "vm.create".parse().unwrap(),
-                input: json!({}),
-                created_at: now(),
-                deadline: clock::add(now(), Duration::from_secs(3600)),
-                max_attempts: 5,
-                labels: std::collections::BTreeMap::default(),
-                auth: Caller {
-                    user_id: String::new(),
-                    user_name: String::new(),
-                    project_id: "p1".to_owned(),
-                    domain_id: String::new(),
-                    roles: Vec::new(),
-                    request_id: None,
+            ..EventData::new(
+                state,
+                JobSpec {
+                    id,
+                    kind: "vm.create".parse().unwrap(),
+                    input: json!({}),
+                    created_at: now(),
+                    deadline: clock::add(now(), Duration::from_secs(3600)),
+                    max_attempts: 5,
+                    labels: std::collections::BTreeMap::default(),
+                    auth: Caller {
+                        user_id: String::new(),
+                        user_name: String::new(),
+                        project_id: "p1".to_owned(),
+                        domain_id: String::new(),
+                        roles: Vec::new(),
+                        request_id: None,
+                    },
+                    fp: String::new(),
+                    extra: serde_json::Map::default(),
                 },
-                fp: String::new(),
-                extra: serde_json::Map::default(),
-            },
-            extra: serde_json::Map::default(),
+            )
         };
         Event::new(*id.as_uuid(), event_type, "/test", now(), data)
     }

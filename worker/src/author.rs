@@ -18,7 +18,7 @@ use vmctl_core::{
     JobError, JobState, Progress,
     bus::Message,
     clock::{self, Clock},
-    event::{Event, EventType, MAX_BODY},
+    event::{Event, EventData, EventType, MAX_BODY},
     topology::Tier,
 };
 
@@ -45,21 +45,20 @@ impl Author {
     }
 
     fn follow(&self, command: &Event, event_type: EventType, state: JobState) -> Event {
-        let mut event = command.clone();
-        event.id = clock::new_uuid(&*self.clock);
-        event.event_type = event_type;
-        event.source.clone_from(&self.source);
-        event.time = self.clock.now();
-        let data = &mut event.data;
-        data.state = state;
-        data.worker = Some(self.worker.to_string());
-        data.not_before = None;
-        data.checkpoint = None;
-        data.tick = None;
-        data.output = None;
-        data.error = None;
-        data.reason = None;
-        data.command_seq = None;
+        let said = &command.data;
+        let data = EventData {
+            epoch: said.epoch,
+            attempt: said.attempt,
+            seq: said.seq,
+            progress: said.progress.clone(),
+            worker: Some(self.worker.to_string()),
+            extra: said.extra.clone(),
+            ..EventData::new(state, said.job.clone())
+        };
+        let id = clock::new_uuid(&*self.clock);
+        let mut event = Event::new(id, event_type, &self.source, self.clock.now(), data);
+        event.traceparent.clone_from(&command.traceparent);
+        event.extra.clone_from(&command.extra);
         event
     }
 

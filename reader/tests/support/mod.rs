@@ -120,23 +120,7 @@ impl World {
     }
 
     pub fn event(&self, job: &JobSpec, event_type: EventType, state: JobState) -> Event {
-        let data = EventData {
-            state,
-            epoch: 0,
-            attempt: 1,
-            seq: 0,
-            not_before: None,
-            checkpoint: None,
-            progress: None,
-            tick: None,
-            output: None,
-            error: None,
-            worker: None,
-            reason: None,
-            command_seq: None,
-            job: job.clone(),
-            extra: serde_json::Map::new(),
-        };
+        let data = EventData::new(state, job.clone());
         let id = new_uuid(&*self.clock);
         Event::new(id, event_type, "/test", self.clock.now(), data)
     }

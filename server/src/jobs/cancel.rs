@@ -9,17 +9,14 @@ use tracing::Instrument;
 use vmctl_api_types::{JobId, ProblemType};
 use vmctl_core::{
     clock,
-    event::{Control, Event, EventType},
+    event::{Control, Event, EventData, EventType},
     record::{Record, Submission, Winner},
 };
 
 use crate::{
     app::App,
     error::{ApiError, outcome_unknown},
-    jobs::{
-        publish::{self, Published},
-        submit,
-    },
+    jobs::publish::{self, Published},
 };
 
 /// Publishes the wish to cancel a live job, and returns its record with the wish in it.
@@ -73,7 +70,7 @@ async fn run(
 }
 
 fn wish(app: &App, winner: &Winner, submission: &Submission, reason: Option<String>) -> Event {
-    let mut data = submit::data(winner.state, submission.spec.clone());
+    let mut data = EventData::new(winner.state, submission.spec.clone());
     data.epoch = winner.epoch;
     data.attempt = winner.attempt;
     data.seq = winner.seq;

@@ -207,31 +207,10 @@ fn command(app: &App, id: JobId, submission: Submission) -> Event {
         EventType::Submitted,
         app.source(),
         now,
-        data(JobState::Queued, job),
+        EventData::new(JobState::Queued, job),
     );
     event.traceparent = traceparent;
     event
-}
-
-/// What an event about the first attempt of a job carries at least.
-pub(crate) fn data(state: JobState, job: JobSpec) -> EventData {
-    EventData {
-        state,
-        epoch: 0,
-        attempt: 1,
-        seq: 0,
-        not_before: None,
-        checkpoint: None,
-        progress: None,
-        tick: None,
-        output: None,
-        error: None,
-        worker: None,
-        reason: None,
-        command_seq: None,
-        job,
-        extra: Map::new(),
-    }
 }
 
 /// The request as it would be submitted, for `validate_only`.

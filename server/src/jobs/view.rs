@@ -273,14 +273,13 @@ impl Overview {
 mod tests {
     use vmctl_api_types::JobState;
     use vmctl_core::{
-        event::{Caller, Event, EventType, JobSpec},
+        event::{Caller, Event, EventData, EventType, JobSpec},
         fact::{JobFact, Retention},
         merge::merge,
         store::Position,
     };
 
     use super::*;
-    use crate::jobs::submit;
 
     const V7_AT_NOON: &str = "019ab0f3-7c00-7a00-8abc-1f2e3d4c5b6a";
     const DERIVED: &str = "0198f2a4-7c1e-8a00-8abc-1f2e3d4c5b6a";
@@ -317,7 +316,7 @@ mod tests {
             EventType::Submitted
         };
         let id = *spec.id.as_uuid();
-        let event = Event::new(id, event_type, "/t", noon(0), submit::data(state, spec));
+        let event = Event::new(id, event_type, "/t", noon(0), EventData::new(state, spec));
         let mut record = Record::default();
         let fact = JobFact {
             confirmed: true,

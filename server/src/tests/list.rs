@@ -6,13 +6,12 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use vmctl_api_types::{JobId, JobState};
 use vmctl_core::{
-    event::{Event, EventType},
+    event::{Event, EventData, EventType},
     fact::JobFact,
     store::JobStore,
 };
 
 use super::support::{OTHER, Suite, create, next};
-use crate::jobs::submit;
 
 fn ids(list: &Value) -> Vec<String> {
     let items = list["items"].as_array().unwrap();
@@ -177,7 +176,7 @@ async fn dangle(suite: &Suite, created_at: Timestamp, id: JobId) {
         EventType::CancelRequested,
         "/server/test",
         created_at,
-        submit::data(JobState::Queued, spec),
+        EventData::new(JobState::Queued, spec),
     );
     let fact = JobFact::from_event(event, None, suite.app.retention());
     suite.store.prewrite(&fact, suite.app.now()).await.unwrap();

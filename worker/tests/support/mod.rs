@@ -299,23 +299,7 @@ impl World {
             fp: "sha256:00".to_owned(),
             extra: serde_json::Map::default(),
         };
-        let data = EventData {
-            state: JobState::Queued,
-            epoch: 0,
-            attempt: 1,
-            seq: 0,
-            not_before: None,
-            checkpoint: None,
-            progress: None,
-            tick: None,
-            output: None,
-            error: None,
-            worker: None,
-            reason: None,
-            command_seq: None,
-            job,
-            extra: serde_json::Map::default(),
-        };
+        let data = EventData::new(JobState::Queued, job);
         let id = clock::new_uuid(&*self.clock);
         Event::new(id, EventType::Submitted, "/server/test", now, data)
     }

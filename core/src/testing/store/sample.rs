@@ -172,14 +172,9 @@ fn state(event_type: EventType, seq: u32) -> JobState {
 fn data(job: JobSpec, said: &Saying, event_type: EventType) -> EventData {
     let failed = matches!(event_type, EventType::Failed | EventType::Retry);
     EventData {
-        state: state(event_type, said.seq),
         epoch: said.epoch,
         attempt: said.attempt,
         seq: said.seq,
-        not_before: None,
-        checkpoint: None,
-        progress: None,
-        tick: None,
         output: (event_type == EventType::Succeeded).then(|| json!({"id": u64::MAX, "é": [1.5]})),
         error: failed.then(|| JobError {
             error_type: "boot".to_owned(),
@@ -191,9 +186,7 @@ fn data(job: JobSpec, said: &Saying, event_type: EventType) -> EventData {
         }),
         worker: Some("w1".to_owned()),
         reason: (event_type == EventType::CancelRequested).then(|| format!("because {}", said.at)),
-        command_seq: None,
-        job,
-        extra: serde_json::Map::new(),
+        ..EventData::new(state(event_type, said.seq), job)
     }
 }
 
