@@ -14,6 +14,7 @@
 
 pub mod bus;
 pub mod clock;
+pub mod error;
 pub mod event;
 pub mod fact;
 pub mod identity;

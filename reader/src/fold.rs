@@ -16,12 +16,13 @@ use tokio_util::sync::CancellationToken;
 use vmctl_core::{
     bus::{BusError, Log, LogEntry, LogReader, LogStart},
     clock::Clock,
+    error::chain,
     partition::Partition,
     store::{FoldOutcome, FoldStore, PartitionBatch, Position, StoreError},
 };
 
 use crate::{
-    Backoff, Config, StatusWatch, chain,
+    Backoff, Config, StatusWatch,
     cursor::{Cursors, Plan, pieces, place},
     metrics,
 };

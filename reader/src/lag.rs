@@ -9,9 +9,10 @@ use tokio_util::sync::CancellationToken;
 use vmctl_core::{
     bus::{BusError, Log, LogStart},
     clock::Clock,
+    error::chain,
 };
 
-use crate::{StatusWatch, chain, metrics};
+use crate::{StatusWatch, metrics};
 
 /// How often it is measured.
 const INTERVAL: Duration = Duration::from_secs(5);

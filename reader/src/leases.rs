@@ -7,9 +7,9 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use vmctl_core::{partition::Partition, store::FoldStore};
+use vmctl_core::{error::chain, partition::Partition, store::FoldStore};
 
-use crate::{chain, metrics};
+use crate::metrics;
 
 pub(crate) struct Leases {
     pub store: Arc<dyn FoldStore>,

@@ -27,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 use vmctl_core::{
     bus::{Bus, BusError},
     clock::Clock,
+    error::chain,
     fact::Retention,
     kinds::Registry,
     partition::Partition,
@@ -210,16 +211,4 @@ impl Backoff {
     pub(crate) fn reset(&mut self) {
         self.failures = 0;
     }
-}
-
-/// Writes an error with its causes.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }

@@ -13,6 +13,7 @@ use vmctl_core::{
     JobError, JobId, JobState,
     bus::Publisher,
     clock::Clock,
+    error::chain,
     event::{Event, EventData, EventType},
     fact::derived_id,
     partition::Partition,
@@ -20,7 +21,7 @@ use vmctl_core::{
     store::{FoldStore, StoreError},
 };
 
-use crate::{Config, chain, metrics};
+use crate::{Config, metrics};
 
 /// A partition whose newest mark is older than this is not caught up.
 const CAUGHT_UP: Duration = Duration::from_secs(10);

@@ -6,13 +6,14 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use vmctl_core::{
     bus::{Consumer, Feed, FeedStream, Received},
+    error::chain,
     event::{Event, EventType},
     partition::Partition,
     record::Tick,
     store::FoldStore,
 };
 
-use crate::{Backoff, chain, metrics};
+use crate::{Backoff, metrics};
 
 /// Most ticks merged in one write.
 const BATCH: usize = 500;

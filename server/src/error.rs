@@ -11,6 +11,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use vmctl_api_types::{FieldError, JobId, Problem, ProblemType};
+pub(crate) use vmctl_core::error::chain;
 use vmctl_core::{
     bus::{BoxError, PublishError},
     identity::IdentityError,
@@ -196,18 +197,6 @@ pub(crate) fn of_status(status: StatusCode) -> ProblemType {
     }
 }
 
-/// Writes an error and its sources on one line, for the log.
-pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(source) = next {
-        text.push_str(": ");
-        text.push_str(&source.to_string());
-        next = source.source();
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -233,14 +222,5 @@ mod tests {
             let unknown = slug == "outcome-unknown";
             assert_eq!(answer.problem().job_id.is_some(), unknown, "{slug}");
         }
-    }
-
-    #[test]
-    fn the_chain_names_every_cause() {
-        let error = StoreError::Unavailable("connection refused".into());
-        assert_eq!(
-            chain(&error),
-            "the job store is not available: connection refused"
-        );
     }
 }

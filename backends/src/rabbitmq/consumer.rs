@@ -23,6 +23,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use vmctl_core::{
     bus::{BusError, Consumer, Deliveries, Delivery, Feed, FeedStream, Settlement},
+    error::chain,
     topology::Topology,
 };
 
@@ -250,7 +251,7 @@ impl Pump {
         let losing = lost.clone().drop_guard();
         let (source, consumer) = match self.subscribe(live, lost).await {
             Ok(subscribed) => subscribed,
-            Err(error) => return End::Broken(text(&error)),
+            Err(error) => return End::Broken(chain(&error)),
         };
         match self.forward(&source, consumer).await {
             Over::Stopped(consumer) => {
@@ -412,15 +413,4 @@ async fn look_after(source: std::sync::Weak<Source>) {
         drop(source);
         sleep(LOOK).await;
     }
-}
-
-/// Returns the error and its causes in one line.
-pub(super) fn text(error: &BusError) -> String {
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(error) = source {
-        text = format!("{text}: {error}");
-        source = error.source();
-    }
-    text
 }

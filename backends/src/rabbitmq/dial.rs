@@ -6,7 +6,6 @@
 //!   that waits for its peer as long as the socket lives, so every socket has a [`Cutter`].
 
 use std::{
-    error::Error,
     io,
     net::{Shutdown, SocketAddr},
     os::fd::AsFd as _,
@@ -51,19 +50,6 @@ pub(super) enum DialError {
     /// The handshake failed.
     #[error("the broker refused the connection")]
     Refused(#[from] lapin::Error),
-}
-
-impl DialError {
-    /// Returns the error and its causes in one line.
-    pub fn text(&self) -> String {
-        let mut text = self.to_string();
-        let mut source = self.source();
-        while let Some(error) = source {
-            text = format!("{text}: {error}");
-            source = error.source();
-        }
-        text
-    }
 }
 
 /// An open connection. Dropping it closes the socket whatever the peer does.

@@ -23,13 +23,14 @@ use tokio_util::{
 };
 use vmctl_core::{
     bus::{BusError, FeedStream, Received},
+    error::chain,
     topology::QueueSpec,
 };
 
 use super::{
     admin::declare_on,
     config::Config,
-    consumer::{Pauses, text},
+    consumer::Pauses,
     convert::{received, short},
     error::queue_error,
     link::{Link, Live},
@@ -125,7 +126,7 @@ impl Pump {
                     self.forward(&live, consumer).await;
                     "the channel or its consumer is gone".to_owned()
                 }
-                Err(error) => text(&error),
+                Err(error) => chain(&error),
             };
             tracing::info!(bus.queue = %self.queue.name, "subscribing again: {reason}");
             metrics::consumer_rebuilt();

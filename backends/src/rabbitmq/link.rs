@@ -27,7 +27,10 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval, sleep, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use vmctl_core::bus::{BusError, BusState};
+use vmctl_core::{
+    bus::{BusError, BusState},
+    error::chain,
+};
 
 use super::{
     config::{Config, SecretUrl},
@@ -278,7 +281,7 @@ impl Supervisor {
         let dialled = match Box::pin(dial(url, &self.config)).await {
             Ok(dialled) => dialled,
             Err(error) => {
-                let reason = format!("{url}: {}", error.text());
+                let reason = format!("{url}: {}", chain(&error));
                 tracing::warn!(bus.role = role, "cannot connect to the broker: {reason}");
                 metrics::connect_failed(self.role);
                 let down = State::Down(NoConnection::new(reason));
@@ -333,7 +336,7 @@ impl Supervisor {
                     checking = false;
                     check = OptionFuture::default();
                     if let Err(error) = answer {
-                        return format!("no confirms, and {}", error.text());
+                        return format!("no confirms, and {}", chain(&error));
                     }
                 }
                 _ = look.tick() => if !status.connected() {

@@ -16,7 +16,7 @@ use tokio::{
     sync::Semaphore,
     time::{Instant, sleep_until},
 };
-use vmctl_core::{JobId, clock::Clock};
+use vmctl_core::{JobId, clock::Clock, error::chain};
 
 pub use fail::{FailRule, ParseFailRuleError};
 
@@ -208,7 +208,7 @@ impl Provisioner for Simulated {
         };
         match self.blocking(probe).await {
             Ok(()) => Health::Ok,
-            Err(error) => Health::Failing(error.to_string()),
+            Err(error) => Health::Failing(chain(&error)),
         }
     }
 }
