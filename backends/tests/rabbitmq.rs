@@ -16,7 +16,7 @@ use vmctl_core::{
     bus::{Bus, BusState},
     bus_suite,
     clock::{Clock as _, SystemClock},
-    testing::bus::BusFixture,
+    testing::bus::{BusFixture, patiently},
 };
 
 struct RabbitMqFixture {
@@ -58,16 +58,17 @@ impl BusFixture for RabbitMqFixture {
     }
 
     async fn break_connections(&self) -> bool {
-        self.relay.cut();
-        // Until the adapter has seen it, a publish would be sent in vain: an unknown outcome.
+        // Away until the adapter has seen it: before that, a publish would be sent in vain, with an
+        // unknown outcome.
+        self.relay.set_down(true);
         let publisher = self.bus().publisher;
-        let seen = async {
+        patiently("loss of the connection", async {
             while publisher.state() == BusState::Up {
-                tokio::time::sleep(Duration::from_millis(1)).await;
+                tokio::time::sleep(Duration::from_millis(5)).await;
             }
-        };
-        // It may be up again before this looks.
-        let _ = tokio::time::timeout(Duration::from_secs(1), seen).await;
+        })
+        .await;
+        self.relay.set_down(false);
         true
     }
 
