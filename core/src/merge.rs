@@ -6,7 +6,7 @@
 //! | part | which fact it comes from |
 //! |---|---|
 //! | winner | the greatest by epoch, then terminal; among terminals the first in the log; else attempt, rank, seq, id; of copies of one message the first in the log |
-//! | submission | the greatest epoch, then the submission itself before copies in other messages, then the earliest `created_at`, then the smallest id |
+//! | submission | the greatest epoch, then the submission itself before copies in other messages, then the earliest `created_at`, the smallest id, the earliest copy |
 //! | cancel | the greatest epoch, then the earliest wish; sets this flag and nothing else |
 //! | started | the greatest epoch, then the earliest start |
 //! | confirmed | the greatest epoch; set by servers only |
@@ -127,18 +127,20 @@ fn order(a: &Winner, b: &Winner) -> Ordering {
 fn merge_spec(record: &mut Record, fact: &JobFact) {
     let Some(spec) = &fact.spec else { return };
     let original = fact.event_type.is_submission();
-    let key = |epoch, original, created_at, id| (epoch, original, Reverse((created_at, id)));
-    let candidate = key(fact.epoch, original, spec.created_at, fact.id);
-    let wins = record.spec.as_ref().is_none_or(|have| {
-        candidate > key(have.epoch, have.original, have.spec.created_at, have.id)
-    });
-    if wins {
-        record.spec = Some(Submission {
-            epoch: fact.epoch,
-            original,
-            id: fact.id,
-            spec: spec.clone(),
-        });
+    let candidate = Submission {
+        epoch: fact.epoch,
+        original,
+        id: fact.id,
+        at: fact.time,
+        spec: spec.clone(),
+    };
+    let key = |s: &Submission| {
+        let earliest = Reverse((s.spec.created_at, s.id, s.at));
+        (s.epoch, s.original, earliest)
+    };
+    let have = record.spec.as_ref();
+    if have.is_none_or(|have| key(&candidate) > key(have)) {
+        record.spec = Some(candidate);
     }
 }
 

@@ -65,6 +65,8 @@ pub struct Submission {
     pub original: bool,
     /// The message's id.
     pub id: Uuid,
+    /// The message's time.
+    pub at: Timestamp,
     /// The job.
     pub spec: JobSpec,
 }

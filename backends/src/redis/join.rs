@@ -71,6 +71,7 @@ pub fn submission(submission: &Submission) -> String {
         .flag(submission.original)
         .earliest(submission.spec.created_at)
         .smallest_id(submission.id)
+        .earliest(submission.at)
         .0
 }
 
