@@ -128,6 +128,8 @@ problem_types! {
     IdempotencyInFlight = ("idempotency-in-flight", 409, "A request with this Idempotency-Key is under way"),
     /// The job has ended already.
     AlreadyTerminal = ("already-terminal", 409, "The job has ended"),
+    /// The job is still live, or has succeeded.
+    NotRetryable = ("not-retryable", 409, "The job cannot be run again"),
     /// The job's record was kept for its time and is gone.
     JobExpired = ("job-expired", 410, "The job's record has expired"),
     /// `If-Match` names an older state.

@@ -8,6 +8,7 @@ pub(crate) mod list;
 pub(crate) mod marks;
 pub(crate) mod publish;
 pub(crate) mod request;
+pub(crate) mod retry;
 pub(crate) mod submit;
 pub(crate) mod twins;
 pub(crate) mod view;

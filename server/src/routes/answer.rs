@@ -2,7 +2,7 @@
 
 use axum::{
     Json,
-    http::{HeaderMap, HeaderValue, StatusCode, header},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use vmctl_api_types::{JobId, JobState, ProblemType};
@@ -66,6 +66,14 @@ pub(super) fn retry_after(record: &Record) -> Option<u64> {
         JobState::Running => Some(1),
         JobState::Queued => Some(2),
         _ => Some(3),
+    }
+}
+
+/// Says that the view does not have the change yet.
+pub(super) fn degraded(headers: &mut HeaderMap, degraded: bool) {
+    if degraded {
+        let name = HeaderName::from_static("x-degraded");
+        headers.insert(name, HeaderValue::from_static("cache"));
     }
 }
 

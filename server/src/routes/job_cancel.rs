@@ -4,23 +4,20 @@ use std::sync::Arc;
 
 use axum::{
     extract::State,
-    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
+    http::{HeaderMap, StatusCode},
     response::Response,
 };
 use serde_json::Value;
 use vmctl_api_types::{CancelRequest, FieldError, Job, JobState, Problem, ProblemType};
-use vmctl_core::{pointer, record::Record};
+use vmctl_core::pointer;
 
 use crate::{
     app::App,
     error::ApiError,
-    http::{
-        auth::ProjectReader, body::OptionalJsonBody, conditional::Tags, path::JobPath,
-        prefer::Prefer,
-    },
-    jobs::{cancel, view},
+    http::{auth::ProjectReader, body::OptionalJsonBody, path::JobPath, prefer::Prefer},
+    jobs::cancel,
     openapi::{Absent, Guarded},
-    routes::answer,
+    routes::{answer, change},
 };
 
 const MAX_REASON: usize = 256;
@@ -58,11 +55,7 @@ pub(super) async fn cancel(
 ) -> Result<Response, ApiError> {
     let prefer = Prefer::of(&headers)?.without_wait();
     let reason = reason(body, prefer.lenient)?;
-    // Before the look-up, so that the answer to a reader is the same for every id.
-    caller.require("member")?;
-    let record = view::find(&app, &caller.project.id, id).await?;
-    caller.require(role(&app, &record))?;
-    check_precondition(&headers, &record)?;
+    let record = change::find(&app, &caller, id, &headers).await?;
     match record.state() {
         Some(JobState::Cancelled) => return answer::job(id, &record, StatusCode::OK, None),
         Some(state) if state.is_terminal() => {
@@ -73,34 +66,7 @@ pub(super) async fn cancel(
         _ => {}
     }
     let published = cancel::cancel(&app, id, record, reason).await?;
-    let mut response = answer::job(id, &published.record, StatusCode::ACCEPTED, None)?;
-    answer::preferences(response.headers_mut(), prefer);
-    if !published.stored {
-        response.headers_mut().insert(
-            HeaderName::from_static("x-degraded"),
-            HeaderValue::from_static("cache"),
-        );
-    }
-    Ok(response)
-}
-
-/// Who may submit a kind may cancel it; a kind that is not in the registry any more needs `member`.
-fn role<'a>(app: &'a App, record: &Record) -> &'a str {
-    record
-        .spec
-        .as_ref()
-        .and_then(|submission| app.registry.get(&submission.spec.kind))
-        .map_or("member", |kind| &kind.required_role)
-}
-
-fn check_precondition(headers: &HeaderMap, record: &Record) -> Result<(), ApiError> {
-    let Some(tags) = Tags::of(headers, header::IF_MATCH) else {
-        return Ok(());
-    };
-    match record.etag() {
-        Some(etag) if tags.contains_strong(&etag) => Ok(()),
-        _ => Err(ProblemType::PreconditionFailed.into()),
-    }
+    change::accepted(id, &published, prefer)
 }
 
 fn reason(body: Option<Value>, lenient: bool) -> Result<Option<String>, ApiError> {

@@ -17,7 +17,7 @@ use crate::{
     error::ApiError,
     http::{
         auth::ProjectReader, body::JsonBody, key::IdempotencyKey, prefer::Prefer, query::Query,
-        request_id::RequestId,
+        request_id::RequestId, trace,
     },
     jobs::{
         request::{self, JobRequest},
@@ -29,8 +29,6 @@ use crate::{
 };
 
 const IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
-const X_DEGRADED: HeaderName = HeaderName::from_static("x-degraded");
-const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// Submit a job
 ///
@@ -100,18 +98,8 @@ pub(super) fn submission(
             roles: caller.context.roles.clone(),
             request_id: Some(request_id.as_str().to_owned()),
         },
-        traceparent: traceparent(headers),
+        traceparent: trace::parent(headers),
     })
-}
-
-/// Takes a trace context of version 00 (W3C Trace Context, section 3.2); another is not passed on.
-fn traceparent(headers: &HeaderMap) -> Option<String> {
-    let text = headers.get(TRACEPARENT)?.to_str().ok()?;
-    let lengths = text.split('-').map(str::len).eq([2, 32, 16, 2]);
-    let digits = text
-        .bytes()
-        .all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f' | b'-'));
-    (lengths && digits && text.starts_with("00-")).then(|| text.to_owned())
 }
 
 /// Waits for the end of the job if the caller prefers that. The job is accepted, so whatever goes
@@ -159,34 +147,8 @@ fn respond(accepted: &Accepted, prefer: Prefer) -> Result<Response, ApiError> {
 pub(super) fn submission_headers(headers: &mut HeaderMap, accepted: &Accepted) {
     let replayed = if accepted.replayed { "true" } else { "false" };
     headers.insert(IDEMPOTENCY_REPLAYED, HeaderValue::from_static(replayed));
-    if accepted.degraded {
-        headers.insert(X_DEGRADED, HeaderValue::from_static("cache"));
-    }
+    answer::degraded(headers, accepted.degraded);
     if let Some(seconds) = answer::retry_after(&accepted.record) {
         headers.insert(header::RETRY_AFTER, seconds.into());
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_broken_trace_context_is_not_passed_on() {
-        let read = |text: &'static str| {
-            let mut headers = HeaderMap::new();
-            headers.insert(TRACEPARENT, HeaderValue::from_static(text));
-            traceparent(&headers)
-        };
-        assert!(read("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01").is_some());
-        for bad in [
-            "",
-            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7",
-            "00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01",
-            "01-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
-            "${jndi:ldap://x}",
-        ] {
-            assert_eq!(read(bad), None);
-        }
     }
 }

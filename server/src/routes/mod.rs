@@ -1,6 +1,7 @@
 //! The routes, one handler to a file.
 
 mod answer;
+mod change;
 mod connect;
 mod discovery;
 mod docs;
@@ -8,6 +9,7 @@ mod job_cancel;
 mod job_events;
 mod job_get;
 mod job_list;
+mod job_retry;
 mod job_submit;
 mod kind_get;
 mod kind_list;
@@ -47,6 +49,7 @@ pub(crate) fn api() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(job_submit::submit, job_list::list))
         .routes(routes!(job_get::get))
         .routes(routes!(job_cancel::cancel))
+        .routes(routes!(job_retry::retry))
         .routes(routes!(job_events::events))
         .routes(routes!(kind_list::list))
         .routes(routes!(kind_get::get))

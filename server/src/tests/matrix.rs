@@ -27,7 +27,7 @@ fn case(operation: &str) -> (Needs, Option<Value>) {
         "create_vm" => (Needs::Member, Some(vm())),
         "delete_vm" => (Needs::Member, Some(json!({"vm_hostname": "lx1"}))),
         "submit_job" => (Needs::Member, Some(create())),
-        "cancel_job" => (Needs::Member, None),
+        "cancel_job" | "retry_job" => (Needs::Member, None),
         other => panic!("{other} has no row in the matrix"),
     }
 }
@@ -94,6 +94,11 @@ async fn every_route_asks_for_what_it_needs() {
                         allowed_to.contains(&needs) && !(foreign && names_a_job),
                         "{label} was let in"
                     ),
+                    // The job is live.
+                    409 => assert!(
+                        name == "retry_job" && allowed_to.contains(&needs) && !foreign,
+                        "{label}"
+                    ),
                     401 => assert!(token.is_none() && needs != Needs::Nothing, "{label}"),
                     403 => assert!(token.is_some() && !allowed_to.contains(&needs), "{label}"),
                     404 => assert!(foreign && names_a_job, "{label}"),
@@ -109,5 +114,5 @@ async fn every_route_asks_for_what_it_needs() {
             operations += 1;
         }
     }
-    assert_eq!(operations, 16);
+    assert_eq!(operations, 17);
 }

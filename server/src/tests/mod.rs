@@ -8,6 +8,7 @@ mod compat;
 mod idempotency;
 mod list;
 mod matrix;
+mod retry;
 mod serving;
 mod socket;
 mod submission;
