@@ -42,7 +42,7 @@ Register-ArgumentCompleter -Native -CommandName 'vmctl' -ScriptBlock {
             [CompletionResult]::new('logout', 'logout', [CompletionResultType]::ParameterValue, 'Revoke the token and forget it')
             [CompletionResult]::new('whoami', 'whoami', [CompletionResultType]::ParameterValue, 'Show who is logged in, where, and until when')
             [CompletionResult]::new('vm', 'vm', [CompletionResultType]::ParameterValue, 'Create, show and delete virtual machines')
-            [CompletionResult]::new('job', 'job', [CompletionResultType]::ParameterValue, 'Follow, list and cancel jobs')
+            [CompletionResult]::new('job', 'job', [CompletionResultType]::ParameterValue, 'Follow, list, cancel and retry jobs')
             [CompletionResult]::new('profile', 'profile', [CompletionResultType]::ParameterValue, 'Sizes of machines')
             [CompletionResult]::new('region', 'region', [CompletionResultType]::ParameterValue, 'Places for machines')
             [CompletionResult]::new('kind', 'kind', [CompletionResultType]::ParameterValue, 'Kinds of jobs')
@@ -255,6 +255,7 @@ Register-ArgumentCompleter -Native -CommandName 'vmctl' -ScriptBlock {
             [CompletionResult]::new('watch', 'watch', [CompletionResultType]::ParameterValue, 'Follow jobs live; the exit code is their outcome')
             [CompletionResult]::new('wait', 'wait', [CompletionResultType]::ParameterValue, 'Wait silently for jobs; the exit code is their outcome')
             [CompletionResult]::new('cancel', 'cancel', [CompletionResultType]::ParameterValue, 'Ask to cancel jobs')
+            [CompletionResult]::new('retry', 'retry', [CompletionResultType]::ParameterValue, 'Run jobs again that have failed or were cancelled')
             [CompletionResult]::new('events', 'events', [CompletionResultType]::ParameterValue, 'Show the history of a job')
             [CompletionResult]::new('help', 'help', [CompletionResultType]::ParameterValue, 'Print this message or the help of the given subcommand(s)')
             break
@@ -366,6 +367,26 @@ Register-ArgumentCompleter -Native -CommandName 'vmctl' -ScriptBlock {
             [CompletionResult]::new('--version', '--version', [CompletionResultType]::ParameterName, 'Print version')
             break
         }
+        'vmctl;job;retry' {
+            [CompletionResult]::new('--endpoint', '--endpoint', [CompletionResultType]::ParameterName, 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]')
+            [CompletionResult]::new('--connect-timeout', '--connect-timeout', [CompletionResultType]::ParameterName, 'Give up connecting after this long')
+            [CompletionResult]::new('--http-timeout', '--http-timeout', [CompletionResultType]::ParameterName, 'Give up on one request after this long')
+            [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'How results are printed')
+            [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'How results are printed')
+            [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'Use colour')
+            [CompletionResult]::new('--progress', '--progress', [CompletionResultType]::ParameterName, 'How progress is shown')
+            [CompletionResult]::new('--config-dir', '--config-dir', [CompletionResultType]::ParameterName, 'Configuration directory; only the environment sets it')
+            [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Print no progress and no hints')
+            [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Print no progress and no hints')
+            [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Say on stderr what is asked of the server')
+            [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Say on stderr what is asked of the server')
+            [CompletionResult]::new('--no-input', '--no-input', [CompletionResultType]::ParameterName, 'Never ask anything')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('-V', '-V ', [CompletionResultType]::ParameterName, 'Print version')
+            [CompletionResult]::new('--version', '--version', [CompletionResultType]::ParameterName, 'Print version')
+            break
+        }
         'vmctl;job;events' {
             [CompletionResult]::new('--endpoint', '--endpoint', [CompletionResultType]::ParameterName, 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]')
             [CompletionResult]::new('--connect-timeout', '--connect-timeout', [CompletionResultType]::ParameterName, 'Give up connecting after this long')
@@ -392,6 +413,7 @@ Register-ArgumentCompleter -Native -CommandName 'vmctl' -ScriptBlock {
             [CompletionResult]::new('watch', 'watch', [CompletionResultType]::ParameterValue, 'Follow jobs live; the exit code is their outcome')
             [CompletionResult]::new('wait', 'wait', [CompletionResultType]::ParameterValue, 'Wait silently for jobs; the exit code is their outcome')
             [CompletionResult]::new('cancel', 'cancel', [CompletionResultType]::ParameterValue, 'Ask to cancel jobs')
+            [CompletionResult]::new('retry', 'retry', [CompletionResultType]::ParameterValue, 'Run jobs again that have failed or were cancelled')
             [CompletionResult]::new('events', 'events', [CompletionResultType]::ParameterValue, 'Show the history of a job')
             [CompletionResult]::new('help', 'help', [CompletionResultType]::ParameterValue, 'Print this message or the help of the given subcommand(s)')
             break
@@ -409,6 +431,9 @@ Register-ArgumentCompleter -Native -CommandName 'vmctl' -ScriptBlock {
             break
         }
         'vmctl;job;help;cancel' {
+            break
+        }
+        'vmctl;job;help;retry' {
             break
         }
         'vmctl;job;help;events' {
@@ -621,7 +646,7 @@ Register-ArgumentCompleter -Native -CommandName 'vmctl' -ScriptBlock {
             [CompletionResult]::new('logout', 'logout', [CompletionResultType]::ParameterValue, 'Revoke the token and forget it')
             [CompletionResult]::new('whoami', 'whoami', [CompletionResultType]::ParameterValue, 'Show who is logged in, where, and until when')
             [CompletionResult]::new('vm', 'vm', [CompletionResultType]::ParameterValue, 'Create, show and delete virtual machines')
-            [CompletionResult]::new('job', 'job', [CompletionResultType]::ParameterValue, 'Follow, list and cancel jobs')
+            [CompletionResult]::new('job', 'job', [CompletionResultType]::ParameterValue, 'Follow, list, cancel and retry jobs')
             [CompletionResult]::new('profile', 'profile', [CompletionResultType]::ParameterValue, 'Sizes of machines')
             [CompletionResult]::new('region', 'region', [CompletionResultType]::ParameterValue, 'Places for machines')
             [CompletionResult]::new('kind', 'kind', [CompletionResultType]::ParameterValue, 'Kinds of jobs')
@@ -660,6 +685,7 @@ Register-ArgumentCompleter -Native -CommandName 'vmctl' -ScriptBlock {
             [CompletionResult]::new('watch', 'watch', [CompletionResultType]::ParameterValue, 'Follow jobs live; the exit code is their outcome')
             [CompletionResult]::new('wait', 'wait', [CompletionResultType]::ParameterValue, 'Wait silently for jobs; the exit code is their outcome')
             [CompletionResult]::new('cancel', 'cancel', [CompletionResultType]::ParameterValue, 'Ask to cancel jobs')
+            [CompletionResult]::new('retry', 'retry', [CompletionResultType]::ParameterValue, 'Run jobs again that have failed or were cancelled')
             [CompletionResult]::new('events', 'events', [CompletionResultType]::ParameterValue, 'Show the history of a job')
             break
         }
@@ -676,6 +702,9 @@ Register-ArgumentCompleter -Native -CommandName 'vmctl' -ScriptBlock {
             break
         }
         'vmctl;help;job;cancel' {
+            break
+        }
+        'vmctl;help;job;retry' {
             break
         }
         'vmctl;help;job;events' {

@@ -91,6 +91,9 @@ _vmctl() {
             vmctl__subcmd__help__subcmd__job,list)
                 cmd="vmctl__subcmd__help__subcmd__job__subcmd__list"
                 ;;
+            vmctl__subcmd__help__subcmd__job,retry)
+                cmd="vmctl__subcmd__help__subcmd__job__subcmd__retry"
+                ;;
             vmctl__subcmd__help__subcmd__job,show)
                 cmd="vmctl__subcmd__help__subcmd__job__subcmd__show"
                 ;;
@@ -130,6 +133,9 @@ _vmctl() {
             vmctl__subcmd__job,list)
                 cmd="vmctl__subcmd__job__subcmd__list"
                 ;;
+            vmctl__subcmd__job,retry)
+                cmd="vmctl__subcmd__job__subcmd__retry"
+                ;;
             vmctl__subcmd__job,show)
                 cmd="vmctl__subcmd__job__subcmd__show"
                 ;;
@@ -150,6 +156,9 @@ _vmctl() {
                 ;;
             vmctl__subcmd__job__subcmd__help,list)
                 cmd="vmctl__subcmd__job__subcmd__help__subcmd__list"
+                ;;
+            vmctl__subcmd__job__subcmd__help,retry)
+                cmd="vmctl__subcmd__job__subcmd__help__subcmd__retry"
                 ;;
             vmctl__subcmd__job__subcmd__help,show)
                 cmd="vmctl__subcmd__job__subcmd__help__subcmd__show"
@@ -361,7 +370,7 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__help__subcmd__job)
-            opts="list show watch wait cancel events"
+            opts="list show watch wait cancel retry events"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -403,6 +412,20 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__help__subcmd__job__subcmd__list)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        vmctl__subcmd__help__subcmd__job__subcmd__retry)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -655,7 +678,7 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__job)
-            opts="-o -q -v -h -V --endpoint --connect-timeout --http-timeout --output --quiet --verbose --color --progress --no-input --config-dir --help --version list show watch wait cancel events help"
+            opts="-o -q -v -h -V --endpoint --connect-timeout --http-timeout --output --quiet --verbose --color --progress --no-input --config-dir --help --version list show watch wait cancel retry events help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -797,7 +820,7 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__job__subcmd__help)
-            opts="list show watch wait cancel events help"
+            opts="list show watch wait cancel retry events help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -853,6 +876,20 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__job__subcmd__help__subcmd__list)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        vmctl__subcmd__job__subcmd__help__subcmd__retry)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -927,6 +964,52 @@ _vmctl() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --endpoint)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --connect-timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --http-timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --output)
+                    COMPREPLY=($(compgen -W "table json" -- "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -W "table json" -- "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                --progress)
+                    COMPREPLY=($(compgen -W "auto bar plain none" -- "${cur}"))
+                    return 0
+                    ;;
+                --config-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        vmctl__subcmd__job__subcmd__retry)
+            opts="-o -q -v -h -V --endpoint --connect-timeout --http-timeout --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
                 --endpoint)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

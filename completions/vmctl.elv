@@ -39,7 +39,7 @@ set edit:completion:arg-completer[vmctl] = {|@words|
             cand logout 'Revoke the token and forget it'
             cand whoami 'Show who is logged in, where, and until when'
             cand vm 'Create, show and delete virtual machines'
-            cand job 'Follow, list and cancel jobs'
+            cand job 'Follow, list, cancel and retry jobs'
             cand profile 'Sizes of machines'
             cand region 'Places for machines'
             cand kind 'Kinds of jobs'
@@ -239,6 +239,7 @@ set edit:completion:arg-completer[vmctl] = {|@words|
             cand watch 'Follow jobs live; the exit code is their outcome'
             cand wait 'Wait silently for jobs; the exit code is their outcome'
             cand cancel 'Ask to cancel jobs'
+            cand retry 'Run jobs again that have failed or were cancelled'
             cand events 'Show the history of a job'
             cand help 'Print this message or the help of the given subcommand(s)'
         }
@@ -344,6 +345,25 @@ set edit:completion:arg-completer[vmctl] = {|@words|
             cand -V 'Print version'
             cand --version 'Print version'
         }
+        &'vmctl;job;retry'= {
+            cand --endpoint 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]'
+            cand --connect-timeout 'Give up connecting after this long'
+            cand --http-timeout 'Give up on one request after this long'
+            cand -o 'How results are printed'
+            cand --output 'How results are printed'
+            cand --color 'Use colour'
+            cand --progress 'How progress is shown'
+            cand --config-dir 'Configuration directory; only the environment sets it'
+            cand -q 'Print no progress and no hints'
+            cand --quiet 'Print no progress and no hints'
+            cand -v 'Say on stderr what is asked of the server'
+            cand --verbose 'Say on stderr what is asked of the server'
+            cand --no-input 'Never ask anything'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
         &'vmctl;job;events'= {
             cand --endpoint 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]'
             cand --connect-timeout 'Give up connecting after this long'
@@ -369,6 +389,7 @@ set edit:completion:arg-completer[vmctl] = {|@words|
             cand watch 'Follow jobs live; the exit code is their outcome'
             cand wait 'Wait silently for jobs; the exit code is their outcome'
             cand cancel 'Ask to cancel jobs'
+            cand retry 'Run jobs again that have failed or were cancelled'
             cand events 'Show the history of a job'
             cand help 'Print this message or the help of the given subcommand(s)'
         }
@@ -381,6 +402,8 @@ set edit:completion:arg-completer[vmctl] = {|@words|
         &'vmctl;job;help;wait'= {
         }
         &'vmctl;job;help;cancel'= {
+        }
+        &'vmctl;job;help;retry'= {
         }
         &'vmctl;job;help;events'= {
         }
@@ -573,7 +596,7 @@ set edit:completion:arg-completer[vmctl] = {|@words|
             cand logout 'Revoke the token and forget it'
             cand whoami 'Show who is logged in, where, and until when'
             cand vm 'Create, show and delete virtual machines'
-            cand job 'Follow, list and cancel jobs'
+            cand job 'Follow, list, cancel and retry jobs'
             cand profile 'Sizes of machines'
             cand region 'Places for machines'
             cand kind 'Kinds of jobs'
@@ -604,6 +627,7 @@ set edit:completion:arg-completer[vmctl] = {|@words|
             cand watch 'Follow jobs live; the exit code is their outcome'
             cand wait 'Wait silently for jobs; the exit code is their outcome'
             cand cancel 'Ask to cancel jobs'
+            cand retry 'Run jobs again that have failed or were cancelled'
             cand events 'Show the history of a job'
         }
         &'vmctl;help;job;list'= {
@@ -615,6 +639,8 @@ set edit:completion:arg-completer[vmctl] = {|@words|
         &'vmctl;help;job;wait'= {
         }
         &'vmctl;help;job;cancel'= {
+        }
+        &'vmctl;help;job;retry'= {
         }
         &'vmctl;help;job;events'= {
         }

@@ -46,7 +46,7 @@ complete -c vmctl -n "__fish_vmctl_needs_command" -f -a "login" -d 'Log in and k
 complete -c vmctl -n "__fish_vmctl_needs_command" -f -a "logout" -d 'Revoke the token and forget it'
 complete -c vmctl -n "__fish_vmctl_needs_command" -f -a "whoami" -d 'Show who is logged in, where, and until when'
 complete -c vmctl -n "__fish_vmctl_needs_command" -f -a "vm" -d 'Create, show and delete virtual machines'
-complete -c vmctl -n "__fish_vmctl_needs_command" -f -a "job" -d 'Follow, list and cancel jobs'
+complete -c vmctl -n "__fish_vmctl_needs_command" -f -a "job" -d 'Follow, list, cancel and retry jobs'
 complete -c vmctl -n "__fish_vmctl_needs_command" -f -a "profile" -d 'Sizes of machines'
 complete -c vmctl -n "__fish_vmctl_needs_command" -f -a "region" -d 'Places for machines'
 complete -c vmctl -n "__fish_vmctl_needs_command" -f -a "kind" -d 'Kinds of jobs'
@@ -208,31 +208,32 @@ complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcomma
 complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from help" -f -a "show" -d 'Show the job that makes or deletes a machine'
 complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from help" -f -a "delete" -d 'Ask to delete a machine'
 complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
-complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from list show watch wait cancel events help" -l endpoint -d 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]' -r
-complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from list show watch wait cancel events help" -l connect-timeout -d 'Give up connecting after this long' -r
-complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from list show watch wait cancel events help" -l http-timeout -d 'Give up on one request after this long' -r
-complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from list show watch wait cancel events help" -s o -l output -d 'How results are printed' -r -f -a "table\t'Columns for people'
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from list show watch wait cancel retry events help" -l endpoint -d 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from list show watch wait cancel retry events help" -l connect-timeout -d 'Give up connecting after this long' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from list show watch wait cancel retry events help" -l http-timeout -d 'Give up on one request after this long' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from list show watch wait cancel retry events help" -s o -l output -d 'How results are printed' -r -f -a "table\t'Columns for people'
 json\t'One JSON document'"
-complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from list show watch wait cancel events help" -l color -d 'Use colour' -r -f -a "auto\t'On a terminal, unless the environment says otherwise'
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from list show watch wait cancel retry events help" -l color -d 'Use colour' -r -f -a "auto\t'On a terminal, unless the environment says otherwise'
 always\t'Always'
 never\t'Never'"
-complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from list show watch wait cancel events help" -l progress -d 'How progress is shown' -r -f -a "auto\t'A bar on a terminal, lines elsewhere'
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from list show watch wait cancel retry events help" -l progress -d 'How progress is shown' -r -f -a "auto\t'A bar on a terminal, lines elsewhere'
 bar\t'A bar, drawn in place'
 plain\t'One line for each change'
 none\t'Nothing'"
-complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from list show watch wait cancel events help" -l config-dir -d 'Configuration directory; only the environment sets it' -r -F
-complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from list show watch wait cancel events help" -s q -l quiet -d 'Print no progress and no hints'
-complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from list show watch wait cancel events help" -s v -l verbose -d 'Say on stderr what is asked of the server'
-complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from list show watch wait cancel events help" -l no-input -d 'Never ask anything'
-complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from list show watch wait cancel events help" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from list show watch wait cancel events help" -s V -l version -d 'Print version'
-complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from list show watch wait cancel events help" -f -a "list" -d 'List the project\'s jobs, newest first'
-complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from list show watch wait cancel events help" -f -a "show" -d 'Show one job'
-complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from list show watch wait cancel events help" -f -a "watch" -d 'Follow jobs live; the exit code is their outcome'
-complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from list show watch wait cancel events help" -f -a "wait" -d 'Wait silently for jobs; the exit code is their outcome'
-complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from list show watch wait cancel events help" -f -a "cancel" -d 'Ask to cancel jobs'
-complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from list show watch wait cancel events help" -f -a "events" -d 'Show the history of a job'
-complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from list show watch wait cancel events help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from list show watch wait cancel retry events help" -l config-dir -d 'Configuration directory; only the environment sets it' -r -F
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from list show watch wait cancel retry events help" -s q -l quiet -d 'Print no progress and no hints'
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from list show watch wait cancel retry events help" -s v -l verbose -d 'Say on stderr what is asked of the server'
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from list show watch wait cancel retry events help" -l no-input -d 'Never ask anything'
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from list show watch wait cancel retry events help" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from list show watch wait cancel retry events help" -s V -l version -d 'Print version'
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from list show watch wait cancel retry events help" -f -a "list" -d 'List the project\'s jobs, newest first'
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from list show watch wait cancel retry events help" -f -a "show" -d 'Show one job'
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from list show watch wait cancel retry events help" -f -a "watch" -d 'Follow jobs live; the exit code is their outcome'
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from list show watch wait cancel retry events help" -f -a "wait" -d 'Wait silently for jobs; the exit code is their outcome'
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from list show watch wait cancel retry events help" -f -a "cancel" -d 'Ask to cancel jobs'
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from list show watch wait cancel retry events help" -f -a "retry" -d 'Run jobs again that have failed or were cancelled'
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from list show watch wait cancel retry events help" -f -a "events" -d 'Show the history of a job'
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from list show watch wait cancel retry events help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from list" -l state -d 'Only jobs in these states: queued, running, waiting, retrying, succeeded, failed, cancelled' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from list" -l kind -d 'Only jobs of this kind: vm.create' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from list" -l limit -d 'At most so many' -r
@@ -330,6 +331,24 @@ complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcomm
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from cancel" -l no-input -d 'Never ask anything'
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from cancel" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from cancel" -s V -l version -d 'Print version'
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from retry" -l endpoint -d 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from retry" -l connect-timeout -d 'Give up connecting after this long' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from retry" -l http-timeout -d 'Give up on one request after this long' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from retry" -s o -l output -d 'How results are printed' -r -f -a "table\t'Columns for people'
+json\t'One JSON document'"
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from retry" -l color -d 'Use colour' -r -f -a "auto\t'On a terminal, unless the environment says otherwise'
+always\t'Always'
+never\t'Never'"
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from retry" -l progress -d 'How progress is shown' -r -f -a "auto\t'A bar on a terminal, lines elsewhere'
+bar\t'A bar, drawn in place'
+plain\t'One line for each change'
+none\t'Nothing'"
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from retry" -l config-dir -d 'Configuration directory; only the environment sets it' -r -F
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from retry" -s q -l quiet -d 'Print no progress and no hints'
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from retry" -s v -l verbose -d 'Say on stderr what is asked of the server'
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from retry" -l no-input -d 'Never ask anything'
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from retry" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from retry" -s V -l version -d 'Print version'
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from events" -l endpoint -d 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from events" -l connect-timeout -d 'Give up connecting after this long' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from events" -l http-timeout -d 'Give up on one request after this long' -r
@@ -353,6 +372,7 @@ complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcomm
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from help" -f -a "watch" -d 'Follow jobs live; the exit code is their outcome'
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from help" -f -a "wait" -d 'Wait silently for jobs; the exit code is their outcome'
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from help" -f -a "cancel" -d 'Ask to cancel jobs'
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from help" -f -a "retry" -d 'Run jobs again that have failed or were cancelled'
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from help" -f -a "events" -d 'Show the history of a job'
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c vmctl -n "__fish_vmctl_using_subcommand profile; and not __fish_seen_subcommand_from list help" -l endpoint -d 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]' -r
@@ -515,7 +535,7 @@ complete -c vmctl -n "__fish_vmctl_using_subcommand help; and not __fish_seen_su
 complete -c vmctl -n "__fish_vmctl_using_subcommand help; and not __fish_seen_subcommand_from login logout whoami vm job profile region kind completion version help" -f -a "logout" -d 'Revoke the token and forget it'
 complete -c vmctl -n "__fish_vmctl_using_subcommand help; and not __fish_seen_subcommand_from login logout whoami vm job profile region kind completion version help" -f -a "whoami" -d 'Show who is logged in, where, and until when'
 complete -c vmctl -n "__fish_vmctl_using_subcommand help; and not __fish_seen_subcommand_from login logout whoami vm job profile region kind completion version help" -f -a "vm" -d 'Create, show and delete virtual machines'
-complete -c vmctl -n "__fish_vmctl_using_subcommand help; and not __fish_seen_subcommand_from login logout whoami vm job profile region kind completion version help" -f -a "job" -d 'Follow, list and cancel jobs'
+complete -c vmctl -n "__fish_vmctl_using_subcommand help; and not __fish_seen_subcommand_from login logout whoami vm job profile region kind completion version help" -f -a "job" -d 'Follow, list, cancel and retry jobs'
 complete -c vmctl -n "__fish_vmctl_using_subcommand help; and not __fish_seen_subcommand_from login logout whoami vm job profile region kind completion version help" -f -a "profile" -d 'Sizes of machines'
 complete -c vmctl -n "__fish_vmctl_using_subcommand help; and not __fish_seen_subcommand_from login logout whoami vm job profile region kind completion version help" -f -a "region" -d 'Places for machines'
 complete -c vmctl -n "__fish_vmctl_using_subcommand help; and not __fish_seen_subcommand_from login logout whoami vm job profile region kind completion version help" -f -a "kind" -d 'Kinds of jobs'
@@ -530,6 +550,7 @@ complete -c vmctl -n "__fish_vmctl_using_subcommand help; and __fish_seen_subcom
 complete -c vmctl -n "__fish_vmctl_using_subcommand help; and __fish_seen_subcommand_from job" -f -a "watch" -d 'Follow jobs live; the exit code is their outcome'
 complete -c vmctl -n "__fish_vmctl_using_subcommand help; and __fish_seen_subcommand_from job" -f -a "wait" -d 'Wait silently for jobs; the exit code is their outcome'
 complete -c vmctl -n "__fish_vmctl_using_subcommand help; and __fish_seen_subcommand_from job" -f -a "cancel" -d 'Ask to cancel jobs'
+complete -c vmctl -n "__fish_vmctl_using_subcommand help; and __fish_seen_subcommand_from job" -f -a "retry" -d 'Run jobs again that have failed or were cancelled'
 complete -c vmctl -n "__fish_vmctl_using_subcommand help; and __fish_seen_subcommand_from job" -f -a "events" -d 'Show the history of a job'
 complete -c vmctl -n "__fish_vmctl_using_subcommand help; and __fish_seen_subcommand_from profile" -f -a "list" -d 'List the profiles, smallest first'
 complete -c vmctl -n "__fish_vmctl_using_subcommand help; and __fish_seen_subcommand_from region" -f -a "list" -d 'List the regions, the default first'

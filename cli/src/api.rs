@@ -176,6 +176,13 @@ impl Api {
         self.parse(&answer)
     }
 
+    /// Runs an ended job again. Sent once: a second request would find the job live and be refused.
+    pub async fn retry(&self, id: JobId) -> Result<Document<Job>, CliError> {
+        let request = Request::new(Method::POST, format!("/v1/jobs/{id}/retry"));
+        let answer = self.accepted(self.client.send(&request).await)?;
+        self.parse(&answer)
+    }
+
     /// Lists the profiles, smallest first.
     pub async fn profiles(&self) -> Result<Document<ProfileList>, CliError> {
         self.parse(&self.ask(&Request::get("/v1/profiles")).await?)

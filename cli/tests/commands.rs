@@ -357,6 +357,26 @@ fn cancelling_goes_on_after_a_job_that_has_ended() {
 }
 
 #[test]
+fn a_retry_is_sent_once_and_says_how_to_follow() {
+    let fake = Fake::start(|request| {
+        if request.is("POST", &format!("/v1/jobs/{OTHER}/retry")) {
+            return Reply::problem(409, "not-retryable", &json!({}));
+        }
+        assert!(request.is("POST", &format!("/v1/jobs/{ID}/retry")));
+        Reply::Json(202, Vec::new(), job(ID, "queued", &json!({"epoch": 1})))
+    });
+    let home = Home::new();
+    let ran = home.run(&fake, &["job", "retry", OTHER, ID]).expect(13);
+    assert_eq!(ran.stdout, format!("{ID}  queued\n"));
+    ran.says("not-retryable")
+        .says(&format!("vmctl job watch {ID}"));
+
+    let lost = Fake::start(|_| Reply::Raw(Vec::new()));
+    home.run(&lost, &["job", "retry", ID]).expect(20);
+    assert_eq!(lost.seen().len(), 1);
+}
+
+#[test]
 fn a_reader_that_leaves_ends_it_quietly() {
     let items: Vec<_> = (0..2_000).map(|_| job(ID, "queued", &json!({}))).collect();
     let fake = Fake::start(move |_| {

@@ -2,8 +2,10 @@
 
 pub mod completion;
 pub mod job_cancel;
+pub mod job_change;
 pub mod job_events;
 pub mod job_list;
+pub mod job_retry;
 pub mod job_show;
 pub mod job_wait;
 pub mod job_watch;
@@ -33,7 +35,7 @@ pub enum Command {
     /// Create, show and delete virtual machines
     #[command(subcommand, alias = "vms")]
     Vm(Vm),
-    /// Follow, list and cancel jobs
+    /// Follow, list, cancel and retry jobs
     #[command(subcommand, alias = "jobs")]
     Job(Job),
     /// Sizes of machines
@@ -79,6 +81,8 @@ pub enum Job {
     Wait(job_wait::JobWait),
     /// Ask to cancel jobs
     Cancel(job_cancel::JobCancel),
+    /// Run jobs again that have failed or were cancelled
+    Retry(job_retry::JobRetry),
     /// Show the history of a job
     Events(job_events::JobEvents),
 }
@@ -120,6 +124,7 @@ pub fn run(app: &App, command: Command) -> Result<Exit, CliError> {
         Command::Job(Job::Watch(args)) => job_watch::run(app, &args),
         Command::Job(Job::Wait(args)) => job_wait::run(app, &args),
         Command::Job(Job::Cancel(args)) => job_cancel::run(app, &args),
+        Command::Job(Job::Retry(args)) => job_retry::run(app, &args),
         Command::Job(Job::Events(args)) => job_events::run(app, &args),
         Command::Profile(Profile::List) => profile_list::run(app),
         Command::Region(Region::List) => region_list::run(app),

@@ -1,0 +1,33 @@
+//! `vmctl job retry`: runs ended jobs again.
+
+use clap::Args;
+
+use super::job_change;
+use crate::{
+    app::App,
+    error::CliError,
+    exit::Exit,
+    job_ref::{self, JobRef},
+    submit,
+};
+
+/// Arguments of `job retry`.
+#[derive(Debug, Args)]
+pub struct JobRetry {
+    /// The jobs: ids, beginnings of ids, or @last
+    #[arg(required = true, num_args = 1..=200)]
+    pub id: Vec<JobRef>,
+}
+
+/// Runs the command.
+pub fn run(app: &App, args: &JobRetry) -> Result<Exit, CliError> {
+    let api = app.authenticated()?;
+    let ids = job_ref::resolve(app, &api, &args.id)?;
+    let (again, exit) = job_change::each(app, ids, |id| app.block_on(api.retry(id))?)?;
+    if !again.is_empty() && !app.out.is_json() {
+        for line in submit::afterwards(app, &again) {
+            app.out.note(line);
+        }
+    }
+    Ok(exit)
+}
