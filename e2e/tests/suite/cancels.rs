@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::support::{
     api::creation,
-    effects::effects,
+    effects::{effects, one_machine_each},
     suite::{DRAIN, Suite},
     wait::eventually,
 };
@@ -47,6 +47,40 @@ async fn a_queued_job_is_cancelled_without_a_trace() -> Result<()> {
     ensure!(late.expect(409)?.problem() == "already-terminal");
     let shown = api.get(&format!("/v1/vm/{cancelled}")).await?.expect(200)?;
     ensure!(shown.body["state"] == "CANCELLED", "{shown:?}");
+    worker.stop(DRAIN).await?;
+    server.stop(DRAIN).await?;
+    reader.stop(DRAIN).await
+}
+
+#[tokio::test]
+async fn a_cancelled_job_runs_when_it_is_retried() -> Result<()> {
+    let Some(suite) = Suite::new("retry").await? else {
+        return Ok(());
+    };
+    let server = suite.start("server").await?;
+    let reader = suite.start("reader").await?;
+    suite.probe(&server, "ready", 200).await?;
+    let api = suite.user(&server).await?;
+    let id = api.create().await?;
+    let cancel = format!("/v1/jobs/{id}/cancel");
+    let retry = format!("/v1/jobs/{id}/retry");
+    let live = api.post(&retry, &json!({})).await?;
+    ensure!(live.expect(409)?.problem() == "not-retryable");
+    api.post(&cancel, &json!({})).await?.expect(202)?;
+    let worker = suite.start("worker").await?;
+    api.until(&id, "cancelled").await?;
+
+    let again = api.post(&retry, &json!({})).await?.expect(202)?;
+    ensure!(again.body["state"] == "queued", "{again:?}");
+    ensure!(again.body["cancel_requested_at"].is_null(), "{again:?}");
+    let job = api.until(&id, "succeeded").await?;
+    ensure!(
+        (&job["epoch"], &job["attempt"]) == (&json!(1), &json!(1)),
+        "{job}"
+    );
+    one_machine_each(&suite.machines(), &[id])?;
+    let done = api.post(&retry, &json!({})).await?;
+    ensure!(done.expect(409)?.problem() == "not-retryable");
     worker.stop(DRAIN).await?;
     server.stop(DRAIN).await?;
     reader.stop(DRAIN).await
