@@ -1,11 +1,13 @@
 //! Publishing an event about a job, and writing it ahead of the log.
 
 use tokio::time::timeout;
+use tracing::Instrument;
+use vmctl_api_types::JobId;
 use vmctl_core::{event::Event, fact::JobFact, merge::merge, record::Record};
 
 use crate::{
     app::App,
-    error::{ApiError, publish_error},
+    error::{ApiError, outcome_unknown, publish_error},
 };
 
 /// A confirmed event.
@@ -14,6 +16,18 @@ pub(crate) struct Published {
     pub record: Record,
     /// Whether the view has it too.
     pub stored: bool,
+}
+
+/// Runs work that publishes to its end: a client that leaves drops the handler, and must not drop
+/// what is half said.
+pub(crate) async fn to_the_end<T: Send + 'static>(
+    app: &App,
+    id: JobId,
+    work: impl Future<Output = Result<T, ApiError>> + Send + 'static,
+) -> Result<T, ApiError> {
+    let task = app.tasks.spawn(work.in_current_span());
+    task.await
+        .unwrap_or_else(|panic| Err(outcome_unknown(id).because(panic)))
 }
 
 /// Publishes, waits for the confirm, then tells the view, as far as it answers at once.

@@ -5,7 +5,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tracing::Instrument;
 use vmctl_api_types::{JobId, JobState, ProblemType};
 use vmctl_core::{
     clock,
@@ -15,7 +14,7 @@ use vmctl_core::{
 
 use crate::{
     app::App,
-    error::{ApiError, outcome_unknown},
+    error::ApiError,
     jobs::{
         admission,
         publish::{self, Published},
@@ -33,14 +32,11 @@ pub(crate) async fn retry(
     record: Record,
     traceparent: Option<String>,
 ) -> Result<Published, ApiError> {
-    let task = {
+    let work = {
         let app = Arc::clone(app);
-        async move { run(&app, id, record, traceparent).await }.in_current_span()
+        async move { run(&app, id, record, traceparent).await }
     };
-    app.tasks
-        .spawn(task)
-        .await
-        .unwrap_or_else(|panic| Err(outcome_unknown(id).because(panic)))
+    publish::to_the_end(app, id, work).await
 }
 
 async fn run(

@@ -8,7 +8,6 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use serde_json::Map;
-use tracing::Instrument;
 use vmctl_api_types::{JobId, JobState};
 use vmctl_core::{
     clock,
@@ -18,7 +17,7 @@ use vmctl_core::{
 
 use crate::{
     app::{App, within},
-    error::{ApiError, outcome_unknown},
+    error::ApiError,
     http::key::IdempotencyKey,
     jobs::{
         admission, ids, publish,
@@ -55,15 +54,11 @@ pub(crate) struct Accepted {
 pub(crate) async fn submit(app: &Arc<App>, submission: Submission) -> Result<Accepted, ApiError> {
     let kind = submission.request.kind.to_string();
     let id = job_id(app, &submission);
-    let task = {
+    let submitting = {
         let app = Arc::clone(app);
-        async move { run(&app, id, submission).await }.in_current_span()
+        async move { run(&app, id, submission).await }
     };
-    let outcome = app
-        .tasks
-        .spawn(task)
-        .await
-        .unwrap_or_else(|panic| Err(outcome_unknown(id).because(panic)));
+    let outcome = publish::to_the_end(app, id, submitting).await;
     let word = match &outcome {
         Ok(accepted) if accepted.replayed => "replayed",
         Ok(_) => "accepted",
