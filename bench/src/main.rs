@@ -8,6 +8,7 @@ mod broker;
 mod load;
 mod programs;
 mod report;
+mod streams;
 
 use std::time::Duration;
 
@@ -23,6 +24,9 @@ struct Args {
     /// How many jobs the latency phase follows from submission to end
     #[arg(long, default_value_t = 300)]
     jobs: usize,
+    /// How many streams of events are open at once
+    #[arg(long, default_value_t = 2_000)]
+    streams: usize,
     /// Where the release binaries are
     #[arg(long, default_value = "target/release")]
     bin: std::path::PathBuf,
@@ -92,5 +96,13 @@ async fn main() -> Result<()> {
     for (name, bytes) in &loaded {
         report::memory(name, "under that load", *bytes);
     }
+    suite.stop().await?;
+
+    report::title("Streams of events: one server, each follows a job of its own");
+    let suite = programs::Suite::start(&args.bin, "streams", false).await?;
+    let streams = streams::open(&suite, args.streams).await?;
+    report::text("open at once", &streams.open.to_string());
+    report::kib("memory of the server for each", streams.each);
+    report::latency("cancel asked to event seen", &streams.delay);
     suite.stop().await
 }

@@ -152,6 +152,15 @@ impl Suite {
             .collect()
     }
 
+    /// Returns the resident memory of one program, in bytes.
+    pub(crate) fn memory_of(&self, program: &str) -> Result<u64> {
+        let all = self.memory();
+        let found = all.iter().find(|(name, _)| *name == program);
+        found
+            .map(|(_, bytes)| *bytes)
+            .with_context(|| format!("{program} does not run"))
+    }
+
     /// Ends them, as an operator would.
     pub(crate) async fn stop(mut self) -> Result<()> {
         for (name, child) in &mut self.programs {

@@ -43,6 +43,12 @@ pub(crate) fn memory(name: &str, when: &str, bytes: u64) {
     println!("{:<44} {mib:>9.1} MiB", format!("{name}, {when}"));
 }
 
+pub(crate) fn kib(what: &str, bytes: u64) {
+    #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
+    let kib = bytes as f64 / 1024.0;
+    println!("{what:<44} {kib:>9.1} KiB");
+}
+
 pub(crate) fn text(what: &str, value: &str) {
     println!("{what:<44} {value:>9}");
 }
