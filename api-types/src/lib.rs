@@ -10,6 +10,7 @@ mod discovery;
 mod ids;
 mod job;
 mod problem;
+mod stream;
 
 pub use catalog::{KindInfo, KindList, Profile, ProfileList, Region, RegionList};
 pub use compat::{
@@ -23,3 +24,4 @@ pub use job::{
     ParseStateError, Progress, SubmitRequest,
 };
 pub use problem::{FieldError, Problem, ProblemType};
+pub use stream::{StreamEvent, StreamEventData, StreamGap};

@@ -162,8 +162,8 @@ impl Record {
         Some(format!("{}.{tick}.{cancel}", winner.id))
     }
 
-    /// The tick, if it belongs to what the winner says.
-    fn live_tick(&self) -> Option<&Tick> {
+    /// Returns the tick, if it belongs to what the winner says.
+    pub fn live_tick(&self) -> Option<&Tick> {
         let winner = self.winner.as_ref()?;
         self.tick.as_ref().filter(|tick| {
             !winner.state.is_terminal()

@@ -12,6 +12,7 @@ use vmctl_core::{
     record::HistoryEntry,
     store::{
         IndexKey, JobStore, Lookup, PartitionBatch, PartitionState, Position, RunKey, StoreError,
+        Story,
     },
 };
 
@@ -20,7 +21,7 @@ use super::{
     error::corrupt,
     fold,
     keys::{line, parse_line},
-    script::{CLAIM, Call, LEASE, READ},
+    script::{CLAIM, Call, LEASE, READ, STORY},
 };
 
 #[async_trait]
@@ -63,6 +64,21 @@ impl JobStore for RedisStore {
         let mut read = cmd("HGETALL");
         read.arg(self.keys.history(id));
         codec::history(self.one("history", Call::Plain(read)).await?)
+    }
+
+    async fn story(&self, id: JobId) -> Result<Story, StoreError> {
+        let position = self.keys.position(Partition::of(id));
+        let keys = vec![position, self.keys.job(id), self.keys.history(id)];
+        let answer = self.one("story", STORY.call(keys)).await?;
+        let [state, fields, history] = <[Value; 3]>::try_from(codec::array(answer)?)
+            .map_err(|_| corrupt("a story of another size"))?;
+        Ok(Story {
+            lookup: Lookup {
+                record: codec::record(fields)?,
+                partition: codec::partition_state(state)?,
+            },
+            history: codec::history(history)?,
+        })
     }
 
     async fn list(

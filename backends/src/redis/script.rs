@@ -22,6 +22,7 @@ macro_rules! scripts {
 scripts! {
     FOLD = "lua/fold.lua";
     READ = "lua/read.lua";
+    STORY = "lua/story.lua";
     TICKS = "lua/ticks.lua";
     INDEX = "lua/index.lua";
     ALIVE = "lua/alive.lua";

@@ -68,6 +68,15 @@ pub struct Lookup {
     pub partition: PartitionState,
 }
 
+/// A record with its partition and its history, all of one moment.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Story {
+    /// The record and the partition.
+    pub lookup: Lookup,
+    /// The history, as [`JobStore::history`] gives it.
+    pub history: Vec<HistoryEntry>,
+}
+
 /// One line of a project's index.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct IndexKey {
@@ -107,6 +116,10 @@ pub trait JobStore: Send + Sync {
     /// Reads a job's history, oldest first; empty when there is none. A message is there once, at its
     /// first place in the log.
     async fn history(&self, id: JobId) -> Result<Vec<HistoryEntry>, StoreError>;
+
+    /// Reads a record, its partition and its history in one step: the history has every message up to
+    /// the partition's position that it keeps, and the record says what they come to.
+    async fn story(&self, id: JobId) -> Result<Story, StoreError>;
 
     /// Reads at most `limit` lines of a project's index, newest first, starting after `after`.
     /// Lines may name jobs that have expired, and name a job twice when copies of its submission were

@@ -27,7 +27,7 @@ use crate::{
     record::{HistoryEntry, Tick},
     store::{
         FoldOutcome, FoldStore, IndexKey, JobStore, Lookup, PartitionBatch, PartitionState,
-        Position, RunKey, StoreError,
+        Position, RunKey, StoreError, Story,
         share::{Share, share},
     },
 };
@@ -197,6 +197,15 @@ impl JobStore for InMemoryJobStore {
         let (inner, now) = self.up()?;
         let part = inner.parts.get(&Partition::of(id));
         Ok(part.map(|p| p.history(id, now)).unwrap_or_default())
+    }
+
+    async fn story(&self, id: JobId) -> Result<Story, StoreError> {
+        let (inner, now) = self.up()?;
+        let part = inner.parts.get(&Partition::of(id));
+        Ok(Story {
+            lookup: inner.lookup(id, now),
+            history: part.map(|p| p.history(id, now)).unwrap_or_default(),
+        })
     }
 
     async fn list(

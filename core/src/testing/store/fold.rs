@@ -366,3 +366,19 @@ pub async fn a_message_is_in_the_history_once<F: StoreFixture>(fixture: &F) {
     let offsets: Vec<_> = history.iter().map(|e| e.offset).collect();
     assert_eq!(offsets, [2, 5]);
 }
+
+/// One read gives what three would give, were nothing written between them.
+pub async fn a_story_is_record_partition_and_history<F: StoreFixture>(fixture: &F) {
+    let job = OneJob::new(fixture);
+    let absent = job.store.story(job.id()).await.unwrap();
+    assert_eq!((absent.lookup.record, absent.history.len()), (None, 0));
+    job.fold(&[job.says(Submitted, 0, 2), job.says(Started, 1, 5)])
+        .await;
+    let tick = job.story.tick(job.id(), (0, 1), 1, 50);
+    job.store.ticks(&[tick]).await.unwrap();
+    let story = job.store.story(job.id()).await.unwrap();
+    assert_eq!(story.lookup, job.lookup().await);
+    assert_eq!(story.lookup.partition.position, Some(position(5)));
+    assert_eq!(story.history, job.store.history(job.id()).await.unwrap());
+    assert_eq!(story.history.len(), 2);
+}

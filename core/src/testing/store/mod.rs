@@ -96,6 +96,7 @@ macro_rules! store_suite {
             an_absent_job_has_a_partition
             a_history_is_in_log_order_and_bounded
             a_message_is_in_the_history_once
+            a_story_is_record_partition_and_history
             a_record_is_forgotten_when_its_winner_says
             what_has_expired_is_skipped
             an_expired_end_forgets_the_record
