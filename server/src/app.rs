@@ -13,7 +13,7 @@ use vmctl_core::{
     identity::Identity,
     kinds::Registry,
     partition::Partition,
-    store::{JobStore, Lookup, StoreError},
+    store::{JobStore, Lookup, StoreError, Story},
 };
 
 use crate::{
@@ -54,6 +54,8 @@ pub(crate) struct App {
     pub requests: Arc<Semaphore>,
     /// Requests that wait for a change.
     pub waiters: Arc<Semaphore>,
+    /// Open streams of events.
+    pub streams: Arc<Semaphore>,
     /// Publishes that outlive their request.
     pub tasks: TaskTracker,
     /// Fires when the server is asked to stop.
@@ -74,6 +76,7 @@ impl App {
             logins: Logins::new(limits.logins_per_minute),
             requests: Arc::new(Semaphore::new(limits.requests)),
             waiters: Arc::new(Semaphore::new(limits.waiters)),
+            streams: Arc::new(Semaphore::new(limits.streams)),
             tasks: TaskTracker::new(),
             stopping: CancellationToken::new(),
             identity_answers: watch::Sender::new(None),
@@ -104,6 +107,14 @@ impl App {
         let lookup = self.bounded(self.store.get(id)).await?;
         self.seen.observe(Partition::of(id), &lookup.partition);
         Ok(lookup)
+    }
+
+    /// Reads a record and its history, and remembers how far the partition is.
+    pub async fn story(&self, id: JobId) -> Result<Story, StoreError> {
+        let story = self.bounded(self.store.story(id)).await?;
+        self.seen
+            .observe(Partition::of(id), &story.lookup.partition);
+        Ok(story)
     }
 
     /// Puts the server's own bound on a call to the store.

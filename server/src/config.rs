@@ -99,6 +99,18 @@ pub struct Limits {
     pub requests: usize,
     /// Requests that wait for a change; more are answered without waiting.
     pub waiters: usize,
+    /// Open streams of events; more get 503.
+    pub streams: usize,
+    /// Jobs that one stream may name.
+    pub stream_jobs: usize,
+    /// Frames that wait for a slow reader of a stream.
+    pub stream_frames: usize,
+    /// Time for a slow reader to make room for one more frame, before its stream is ended.
+    pub stream_patience: Duration,
+    /// Time after which a stream is ended, so that its client connects anew.
+    pub stream_life: Duration,
+    /// Silence after which a stream says that it is alive.
+    pub stream_ping: Duration,
     /// Bytes of a body.
     pub body_bytes: usize,
     /// Bytes of a path with its query.
@@ -143,6 +155,13 @@ impl Default for Limits {
             connections: 10_000,
             requests: 1_024,
             waiters: 4_096,
+            streams: 4_096,
+            stream_jobs: 50,
+            stream_frames: 16,
+            // Less than the deadline for writes, so that it is this one that is counted.
+            stream_patience: Duration::from_secs(5),
+            stream_life: Duration::from_secs(3600),
+            stream_ping: Duration::from_secs(15),
             body_bytes: 64 * 1024,
             uri_bytes: 8 * 1024,
             header_bytes: 32 * 1024,

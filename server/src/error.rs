@@ -102,6 +102,10 @@ impl ApiError {
         error
     }
 
+    pub fn status(&self) -> u16 {
+        self.0.problem.status
+    }
+
     #[cfg(test)]
     pub fn problem(&self) -> &Problem {
         &self.0.problem

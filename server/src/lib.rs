@@ -14,6 +14,7 @@
 //! edge (id, secrets, limits, problems) -> shed -> handler (routes/)
 //!                                                  |  reads the request   (http/)
 //!                                                  |  does what was asked (jobs/)
+//!                                                  |  or streams events   (streams/)
 //! background: marks, queue admission, the tail of the log, the progress feed
 //! ```
 
@@ -28,6 +29,7 @@ mod openapi;
 mod readiness;
 mod routes;
 mod server;
+mod streams;
 mod telemetry;
 #[cfg(test)]
 mod tests;

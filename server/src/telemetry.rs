@@ -30,9 +30,22 @@ pub(crate) fn describe() {
             "Connections closed because there were too many",
         ),
         ("http_handler_panics_total", "Handlers that panicked"),
+        (
+            "event_streams_ended_total",
+            "Streams of events that ended, by reason; slow: the reader did not read",
+        ),
+        (
+            "event_streams_refused_total",
+            "Streams of events refused because too many were open",
+        ),
     ] {
         describe_counter!(name, Unit::Count, what);
     }
+    describe_gauge!(
+        "event_streams_open",
+        Unit::Count,
+        "Streams of events that are open"
+    );
     describe_gauge!(
         "queue_messages_ready",
         Unit::Count,

@@ -1,5 +1,6 @@
 //! Reading requests: what a handler is given has been checked.
 
+pub(crate) mod accept;
 pub(crate) mod auth;
 pub(crate) mod body;
 pub(crate) mod conditional;

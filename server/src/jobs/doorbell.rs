@@ -1,66 +1,45 @@
-//! Wakes requests that wait for a change of a job.
+//! Wakes requests and streams that wait for a change of a job, or of any job of a project.
 //!
 //! The tail of the log and the progress feed say *that* something happened; what happened is read
 //! from the store, so that no client sees state go back. A doorbell that is down costs freshness
 //! only: waiting requests then look at the store by themselves.
 
 use std::{
-    collections::{HashMap, VecDeque, hash_map::Entry},
+    collections::{HashMap, hash_map::Entry},
     convert::Infallible,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
 
-use tokio::{
-    sync::watch,
-    time::{Instant, sleep},
-};
+use tokio::{sync::watch, time::sleep};
 use vmctl_api_types::JobId;
-use vmctl_core::bus::{BusError, Feed, LogStart};
+use vmctl_core::bus::{BusError, Feed, LogEntry, LogStart};
 
-use crate::app::App;
+use crate::{
+    app::App,
+    jobs::journal::{Journal, Noted},
+};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 const BATCH: usize = 1_000;
 
-/// How long, and for how many jobs, it is remembered that the log has something about them.
-const RECENT: Duration = Duration::from_secs(10);
-const MOST_RECENT: usize = 50_000;
-
 /// Who waits for what.
 #[derive(Default)]
 pub(crate) struct Doorbell {
-    bells: Arc<Mutex<HashMap<JobId, Bell>>>,
-    recent: Mutex<Recent>,
+    bells: Arc<Mutex<HashMap<Subject, Bell>>>,
+    journal: Mutex<Journal>,
     attached: AtomicBool,
 }
 
-/// The newest entry of each job that was in the log lately. Whoever starts to wait after the ring and
-/// before the view has the entry knows by it that a change is on its way.
-#[derive(Default)]
-struct Recent {
-    offsets: HashMap<JobId, u64>,
-    order: VecDeque<(Instant, JobId, u64)>,
-}
-
-impl Recent {
-    fn note(&mut self, id: JobId, offset: u64, now: Instant) {
-        while let Some((at, old, noted)) = self.order.front().copied() {
-            if self.order.len() < MOST_RECENT && now.duration_since(at) < RECENT {
-                break;
-            }
-            self.order.pop_front();
-            if self.offsets.get(&old) == Some(&noted) {
-                self.offsets.remove(&old);
-            }
-        }
-        self.offsets.insert(id, offset);
-        self.order.push_back((now, id, offset));
-    }
+/// Which bell.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Subject {
+    Job(JobId),
+    Project(Arc<str>),
 }
 
 struct Bell {
@@ -68,24 +47,33 @@ struct Bell {
     listeners: usize,
 }
 
-/// Hears one job's bell. Bounded by the number of requests that may wait.
+/// Hears one bell. Bounded by the number of requests that may wait and of streams.
 pub(crate) struct Listener {
-    id: JobId,
+    subject: Subject,
     rings: watch::Receiver<()>,
-    bells: Arc<Mutex<HashMap<JobId, Bell>>>,
+    bells: Arc<Mutex<HashMap<Subject, Bell>>>,
 }
 
 impl Doorbell {
-    /// Starts to listen: rings from now on are not missed.
+    /// Starts to listen for a job: rings from now on are not missed.
     pub fn listen(&self, id: JobId) -> Listener {
+        self.listen_to(Subject::Job(id))
+    }
+
+    /// Starts to listen for all jobs of a project; progress does not ring here.
+    pub fn listen_to_project(&self, project: &str) -> Listener {
+        self.listen_to(Subject::Project(project.into()))
+    }
+
+    fn listen_to(&self, subject: Subject) -> Listener {
         let mut bells = self.bells.lock().unwrap_or_else(PoisonError::into_inner);
-        let bell = bells.entry(id).or_insert_with(|| Bell {
+        let bell = bells.entry(subject.clone()).or_insert_with(|| Bell {
             rings: watch::Sender::new(()),
             listeners: 0,
         });
         bell.listeners += 1;
         Listener {
-            id,
+            subject,
             rings: bell.rings.subscribe(),
             bells: Arc::clone(&self.bells),
         }
@@ -96,23 +84,44 @@ impl Doorbell {
         self.attached.load(Ordering::Relaxed)
     }
 
-    /// Returns the offset of the newest entry that the log had about this job lately.
+    /// Returns the offset of the newest entry that the log had about this job lately. Whoever starts
+    /// to wait after the ring and before the view has the entry knows by it that a change is on its
+    /// way.
     pub fn latest(&self, id: JobId) -> Option<u64> {
-        let recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
-        recent.offsets.get(&id).copied()
+        self.journal().latest(id)
     }
 
-    /// Rings for an entry of the log (with its offset) or for progress (without).
-    fn ring(&self, correlation_id: Option<&str>, offset: Option<u64>) {
-        let Some(id) = correlation_id.and_then(|text| text.parse().ok()) else {
-            return;
-        };
-        if let Some(offset) = offset {
-            let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
-            recent.note(id, offset, Instant::now());
+    /// Returns the newest entries of the log. While the tail is lost they say nothing about now.
+    pub fn journal(&self) -> MutexGuard<'_, Journal> {
+        self.journal.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn attach(&self) {
+        self.journal().restart();
+        self.attached.store(true, Ordering::Relaxed);
+    }
+
+    /// Rings for an entry of the log.
+    fn entry(&self, entry: &LogEntry) {
+        let noted = Noted::of(entry);
+        let about = noted.as_ref().and_then(|noted| noted.about.clone());
+        // Before the ring, so that who is woken finds it.
+        self.journal().note(entry.offset, noted);
+        if let Some(about) = about {
+            self.ring(&[Subject::Job(about.job), Subject::Project(about.project)]);
         }
+    }
+
+    /// Rings for progress.
+    fn tick(&self, correlation_id: Option<&str>) {
+        if let Some(id) = correlation_id.and_then(|text| text.parse().ok()) {
+            self.ring(&[Subject::Job(id)]);
+        }
+    }
+
+    fn ring(&self, subjects: &[Subject]) {
         let bells = self.bells.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(bell) = bells.get(&id) {
+        for bell in subjects.iter().filter_map(|subject| bells.get(subject)) {
             bell.rings.send_replace(());
         }
     }
@@ -131,7 +140,7 @@ impl Listener {
 impl Drop for Listener {
     fn drop(&mut self) {
         let mut bells = self.bells.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Entry::Occupied(mut entry) = bells.entry(self.id) {
+        if let Entry::Occupied(mut entry) = bells.entry(self.subject.clone()) {
             entry.get_mut().listeners -= 1;
             if entry.get().listeners == 0 {
                 entry.remove();
@@ -159,11 +168,10 @@ pub(crate) async fn follow_log(app: &App) -> Infallible {
 
 async fn tail(app: &App, pause: &mut Duration) -> Result<Infallible, BusError> {
     let mut reader = app.bus.log.read(LogStart::Next).await?;
-    app.doorbell.attached.store(true, Ordering::Relaxed);
+    app.doorbell.attach();
     loop {
         for entry in reader.next_batch(BATCH).await? {
-            let id = entry.message.correlation_id.as_deref();
-            app.doorbell.ring(id, Some(entry.offset));
+            app.doorbell.entry(&entry);
         }
         *pause = FIRST_PAUSE;
     }
@@ -182,7 +190,7 @@ pub(crate) async fn follow_ticks(app: &App) -> Infallible {
             Ok(mut feed) => {
                 while let Some(tick) = feed.next().await {
                     pause = FIRST_PAUSE;
-                    app.doorbell.ring(tick.correlation_id.as_deref(), None);
+                    app.doorbell.tick(tick.correlation_id.as_deref());
                 }
             }
             Err(error) => tracing::warn!(
@@ -205,43 +213,30 @@ mod tests {
             .unwrap()
     }
 
+    async fn is_quiet(listener: &mut Listener) -> bool {
+        tokio::time::timeout(Duration::from_secs(1), listener.rung())
+            .await
+            .is_err()
+    }
+
     #[tokio::test(start_paused = true)]
-    async fn only_the_job_that_rings_is_heard_and_nothing_is_left_behind() {
+    async fn only_what_rings_is_heard_and_nothing_is_left_behind() {
         let doorbell = Doorbell::default();
         let mut first = doorbell.listen(id(1));
         let mut twin = doorbell.listen(id(1));
         let mut other = doorbell.listen(id(2));
-        doorbell.ring(Some(&id(1).to_string()), Some(7));
-        doorbell.ring(Some("nonsense"), Some(8));
-        doorbell.ring(None, Some(9));
+        let mut project = doorbell.listen_to_project("demo");
+        doorbell.tick(Some(&id(1).to_string()));
+        doorbell.tick(Some("nonsense"));
+        doorbell.tick(None);
         first.rung().await;
         twin.rung().await;
-        let quiet = tokio::time::timeout(Duration::from_secs(1), other.rung()).await;
-        assert!(quiet.is_err());
-        drop((first, twin, other));
+        assert!(is_quiet(&mut other).await && is_quiet(&mut project).await);
+        doorbell.ring(&[Subject::Job(id(2)), Subject::Project("demo".into())]);
+        other.rung().await;
+        project.rung().await;
+        assert!(is_quiet(&mut first).await);
+        drop((first, twin, other, project));
         assert!(doorbell.bells.lock().unwrap().is_empty());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn what_rang_lately_is_remembered_for_a_while() {
-        let doorbell = Doorbell::default();
-        let ring = |n, offset| doorbell.ring(Some(&id(n).to_string()), offset);
-        ring(1, Some(7));
-        ring(1, None);
-        assert_eq!(doorbell.latest(id(1)), Some(7));
-        assert_eq!(doorbell.latest(id(2)), None);
-        tokio::time::advance(RECENT / 2).await;
-        ring(1, Some(9));
-        tokio::time::advance(RECENT / 2).await;
-        ring(2, Some(10));
-        assert_eq!(
-            doorbell.latest(id(1)),
-            Some(9),
-            "the newer one is still young"
-        );
-        tokio::time::advance(RECENT).await;
-        ring(3, Some(11));
-        assert_eq!(doorbell.latest(id(1)), None);
-        assert_eq!(doorbell.recent.lock().unwrap().order.len(), 1);
     }
 }

@@ -40,9 +40,14 @@ pub(crate) struct Filter {
 }
 
 impl Filter {
+    /// Says whether an event that announces this state is wanted.
+    pub fn takes_event(&self, kind: &Kind, state: JobState) -> bool {
+        (self.states.is_empty() || self.states.contains(&state))
+            && self.kind.as_ref().is_none_or(|wanted| wanted == kind)
+    }
+
     fn takes(&self, job: &Job) -> bool {
-        (self.states.is_empty() || self.states.contains(&job.state))
-            && self.kind.as_ref().is_none_or(|kind| *kind == job.kind)
+        self.takes_event(&job.kind, job.state)
             && self
                 .labels
                 .iter()

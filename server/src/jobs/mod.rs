@@ -4,6 +4,7 @@ pub(crate) mod admission;
 pub(crate) mod cancel;
 pub(crate) mod doorbell;
 pub(crate) mod ids;
+pub(crate) mod journal;
 pub(crate) mod list;
 pub(crate) mod marks;
 pub(crate) mod publish;

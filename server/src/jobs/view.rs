@@ -26,8 +26,8 @@ use vmctl_api_types::{JobId, ProblemType};
 use vmctl_core::{
     clock,
     partition::Partition,
-    record::Record,
-    store::{Lookup, PartitionState},
+    record::{HistoryEntry, Record},
+    store::{Lookup, PartitionState, Story},
 };
 
 use crate::{app::App, error::ApiError};
@@ -120,10 +120,39 @@ fn has_passed(partition: &PartitionState, server: &str, mark: Timestamp) -> bool
     own >= Some(mark) || partition.newest_mark >= Some(clock::add(mark, CLOCK_SLACK))
 }
 
+/// A job with its history, at one moment.
+#[derive(Debug)]
+pub(crate) struct Told {
+    pub record: Record,
+    /// In log order.
+    pub history: Vec<HistoryEntry>,
+    /// Up to which offset the history has everything that it keeps.
+    pub stands: Option<u64>,
+    /// Whether the view has lost something that this server has seen.
+    pub behind: bool,
+}
+
+/// What is read of a job.
+#[derive(Clone, Copy)]
+enum Scope {
+    Record,
+    Story,
+}
+
 /// Finds a job of a project.
 ///
 /// Waits for a view that is catching up, at most for the server's patience.
 pub(crate) async fn find(app: &App, project: &str, id: JobId) -> Result<Record, ApiError> {
+    let told = ask(app, project, id, Scope::Record).await?;
+    Ok(told.record)
+}
+
+/// Finds a job of a project, with its history; otherwise as [`find`].
+pub(crate) async fn tell(app: &App, project: &str, id: JobId) -> Result<Told, ApiError> {
+    ask(app, project, id, Scope::Story).await
+}
+
+async fn ask(app: &App, project: &str, id: JobId, scope: Scope) -> Result<Told, ApiError> {
     if !id.is_ours() {
         return Err(not_found(id));
     }
@@ -132,7 +161,15 @@ pub(crate) async fn find(app: &App, project: &str, id: JobId) -> Result<Record, 
     let mut pause = Duration::from_millis(10);
     loop {
         let seen = app.seen.reach(Partition::of(id));
-        let lookup = app.get(id).await?;
+        let Story { lookup, history } = match scope {
+            Scope::Record => Story {
+                lookup: app.get(id).await?,
+                history: Vec::new(),
+            },
+            Scope::Story => app.story(id).await?,
+        };
+        let stands = Reach::of(&lookup.partition).offset();
+        let behind = is_behind(app, &lookup.partition, seen);
         let question = Question {
             project,
             id,
@@ -140,10 +177,17 @@ pub(crate) async fn find(app: &App, project: &str, id: JobId) -> Result<Record, 
             now: app.now(),
             server: &app.config.name,
             retention: app.config.job_ttl,
-            behind: is_behind(app, &lookup.partition, seen),
+            behind,
         };
         match question.judge(lookup) {
-            Verdict::Found(record) => return Ok(*record),
+            Verdict::Found(record) => {
+                return Ok(Told {
+                    record: *record,
+                    history,
+                    stands,
+                    behind,
+                });
+            }
             Verdict::Unknown => return Err(not_found(id)),
             Verdict::Expired => return Err(expired(id)),
             Verdict::NotYet if Instant::now() + pause > deadline => return Err(rebuilding(id)),

@@ -73,20 +73,45 @@ pub(crate) async fn wait(
 }
 
 /// How soon to look again.
-#[derive(Default)]
-struct Pace {
+pub(crate) struct Pace {
+    idle: Duration,
     rung: Option<(Instant, Duration)>,
     etag: Option<String>,
 }
 
+impl Default for Pace {
+    fn default() -> Self {
+        Self::idle(LOOK_ATTACHED)
+    }
+}
+
 impl Pace {
-    fn rung(&mut self) {
+    /// Looks so often while nothing rings.
+    pub fn idle(idle: Duration) -> Self {
+        Self {
+            idle,
+            rung: None,
+            etag: None,
+        }
+    }
+
+    /// Notes a ring: there is something to see, now or in a moment.
+    pub fn rung(&mut self) {
         self.rung = Some((Instant::now(), FIRST_LOOK));
+    }
+
+    /// As a ring, unless one is being followed up; says whether it was none.
+    pub fn hurry(&mut self) -> bool {
+        let idle = self.rung.is_none();
+        if idle {
+            self.rung();
+        }
+        idle
     }
 
     /// Notes a look. `pending` says that the log has an entry about this job that the view did not
     /// have yet; otherwise what was announced has been seen, or does not come.
-    fn looked(&mut self, etag: Option<String>, pending: bool) {
+    pub fn looked(&mut self, etag: Option<String>, pending: bool) {
         let changed = self.etag != etag;
         self.etag = etag;
         match self.rung {
@@ -98,14 +123,15 @@ impl Pace {
         }
     }
 
-    fn next(&mut self, attached: bool) -> Duration {
+    /// Returns the time until the next look; the one after is later.
+    pub fn next(&mut self, attached: bool) -> Duration {
         match &mut self.rung {
             Some((_, pause)) => {
                 let now = *pause;
                 *pause = (now * 2).min(LONGEST_LOOK);
                 now
             }
-            None if attached => LOOK_ATTACHED,
+            None if attached => self.idle,
             None => LOOK_DETACHED,
         }
     }

@@ -1,39 +1,50 @@
-//! `GET /v1/jobs/{id}/events`: a job's history.
+//! `GET /v1/jobs/{id}/events`: a job's history, as a list or as a stream that goes on.
 
 use std::sync::Arc;
 
 use axum::{
     Json,
     extract::State,
-    http::header,
+    http::{HeaderMap, header},
     response::{IntoResponse, Response},
 };
-use vmctl_api_types::{JobEvent, JobEventList, Problem};
+use vmctl_api_types::{JobEvent, JobEventList, JobId, Problem, StreamEvent};
 
 use crate::{
     app::App,
     error::ApiError,
-    http::{auth::ProjectReader, path::JobPath, query::Query},
+    http::{accept, auth::ProjectReader, path::JobPath, query::Query},
     jobs::view,
     openapi::{Absent, Guarded},
+    routes::event_stream,
+    streams,
 };
 
 const DEFAULT_LIMIT: usize = 100;
 
-/// Read a job's history
+/// Read a job's history, or follow it
 ///
-/// Oldest first, in the order of the log. Only the first and the last events of a long history are
-/// kept. An event appears when the view has read it from the log, shortly after it happened.
+/// As JSON: oldest first, in the order of the log. Only the first and the last events of a long
+/// history are kept. An event appears when the view has read it from the log, shortly after it
+/// happened.
+///
+/// As `text/event-stream`, if `Accept` names it: a frame `snapshot` with the job, then each event once
+/// and in order, in a frame named after what happened (`started`, `succeeded`, …), and at most once a
+/// second a frame `progress`. After the event that ends the job the stream ends. A client that was cut
+/// sends the last `id` in `Last-Event-ID` and gets what came after; an id that is not known gets a
+/// snapshot again; 204 says that nothing will follow.
 #[utoipa::path(
     get, path = "/v1/jobs/{id}/events", tag = "jobs", operation_id = "list_job_events",
     security(("token" = [])),
     params(
         ("id" = String, Path, format = Uuid, description = "The job's id"),
         ("after" = Option<String>, Query, description = "The last event that the caller has; unknown means from the start"),
-        ("limit" = Option<u32>, Query, description = "Events on the page, 1 to 200; 100 when absent"),
+        ("limit" = Option<u32>, Query, description = "Events on the page, 1 to 200; 100 when absent; not for a stream"),
+        ("Last-Event-ID" = Option<String>, Header, description = "For a stream: the last event that the caller has; wins over `after`"),
     ),
     responses(
-        (status = 200, description = "One page", body = JobEventList),
+        (status = 200, description = "One page, or a stream whose frames carry a `Job` (`snapshot`) or a `StreamEvent`", content((JobEventList = "application/json"), (StreamEvent = "text/event-stream"))),
+        (status = 204, description = "For a stream: the job has ended and the caller has had its end"),
         (status = 400, description = "Not a job id, or a parameter that cannot be used", body = Problem, content_type = "application/problem+json"),
         Guarded, Absent,
     )
@@ -43,12 +54,27 @@ pub(super) async fn events(
     caller: ProjectReader,
     JobPath(id): JobPath,
     query: Query,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    if accept::prefers_events(&headers) {
+        query.only(&["after"])?;
+        let last = streams::last_event(&headers, query.one("after")?);
+        return event_stream::of_jobs(&app, &caller, &[id], last).await;
+    }
+    list(&app, &caller, id, &query).await
+}
+
+async fn list(
+    app: &App,
+    caller: &ProjectReader,
+    id: JobId,
+    query: &Query,
 ) -> Result<Response, ApiError> {
     query.only(&["after", "limit"])?;
     let limit = query.limit(DEFAULT_LIMIT, app.config.limits.page)?;
     let after = query.one("after")?;
     // Whose job it is, is decided here.
-    view::find(&app, &caller.project.id, id).await?;
+    view::find(app, &caller.project.id, id).await?;
     let history = app.bounded(app.store.history(id)).await?;
     let events = history.into_iter().map(|entry| entry.event).collect();
     let body = page(events, after, limit);

@@ -97,7 +97,8 @@ fn filter(query: &Query) -> Result<Filter, ApiError> {
     })
 }
 
-fn states(text: &str) -> Result<Vec<JobState>, ApiError> {
+/// Reads states with commas between them.
+pub(super) fn states(text: &str) -> Result<Vec<JobState>, ApiError> {
     text.split(',')
         .map(|word| {
             word.trim()
@@ -107,7 +108,8 @@ fn states(text: &str) -> Result<Vec<JobState>, ApiError> {
         .collect()
 }
 
-fn kind(text: &str) -> Result<Kind, ApiError> {
+/// Reads a kind.
+pub(super) fn kind(text: &str) -> Result<Kind, ApiError> {
     text.parse()
         .map_err(|e: vmctl_api_types::ParseIdError| bad(e.to_string()))
 }

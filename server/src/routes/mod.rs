@@ -5,6 +5,7 @@ mod change;
 mod connect;
 mod discovery;
 mod docs;
+mod event_stream;
 mod job_cancel;
 mod job_events;
 mod job_get;
@@ -51,6 +52,7 @@ pub(crate) fn api() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(job_cancel::cancel))
         .routes(routes!(job_retry::retry))
         .routes(routes!(job_events::events))
+        .routes(routes!(event_stream::stream))
         .routes(routes!(kind_list::list))
         .routes(routes!(kind_get::get))
         .routes(routes!(profile_list::list))

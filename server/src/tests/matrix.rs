@@ -23,7 +23,9 @@ fn case(operation: &str) -> (Needs, Option<Value>) {
         ),
         "test_token" => (Needs::Nothing, Some(json!({"token": MEMBER}))),
         "list_kinds" | "get_kind" | "list_profiles" | "list_regions" => (Needs::Token, None),
-        "get_vm" | "list_jobs" | "get_job" | "list_job_events" => (Needs::Reader, None),
+        "get_vm" | "list_jobs" | "get_job" | "list_job_events" | "stream_events" => {
+            (Needs::Reader, None)
+        }
         "create_vm" => (Needs::Member, Some(vm())),
         "delete_vm" => (Needs::Member, Some(json!({"vm_hostname": "lx1"}))),
         "submit_job" => (Needs::Member, Some(create())),

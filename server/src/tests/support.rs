@@ -56,7 +56,7 @@ impl Clock for RuntimeClock {
 }
 
 /// Tokens that are their own description: `<user>@<project>:<roles>`, or `<user>@:<roles>` without
-/// a project.
+/// a project; `~<instant>` at the end is when they expire.
 #[derive(Default)]
 pub(super) struct TestIdentity {
     pub down: AtomicBool,
@@ -73,6 +73,9 @@ impl TestIdentity {
 }
 
 fn describe(token: &str) -> Option<AuthContext> {
+    let (token, expires_at) = token
+        .split_once('~')
+        .unwrap_or((token, "2999-01-01T00:00:00Z"));
     let (user, rest) = token.split_once('@')?;
     let (project, roles) = rest.split_once(':')?;
     Some(AuthContext {
@@ -85,7 +88,7 @@ fn describe(token: &str) -> Option<AuthContext> {
         }),
         roles: roles.split(',').map(str::to_owned).collect(),
         issued_at: None,
-        expires_at: "2999-01-01T00:00:00Z".parse().unwrap(),
+        expires_at: expires_at.parse().ok()?,
     })
 }
 
@@ -337,10 +340,32 @@ impl Call<'_> {
         let request = self.request.body(self.body).unwrap();
         let response = self.suite.router.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
-        Reply {
+        let reply = Reply {
             status: parts.status,
             headers: parts.headers,
-            body: body.collect().await.unwrap().to_bytes(),
+            body: Bytes::new(),
+        };
+        if reply.header("content-type") == "text/event-stream" {
+            // It may not end.
+            return reply;
+        }
+        let body = body.collect().await.unwrap().to_bytes();
+        Reply { body, ..reply }
+    }
+
+    /// Sends it as one who wants a stream, and gets one.
+    pub async fn open(self) -> Frames {
+        let call = self.header("Accept", "text/event-stream");
+        let request = call.request.body(call.body).unwrap();
+        let response = call.suite.router.clone().oneshot(request).await.unwrap();
+        assert_eq!(response.status(), StatusCode::OK);
+        assert_eq!(
+            response.headers()[header::CONTENT_TYPE],
+            "text/event-stream"
+        );
+        Frames {
+            body: response.into_body(),
+            text: String::new(),
         }
     }
 }
@@ -387,6 +412,82 @@ impl Reply {
             _ => {}
         }
         problem
+    }
+}
+
+/// One frame of a stream.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct Frame {
+    pub id: String,
+    pub event: String,
+    pub data: Value,
+    pub comment: String,
+    pub retry: String,
+}
+
+/// A stream, as its client reads it.
+pub(super) struct Frames {
+    body: Body,
+    text: String,
+}
+
+impl Frames {
+    /// The next frame, whatever it is; `None` when the stream has ended.
+    pub async fn raw(&mut self) -> Option<Frame> {
+        let whole = loop {
+            if let Some((frame, rest)) = self.text.split_once("\n\n") {
+                let (frame, rest) = (frame.to_owned(), rest.to_owned());
+                self.text = rest;
+                break frame;
+            }
+            let chunk = tokio::time::timeout(PATIENCE, self.body.frame()).await;
+            let Some(chunk) = chunk.expect("a frame comes, or the end") else {
+                assert_eq!(self.text, "", "the stream ends between frames");
+                return None;
+            };
+            let bytes = chunk.unwrap().into_data().unwrap();
+            self.text.push_str(std::str::from_utf8(&bytes).unwrap());
+        };
+        let mut frame = Frame::default();
+        for line in whole.lines() {
+            let (field, value) = line.split_once(": ").unwrap();
+            match field {
+                "" => frame.comment = value.to_owned(),
+                "id" => frame.id = value.to_owned(),
+                "event" => frame.event = value.to_owned(),
+                "data" => frame.data = serde_json::from_str(value).unwrap(),
+                "retry" => frame.retry = value.to_owned(),
+                other => panic!("the field {other:?}"),
+            }
+        }
+        Some(frame)
+    }
+
+    /// The next frame that a client is told of.
+    pub async fn next(&mut self) -> Option<Frame> {
+        loop {
+            let frame = self.raw().await?;
+            if !frame.event.is_empty() {
+                return Some(frame);
+            }
+        }
+    }
+
+    /// The next frame, which must be of this name.
+    pub async fn is(&mut self, event: &str) -> Frame {
+        let frame = self.next().await;
+        let frame = frame.unwrap_or_else(|| panic!("the end, and no {event}"));
+        assert_eq!(frame.event, event, "{frame:?}");
+        frame
+    }
+
+    /// Everything up to the end.
+    pub async fn rest(mut self) -> Vec<Frame> {
+        let mut frames = Vec::new();
+        while let Some(frame) = self.next().await {
+            frames.push(frame);
+        }
+        frames
     }
 }
 
