@@ -20,4 +20,5 @@ mod outages;
 mod projects;
 mod secrets;
 mod signals;
+mod streams;
 mod transcript;

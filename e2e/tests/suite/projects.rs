@@ -24,6 +24,13 @@ async fn all_ways(api: &Api, id: &str) -> Result<Vec<Answer>> {
     ] {
         answers.push(api.ask(method, &path, body.as_ref()).await?);
     }
+    for path in [
+        format!("/v1/jobs/{id}/events"),
+        format!("/v1/events?job={id}"),
+    ] {
+        let stream = [("Accept", "text/event-stream")];
+        answers.push(api.send(Method::GET, &path, &stream, None).await?);
+    }
     Ok(answers)
 }
 

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use super::{
     environment::var,
+    frames::Frames,
     process::Process,
     wait::{eventually, pace, patience},
 };
@@ -144,6 +145,22 @@ impl Api {
             }
             pace().await;
         }
+    }
+
+    /// Follows events, from behind one of them.
+    pub async fn follow(&self, path: &str, last: Option<&str>) -> Result<Frames> {
+        Frames::of(self.followed(path, last).await?)
+    }
+
+    /// Asks for a stream; the answer's head.
+    pub async fn followed(&self, path: &str, last: Option<&str>) -> Result<reqwest::Response> {
+        let url = format!("{}{path}", self.base);
+        let request = self.http.get(url).header("X-TOKEN", &self.token);
+        let mut request = request.header("Accept", "text/event-stream");
+        if let Some(last) = last {
+            request = request.header("Last-Event-ID", last);
+        }
+        Ok(request.send().await?)
     }
 
     /// Looks a job up.

@@ -5,6 +5,7 @@ pub mod asking;
 pub mod broker;
 pub mod effects;
 pub mod environment;
+pub mod frames;
 pub mod port;
 pub mod process;
 pub mod redis;

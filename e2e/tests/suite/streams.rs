@@ -1,0 +1,147 @@
+//! Events as they happen, on connections that are cut.
+
+use anyhow::{Context as _, Result, ensure};
+
+use crate::support::{
+    api::Api,
+    frames::{Frame, Frames},
+    suite::{DRAIN, Suite},
+    wait::eventually,
+};
+
+/// The ids of a job's events, in the order of the log.
+async fn history(api: &Api, id: &str) -> Result<Vec<String>> {
+    let path = format!("/v1/jobs/{id}/events");
+    let list = api.get(&path).await?.expect(200)?;
+    let items = list.body["items"].as_array().context("no list")?;
+    let ids = items.iter().filter_map(|event| event["id"].as_str());
+    Ok(ids.map(str::to_owned).collect())
+}
+
+fn ids<'f>(frames: impl IntoIterator<Item = &'f Frame>) -> Vec<String> {
+    let with_id = frames.into_iter().filter(|frame| !frame.id.is_empty());
+    with_id.map(|frame| frame.id.clone()).collect()
+}
+
+#[tokio::test]
+async fn a_job_is_followed_over_cuts_and_over_servers() -> Result<()> {
+    let Some(mut suite) = Suite::new("sse").await? else {
+        return Ok(());
+    };
+    suite.set("VMCTL_SIMULATED_DURATION", "6s");
+    let three = suite.start_three().await?;
+    let second = suite.start_ready("server").await?;
+    let (api, other) = (suite.user(&three.server).await?, suite.user(&second).await?);
+    let mut project = api.follow("/v1/events", None).await?;
+    ensure!(project.one().await?.event == "snapshot");
+    let id = api.create().await?;
+    let path = format!("/v1/jobs/{id}/events");
+
+    // While it runs: up to the start here, some more there, the rest here again.
+    let mut seen = Vec::new();
+    let mut events = api.follow(&path, None).await?;
+    let snapshot = events.one().await?;
+    ensure!(
+        (snapshot.event.as_str(), snapshot.data["id"].as_str()) == ("snapshot", Some(id.as_str())),
+        "{snapshot:?}"
+    );
+    seen.push(snapshot);
+    while seen.last().is_some_and(|frame| frame.event != "started") {
+        seen.push(events.event().await?);
+    }
+    drop(events);
+    eventually("it goes on while nobody looks", async || {
+        let all = history(&api, &id).await.map_err(|e| format!("{e:#}"))?;
+        let last = all.iter().position(|e| Some(e) == ids(&seen).last());
+        let more = last.is_some_and(|last| all.len() > last + 1);
+        more.then_some(()).ok_or(format!("{} events", all.len()))
+    })
+    .await?;
+    let last = ids(&seen).pop().context("no event yet")?;
+    let mut events = other.follow(&path, Some(&last)).await?;
+    seen.push(events.event().await?);
+    seen.push(events.event().await?);
+    drop(events);
+    let last = ids(&seen).pop().context("no event yet")?;
+    let rest = api.follow(&path, Some(&last)).await?.rest().await?;
+    let progress = rest.iter().filter(|frame| frame.event == "progress");
+    ensure!(progress.count() > 0, "no progress in {rest:?}");
+    let end = rest.last().context("nothing came")?;
+    ensure!(end.event == "succeeded", "{end:?}");
+    seen.extend(rest);
+
+    // Every event once and in order. A snapshot from before the view had any names none.
+    let all = history(&api, &id).await?;
+    let seen = ids(&seen);
+    ensure!(all.ends_with(&seen), "{seen:?} of {all:?}");
+    ensure!(all.len() <= seen.len() + 1, "{seen:?} of {all:?}");
+    let last = all.last().context("no history")?;
+    for api in [&api, &other] {
+        ensure!(api.followed(&path, Some(last)).await?.status() == 204);
+    }
+
+    // The project's stream has shown the same, and goes on at the other server too.
+    let mut shown = Vec::new();
+    while shown.last() != Some(&all[1]) {
+        shown.push(project.one().await?.id);
+    }
+    drop(project);
+    let mut project = other.follow("/v1/events", Some(&all[1])).await?;
+    while shown.last() != Some(last) {
+        shown.push(project.one().await?.id);
+    }
+    ensure!(shown == all, "{shown:?} of {all:?}");
+    second.stop(DRAIN).await?;
+    three.stop().await
+}
+
+#[tokio::test]
+async fn jobs_that_two_readers_share_come_in_the_order_of_the_log() -> Result<()> {
+    let Some(suite) = Suite::new("sse-many").await? else {
+        return Ok(());
+    };
+    let three = suite.start_three().await?;
+    let second = suite.start_ready("reader").await?;
+    let api = suite.user(&three.server).await?;
+    let mut jobs = api.create_many(6).await?;
+    let path = format!("/v1/events?job={}", jobs.join("&job="));
+    let mut snapshots: Frames = api.follow(&path, None).await?;
+    let mut seen = Vec::new();
+    for id in &jobs {
+        let frame = snapshots.one().await?;
+        ensure!(frame.data["id"] == id.as_str(), "{frame:?} for {id}");
+        seen.push(frame);
+    }
+    // Cut after every event until all have ended.
+    drop(snapshots);
+    loop {
+        let last = ids(&seen).pop();
+        let answer = api.followed(&path, last.as_deref()).await?;
+        if answer.status() == 204 {
+            break;
+        }
+        let mut events = Frames::of(answer)?;
+        if last.is_none() {
+            seen.clear();
+            for _ in &jobs {
+                seen.push(events.one().await?);
+            }
+        }
+        // The stream ends when the last job did, and only then.
+        while let Some(frame) = events.next().await? {
+            if !frame.id.is_empty() {
+                seen.push(frame);
+                break;
+            }
+        }
+    }
+    for id in jobs.drain(..) {
+        let of_job = |frame: &&Frame| frame.data["subject"] == id.as_str();
+        let shown = ids(seen.iter().filter(of_job));
+        let all = history(&api, &id).await?;
+        ensure!(all.ends_with(&shown), "{shown:?} of {all:?}");
+        ensure!(shown.len() + 2 >= all.len(), "{shown:?} of {all:?}");
+    }
+    second.stop(DRAIN).await?;
+    three.stop().await
+}
