@@ -11,7 +11,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use vmctl_core::{bus::TopologyAdmin, topology::Topology};
 
-use super::support::{Listening, PATIENCE, Suite, listen};
+use super::support::{Listening, MEMBER, PATIENCE, Suite, listen};
 
 async fn connect(server: &Listening) -> TcpStream {
     TcpStream::connect(server.address).await.unwrap()
@@ -221,6 +221,34 @@ async fn a_server_that_is_asked_to_stop_ends_in_time() {
     assert!(started.elapsed() < Duration::from_secs(10));
     assert_eq!(to_end(&mut idle).await, "");
     assert!(TcpStream::connect(address).await.is_err());
+}
+
+#[tokio::test]
+async fn a_stream_outlives_the_deadline_of_requests_and_ends_with_the_server() {
+    let server = listen(|c| {
+        c.limits.header_deadline = Duration::from_millis(100);
+        c.limits.stream_ping = Duration::from_millis(100);
+    });
+    let mut stream = connect(&server).await;
+    let request = format!("GET /v1/events HTTP/1.1\r\nHost: x\r\nX-TOKEN: {MEMBER}\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut text = String::new();
+    while text.matches(": ping\n\n").count() < 5 {
+        let mut bytes = [0; 4096];
+        let read = timeout(PATIENCE, stream.read(&mut bytes)).await.unwrap();
+        let read = read.unwrap();
+        assert_ne!(read, 0, "{text}");
+        text.push_str(std::str::from_utf8(&bytes[..read]).unwrap());
+    }
+    assert!(text.starts_with("HTTP/1.1 200 OK\r\n"), "{text}");
+    assert!(text.contains("content-type: text/event-stream\r\n"));
+    assert!(text.contains("x-accel-buffering: no\r\n"));
+    assert!(text.contains("event: snapshot\n"));
+    let started = Instant::now();
+    stop(server).await;
+    let rest = to_end(&mut stream).await;
+    assert!(rest.ends_with("0\r\n\r\n"), "{rest:?}");
+    assert!(started.elapsed() < Duration::from_secs(10));
 }
 
 #[tokio::test]
