@@ -4,7 +4,7 @@ use utoipa::{
     Modify, OpenApi,
     openapi::security::{ApiKey, ApiKeyValue, SecurityScheme},
 };
-use vmctl_api_types::Problem;
+use vmctl_api_types::{Job, JobList, Problem, StreamGap};
 
 use crate::routes;
 
@@ -37,6 +37,8 @@ pub(crate) fn base() -> utoipa::openapi::OpenApi {
         (name = "catalog", description = "What may be asked for"),
         (name = "problems", description = "What the `type` of an error means"),
     ),
+    // What streams carry beside the one schema that a media type can have.
+    components(schemas(Job, JobList, StreamGap)),
     modifiers(&Security)
 )]
 struct Base;

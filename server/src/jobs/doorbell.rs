@@ -96,9 +96,14 @@ impl Doorbell {
         self.journal.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Begins anew, and rings for everything: what happened while the tail was lost has not rung.
     fn attach(&self) {
         self.journal().restart();
         self.attached.store(true, Ordering::Relaxed);
+        let bells = self.bells.lock().unwrap_or_else(PoisonError::into_inner);
+        for bell in bells.values() {
+            bell.rings.send_replace(());
+        }
     }
 
     /// Rings for an entry of the log.
@@ -236,6 +241,10 @@ mod tests {
         other.rung().await;
         project.rung().await;
         assert!(is_quiet(&mut first).await);
+        doorbell.attach();
+        for listener in [&mut first, &mut twin, &mut other, &mut project] {
+            listener.rung().await;
+        }
         drop((first, twin, other, project));
         assert!(doorbell.bells.lock().unwrap().is_empty());
     }

@@ -163,3 +163,112 @@ fn place(entry: &HistoryEntry) -> Position {
         id: entry.event.id.clone(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use vmctl_api_types::{JobEvent, JobState};
+    use vmctl_core::event::EventType;
+
+    use super::*;
+    use crate::jobs::doorbell::Doorbell;
+    use JobState::{Running, Succeeded};
+
+    const JOB: &str = "0198f2a4-7c1e-7a00-8abc-1f2e3d4c5b6a";
+
+    fn id(offset: u64) -> uuid::Uuid {
+        uuid::Uuid::from_u64_pair(0, offset)
+    }
+
+    fn entry(offset: u64, state: JobState) -> HistoryEntry {
+        let event = JobEvent {
+            id: id(offset).to_string(),
+            event_type: "kept".to_owned(),
+            time: "2026-11-23T17:00:00Z".parse().unwrap(),
+            state,
+            epoch: 0,
+            attempt: 1,
+            seq: 0,
+            progress: None,
+            output: None,
+            error: None,
+            worker: None,
+        };
+        HistoryEntry { offset, event }
+    }
+
+    /// A job whose state `winner` decides, with these entries.
+    fn told(entries: &[(u64, JobState)], winner: u64, stands: u64) -> Told {
+        let history: Vec<_> = entries.iter().map(|(o, s)| entry(*o, *s)).collect();
+        let decides = history.iter().find(|e| e.offset == winner).unwrap();
+        let record = Record {
+            winner: Some(Winner {
+                id: id(winner),
+                offset: Some(winner),
+                event_type: EventType::Kept,
+                state: decides.event.state,
+                epoch: 0,
+                attempt: 1,
+                rank: 3,
+                seq: 0,
+                time: decides.event.time,
+                expires: decides.event.time,
+                body: vmctl_core::fact::FactBody::default(),
+            }),
+            ..Record::default()
+        };
+        Told {
+            record,
+            history,
+            stands: Some(stands),
+            behind: false,
+        }
+    }
+
+    fn follow(told: &Told, after: Option<u64>) -> Followed {
+        let id: JobId = JOB.parse().unwrap();
+        let bell = Doorbell::default().listen(id);
+        Followed::new(id, bell, "vm.create".parse().unwrap(), told, after)
+    }
+
+    fn pending(followed: &mut Followed) -> Vec<u64> {
+        let next = || {
+            let offset = followed.next_offset()?;
+            followed.next_event().map(|_| offset)
+        };
+        std::iter::from_fn(next).collect()
+    }
+
+    #[test]
+    fn what_comes_after_the_end_is_not_shown() {
+        let all = [(3, Running), (5, Succeeded), (7, Running), (9, Succeeded)];
+        let ended = told(&all, 5, 9);
+        let mut followed = follow(&ended, None);
+        assert_eq!(pending(&mut followed), [3, 5]);
+        assert!(followed.is_over());
+        // Somebody runs it again: now that is history too.
+        let mut again = all.to_vec();
+        again.push((12, Running));
+        followed.update(&told(&again, 12, 12)).unwrap();
+        assert!(!followed.is_over());
+        assert_eq!(pending(&mut followed), [7, 9, 12]);
+        assert!(follow(&ended, Some(5)).is_over());
+        assert!(follow(&ended, Some(9)).is_over());
+    }
+
+    #[test]
+    fn a_view_that_does_not_know_the_last_event_loses_the_stream() {
+        let start = told(&[(3, Running), (5, Running)], 5, 6);
+        let sent = || {
+            let mut followed = follow(&start, Some(3));
+            assert_eq!(pending(&mut followed), [5]);
+            followed
+        };
+        assert_eq!(sent().update(&start), Ok(()));
+        // More came than a history keeps: the one that was sent has gone from its middle.
+        let pruned = told(&[(3, Running), (90, Running)], 90, 90);
+        assert_eq!(sent().update(&pruned), Err(Lost));
+        // A log that was made anew gives smaller offsets.
+        let renewed = told(&[(2, Running), (3, Running), (5, Running)], 2, 4);
+        assert_eq!(sent().update(&renewed), Err(Lost));
+    }
+}

@@ -315,6 +315,25 @@ async fn an_event_waits_for_the_one_before_it_in_the_log() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_job_that_the_journal_has_forgotten_holds_nobody_up_for_long() {
+    let suite = Suite::start().await;
+    let (a, first) = suite.job().await;
+    let (b, _) = suite.job().await;
+    suite.caught_up().await;
+    let path = format!("/v1/events?job={a}&job={b}");
+    let mut events = suite.request("GET", &path).token(MEMBER).open().await;
+    events.is("snapshot").await;
+    events.is("snapshot").await;
+    // As after so many entries that nothing is left of when the jobs were looked at.
+    suite.app.doorbell.journal().restart();
+    sleep(Duration::from_secs(2)).await;
+    let begun = Instant::now();
+    suite.started(&first).await;
+    events.is("started").await;
+    assert!(begun.elapsed() < Duration::from_secs(2), "{begun:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn progress_is_told_at_most_once_a_second_and_has_no_id() {
     let suite = Suite::start().await;
     let (id, command) = suite.job().await;
@@ -496,7 +515,14 @@ async fn while_the_tail_is_lost_the_view_is_polled() {
     suite.broker.set_down(false);
     suite.started(&first).await;
     suite.succeeded(&first).await;
+    eventually("the tail is back", async || {
+        suite.app.doorbell.is_attached()
+    })
+    .await;
+    let begun = Instant::now();
     let started = events.is("started").await;
+    // When it is back, everything is looked at.
+    assert!(begun.elapsed() < Duration::from_secs(3), "{begun:?}");
     let succeeded = events.is("succeeded").await;
     assert_eq!(
         suite.history(&a).await[1..],

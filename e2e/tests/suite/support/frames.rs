@@ -35,9 +35,9 @@ impl Frames {
     /// Returns the next frame that is no comment; `None` at the end.
     pub async fn next(&mut self) -> Result<Option<Frame>> {
         loop {
-            if let Some((frame, rest)) = self.text.split_once("\n\n") {
-                let frame = parse(frame)?;
-                self.text = rest.to_owned();
+            if let Some(end) = self.text.find("\n\n") {
+                let frame = parse(&self.text[..end])?;
+                self.text.drain(..end + 2);
                 if !frame.event.is_empty() {
                     return Ok(Some(frame));
                 }
