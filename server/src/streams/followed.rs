@@ -72,6 +72,13 @@ impl Followed {
         followed
     }
 
+    /// Says when to look again after a read. `latest` is the newest entry that the log is known to
+    /// have about the job: the view may not be there yet.
+    pub fn looked(&mut self, told: &Told, latest: Option<u64>, attached: bool) {
+        self.pace.looked(told.record.etag(), latest > told.stands);
+        self.due = Some(Instant::now() + self.pace.next(attached));
+    }
+
     /// Takes progress as told: the snapshot has it.
     pub fn skip_progress(&mut self) {
         self.progress.sent = self.progress.tick.take().map(|(_, tick)| tick);

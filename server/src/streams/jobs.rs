@@ -62,6 +62,7 @@ impl JobStream {
                 let name = place.as_ref().filter(|_| is_last).map(|p| p.id.as_str());
                 snapshots.push(frame::snapshot(name, &job));
             }
+            followed.looked(told, app.doorbell.latest(*id), app.doorbell.is_attached());
             jobs.push(followed);
         }
         if begun.is_none() && jobs.iter().all(Followed::is_over) {
@@ -165,21 +166,16 @@ impl JobStream {
         let tell = |job: &&mut Followed| view::tell(app, &self.project, job.id);
         let told = join_all(due.iter().map(tell)).await;
         for (job, told) in due.into_iter().zip(told) {
-            let pause = match told {
+            match told {
                 Ok(told) if !told.behind => {
-                    let pending = app.doorbell.latest(job.id) > told.stands;
-                    job.pace.looked(told.record.etag(), pending);
+                    let latest = app.doorbell.latest(job.id);
+                    job.looked(&told, latest, app.doorbell.is_attached());
                     job.update(&told)?;
-                    job.pace.next(app.doorbell.is_attached())
                 }
-                Err(error) if matches!(error.status(), 404 | 410) => {
-                    job.gone();
-                    continue;
-                }
+                Err(error) if matches!(error.status(), 404 | 410) => job.gone(),
                 // The view is away, or has to catch up: what it says now may be old.
-                Ok(_) | Err(_) => RETRY,
-            };
-            job.due = Some(Instant::now() + pause);
+                Ok(_) | Err(_) => job.due = Some(Instant::now() + RETRY),
+            }
         }
         Ok(())
     }

@@ -315,6 +315,24 @@ async fn an_event_waits_for_the_one_before_it_in_the_log() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_event_that_rang_before_the_stream_was_there_comes_as_soon_as_it_is_folded() {
+    let suite = Suite::start().await;
+    let (id, command) = suite.job().await;
+    suite.caught_up().await;
+    suite.set_reading(false);
+    suite.started(&command).await;
+    // The bell has rung; nobody listened.
+    sleep(Duration::from_millis(100)).await;
+    let mut events = suite.events(&id, None).await;
+    assert_eq!(events.is("snapshot").await.data["state"], "queued");
+    sleep(Duration::from_millis(300)).await;
+    suite.set_reading(true);
+    let begun = Instant::now();
+    events.is("started").await;
+    assert!(begun.elapsed() < Duration::from_secs(1), "{begun:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_job_that_the_journal_has_forgotten_holds_nobody_up_for_long() {
     let suite = Suite::start().await;
     let (a, first) = suite.job().await;
@@ -325,6 +343,7 @@ async fn a_job_that_the_journal_has_forgotten_holds_nobody_up_for_long() {
     events.is("snapshot").await;
     events.is("snapshot").await;
     // As after so many entries that nothing is left of when the jobs were looked at.
+    sleep(Duration::from_secs(3)).await;
     suite.app.doorbell.journal().restart();
     sleep(Duration::from_secs(2)).await;
     let begun = Instant::now();
