@@ -14,7 +14,7 @@ pub struct Discovery {
     pub version: String,
     /// How to log in.
     pub auth: AuthDiscovery,
-    /// How a job can be followed, best first: `long-poll`, `poll`.
+    /// How a job can be followed, best first: `event-stream`, `long-poll`, `poll`.
     pub transports: Vec<String>,
 }
 

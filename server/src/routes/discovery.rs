@@ -20,6 +20,8 @@ pub(super) async fn discovery(State(app): State<Arc<App>>) -> Json<Discovery> {
         product: "vmctl".to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         auth: app.config.auth.clone(),
-        transports: vec!["long-poll".to_owned(), "poll".to_owned()],
+        transports: ["event-stream", "long-poll", "poll"]
+            .map(str::to_owned)
+            .to_vec(),
     })
 }

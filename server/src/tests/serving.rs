@@ -25,7 +25,7 @@ async fn discovery_needs_no_token() {
             body["auth"],
             json!({"type": "keystone", "url": "http://k/v3"})
         );
-        assert_eq!(body["transports"][0], "long-poll");
+        assert_eq!(body["transports"][0], "event-stream");
     }
 }
 
