@@ -201,6 +201,35 @@ async fn a_stream_that_is_cut_after_every_event_shows_each_once_and_in_order() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_end_is_final_only_until_the_job_runs_again() {
+    let suite = Suite::start().await;
+    let (id, command) = suite.job().await;
+    suite
+        .say(&command, EventType::Failed, |e| {
+            e.data.state = JobState::Failed;
+        })
+        .await;
+    suite.caught_up().await;
+    let end = suite.history(&id).await.pop().unwrap();
+    let path = format!("/v1/jobs/{id}/events");
+    let call = suite.request("GET", &path).token(MEMBER);
+    let call = call.header("Accept", "text/event-stream");
+    let reply = call.header("Last-Event-ID", &end).send().await;
+    assert_eq!(reply.status, 204);
+    // Somebody has it run again.
+    let mut again = command.clone();
+    again.data.epoch = 1;
+    suite.say(&again, EventType::Redriven, |_| {}).await;
+    suite.caught_up().await;
+    let mut events = suite.events(&id, Some(&end)).await;
+    let redriven = events.is("redriven").await;
+    assert_eq!(redriven.data["data"]["epoch"], 1);
+    suite.succeeded(&again).await;
+    events.is("succeeded").await;
+    assert_eq!(events.next().await, None);
+}
+
+#[tokio::test(start_paused = true)]
 async fn two_jobs_share_a_stream_in_the_order_of_the_log() {
     let suite = Suite::start().await;
     let (a, first) = suite.job().await;
