@@ -130,6 +130,8 @@ problem_types! {
     AlreadyTerminal = ("already-terminal", 409, "The job has ended"),
     /// The job is still live, or has succeeded.
     NotRetryable = ("not-retryable", 409, "The job cannot be run again"),
+    /// There is no result: the job has failed or was cancelled.
+    JobNotSucceeded = ("job-not-succeeded", 409, "The job has no result"),
     /// The job's record was kept for its time and is gone.
     JobExpired = ("job-expired", 410, "The job's record has expired"),
     /// `If-Match` names an older state.

@@ -10,6 +10,7 @@ mod job_cancel;
 mod job_events;
 mod job_get;
 mod job_list;
+mod job_result;
 mod job_retry;
 mod job_submit;
 mod kind_get;
@@ -50,6 +51,7 @@ pub(crate) fn api() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(job_submit::submit, job_list::list))
         .routes(routes!(job_get::get))
         .routes(routes!(job_cancel::cancel))
+        .routes(routes!(job_result::result))
         .routes(routes!(job_retry::retry))
         .routes(routes!(job_events::events))
         .routes(routes!(event_stream::stream))

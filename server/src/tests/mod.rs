@@ -9,6 +9,7 @@ mod idempotency;
 mod list;
 mod matrix;
 mod project_streams;
+mod result;
 mod retry;
 mod serving;
 mod socket;
