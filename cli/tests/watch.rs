@@ -58,6 +58,8 @@ fn the_exit_code_is_the_outcome() {
             .expect(code)
             .says(&format!("lxabc01 {word} elapsed=1m34s"));
         assert_eq!(ran.stdout, "");
+        let retry = format!("retry    vmctl job retry {ID}");
+        assert_eq!(ran.stderr.contains(&retry), code == 10, "{}", ran.stderr);
         // Ended already: the same code.
         let ran = home.run(&fake, &["job", "wait", ID]).expect(code);
         assert_eq!(ran.stdout, format!("{ID}  {word}\n"));

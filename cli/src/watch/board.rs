@@ -105,7 +105,7 @@ impl Row {
                     .collect(),
                 _ => Vec::new(),
             },
-            Some(End::Outcome(Outcome::Failed | Outcome::Unknown)) => {
+            Some(End::Outcome(outcome @ (Outcome::Failed | Outcome::Unknown))) => {
                 let mut lines = Vec::new();
                 lines.extend(job.error.as_ref().map(model::error_line));
                 if !job.state.is_terminal() {
@@ -117,6 +117,10 @@ impl Row {
                         .map(|id| format!("request {}", text::clean(id))),
                 );
                 lines.push(format!("history  vmctl job events {}", self.id));
+                // Whoever does not know what was done looks before asking again.
+                if *outcome == Outcome::Failed {
+                    lines.push(format!("retry    vmctl job retry {}", self.id));
+                }
                 lines
             }
             _ => Vec::new(),
