@@ -127,20 +127,24 @@ fn order(a: &Winner, b: &Winner) -> Ordering {
 fn merge_spec(record: &mut Record, fact: &JobFact) {
     let Some(spec) = &fact.spec else { return };
     let original = fact.event_type.is_submission();
-    let candidate = Submission {
-        epoch: fact.epoch,
+    let candidate = (
+        fact.epoch,
         original,
-        id: fact.id,
-        at: fact.time,
-        spec: spec.clone(),
-    };
+        Reverse((spec.created_at, fact.id, fact.time)),
+    );
     let key = |s: &Submission| {
         let earliest = Reverse((s.spec.created_at, s.id, s.at));
         (s.epoch, s.original, earliest)
     };
     let have = record.spec.as_ref();
-    if have.is_none_or(|have| key(&candidate) > key(have)) {
-        record.spec = Some(candidate);
+    if have.is_none_or(|have| candidate > key(have)) {
+        record.spec = Some(Submission {
+            epoch: fact.epoch,
+            original,
+            id: fact.id,
+            at: fact.time,
+            spec: spec.clone(),
+        });
     }
 }
 
