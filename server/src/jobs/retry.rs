@@ -9,6 +9,7 @@ use vmctl_api_types::{JobId, JobState, ProblemType};
 use vmctl_core::{
     clock,
     event::{Event, EventData, EventType},
+    kinds::MAX_DEADLINE,
     record::{Record, Submission, Winner},
 };
 
@@ -78,8 +79,50 @@ fn command(app: &App, winner: &Winner, submission: &Submission) -> Event {
     )
 }
 
-/// How much time the epoch that ended had: from the message that opened it to its deadline.
+/// How much time the epoch that ended had: from the message that opened it to its deadline. When the
+/// log has dropped that message, it is counted from the job's creation: rather too much than none.
 fn length(submission: &Submission) -> Duration {
-    let given = submission.spec.deadline.duration_since(submission.at);
-    Duration::try_from(given).unwrap_or_default()
+    let opened = if submission.original {
+        submission.at
+    } else {
+        submission.spec.created_at
+    };
+    let given = submission.spec.deadline.duration_since(opened);
+    Duration::try_from(given)
+        .unwrap_or_default()
+        .min(MAX_DEADLINE)
+}
+
+#[cfg(test)]
+mod tests {
+    use vmctl_core::clock::from_unix_ms;
+
+    use super::*;
+
+    #[test]
+    fn a_run_is_as_long_as_the_one_before_and_never_without_time() {
+        let submission = |original, at| {
+            let spec = serde_json::json!({
+                "id": "0198f2a4-7c1e-7a00-8abc-1f2e3d4c5b6a", "kind": "vm.create", "input": {},
+                "created_at": from_unix_ms(0), "deadline": from_unix_ms(100_000), "max_attempts": 5,
+                "fp": "", "auth": {"user_id": "u", "user_name": "u", "project_id": "p"},
+            });
+            Submission {
+                epoch: 1,
+                original,
+                id: uuid::Uuid::nil(),
+                at: from_unix_ms(at),
+                spec: serde_json::from_value(spec).unwrap(),
+            }
+        };
+        assert_eq!(length(&submission(true, 40_000)), Duration::from_secs(60));
+        // Only its end is left in the log, and that came after the deadline.
+        assert_eq!(
+            length(&submission(false, 400_000)),
+            Duration::from_secs(100)
+        );
+        let mut long = submission(false, 0);
+        long.spec.deadline = from_unix_ms(i64::from(u32::MAX));
+        assert_eq!(length(&long), MAX_DEADLINE);
+    }
 }
