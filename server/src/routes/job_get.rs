@@ -14,12 +14,9 @@ use crate::{
     edge::slot::Slot,
     error::ApiError,
     http::{auth::ProjectReader, conditional::Tags, path::JobPath, prefer::Prefer},
-    jobs::{
-        view,
-        wait::{self, Until},
-    },
+    jobs::{view, wait::Until},
     openapi::{Absent, Guarded},
-    routes::answer,
+    routes::{answer, held},
 };
 
 /// Look a job up
@@ -48,19 +45,11 @@ pub(super) async fn get(
     slot: Slot,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let mut prefer = Prefer::of(&headers)?.without_handling();
+    let prefer = Prefer::of(&headers)?.without_handling();
     let known = Tags::of(&headers, header::IF_NONE_MATCH);
-    let project = &caller.project.id;
-    let mut record = view::find(&app, project, id).await?;
-    if let Some(patience) = prefer.wait {
-        let until = known.clone().map_or(Until::Terminal, Until::Changed);
-        if !until.is_met(&record) {
-            match wait::wait(&app, &slot, project, id, &until, patience).await? {
-                Some(newest) => record = newest,
-                None => prefer = prefer.without_wait(),
-            }
-        }
-    }
+    let mut record = view::find(&app, &caller.project.id, id).await?;
+    let until = known.clone().map_or(Until::Terminal, Until::Changed);
+    let prefer = held::hold(&app, &slot, &caller, id, &until, prefer, &mut record).await?;
     let mut response = answer::job(id, &record, StatusCode::OK, known.as_ref())?;
     answer::preferences(response.headers_mut(), prefer);
     Ok(response)

@@ -16,12 +16,9 @@ use crate::{
     edge::slot::Slot,
     error::ApiError,
     http::{auth::ProjectReader, conditional::Tags, path::JobPath, prefer::Prefer},
-    jobs::{
-        view,
-        wait::{self, Until},
-    },
+    jobs::{view, wait::Until},
     openapi::{Absent, Guarded},
-    routes::answer,
+    routes::{answer, held},
 };
 
 /// Fetch a job's output
@@ -52,16 +49,11 @@ pub(super) async fn result(
     slot: Slot,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let mut prefer = Prefer::of(&headers)?.without_handling();
+    let prefer = Prefer::of(&headers)?.without_handling();
     let known = Tags::of(&headers, header::IF_NONE_MATCH);
-    let project = &caller.project.id;
-    let mut record = view::find(&app, project, id).await?;
-    if let Some(patience) = prefer.wait.filter(|_| !record.is_terminal()) {
-        match wait::wait(&app, &slot, project, id, &Until::Terminal, patience).await? {
-            Some(newest) => record = newest,
-            None => prefer = prefer.without_wait(),
-        }
-    }
+    let mut record = view::find(&app, &caller.project.id, id).await?;
+    let until = Until::Terminal;
+    let prefer = held::hold(&app, &slot, &caller, id, &until, prefer, &mut record).await?;
     let mut response = match record.state() {
         Some(JobState::Succeeded) => {
             answer::conditional(&record, StatusCode::OK, known.as_ref(), output(&record))

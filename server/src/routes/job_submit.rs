@@ -22,10 +22,10 @@ use crate::{
     jobs::{
         request::{self, JobRequest},
         submit::{self, Accepted, Submission},
-        wait::{self, Until},
+        wait::Until,
     },
     openapi::{Guarded, SubmissionProblems},
-    routes::answer,
+    routes::{answer, held},
 };
 
 const IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
@@ -74,7 +74,10 @@ pub(super) async fn submit(
         return Ok(response);
     }
     let mut accepted = submit::submit(&app, submission).await?;
-    let prefer = hold(&app, &slot, &caller, prefer, &mut accepted).await;
+    let (id, record) = (accepted.id, &mut accepted.record);
+    let held = held::hold(&app, &slot, &caller, id, &Until::Terminal, prefer, record).await;
+    // The job is accepted, so whatever goes wrong while waiting does not change the answer.
+    let prefer = held.unwrap_or(prefer);
     respond(&accepted, prefer)
 }
 
@@ -100,31 +103,6 @@ pub(super) fn submission(
         },
         traceparent: trace::parent(headers),
     })
-}
-
-/// Waits for the end of the job if the caller prefers that. The job is accepted, so whatever goes
-/// wrong while waiting does not change the answer.
-async fn hold(
-    app: &App,
-    slot: &Slot,
-    caller: &ProjectReader,
-    prefer: Prefer,
-    accepted: &mut Accepted,
-) -> Prefer {
-    let Some(patience) = prefer.wait else {
-        return prefer;
-    };
-    if accepted.record.is_terminal() {
-        return prefer;
-    }
-    let project = &caller.project.id;
-    let until = Until::Terminal;
-    match wait::wait(app, slot, project, accepted.id, &until, patience).await {
-        Ok(Some(record)) => accepted.record = record,
-        Ok(None) => return prefer.without_wait(),
-        Err(_) => {}
-    }
-    prefer
 }
 
 fn respond(accepted: &Accepted, prefer: Prefer) -> Result<Response, ApiError> {

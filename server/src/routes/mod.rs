@@ -6,6 +6,7 @@ mod connect;
 mod discovery;
 mod docs;
 mod event_stream;
+mod held;
 mod job_cancel;
 mod job_events;
 mod job_get;
