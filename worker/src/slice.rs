@@ -32,7 +32,8 @@ const RUN_CLAIM_TTL: Duration = Duration::from_secs(3600);
 /// Below this a command that is not due is waited for in place: no delay tier is shorter.
 const SHORTEST_DELAY: Duration = Duration::from_secs(1);
 
-/// First and longest pause between two tries to publish the same message.
+/// First and longest pause between two tries to publish the same message. Each is longer by up to a fifth,
+/// so that slices which the same outage stopped do not come back together.
 const PUBLISH_PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
 /// How often in a row the broker may refuse the same message before its delivery is given back.
@@ -336,7 +337,7 @@ impl Slice<'_> {
                 biased;
                 () = lost.cancelled() => return Err(Interrupted::Lost),
                 () = self.lane.abort.cancelled() => return Err(Interrupted::Stopping),
-                () = sleep(pause) => pause = (pause * 2).min(longest),
+                () = sleep(pause.mul_f64(rand::random_range(1.0..1.2))) => pause = (pause * 2).min(longest),
             }
         }
     }
