@@ -40,7 +40,11 @@ pub(crate) async fn open(suite: &Suite, count: usize) -> Result<Streams> {
         "{count} times: GET {endpoint}/v1/jobs/{{id}}/events with Accept: text/event-stream"
     ));
     let token = suite.login().await?;
-    let http = Client::builder().no_proxy().build()?;
+    // A stream says something every 15 s.
+    let http = Client::builder()
+        .no_proxy()
+        .read_timeout(PATIENCE)
+        .build()?;
     let jobs: Vec<String> = stream::iter(0..count)
         .map(|_| submit(&http, endpoint, &token))
         .buffered(AT_ONCE)
