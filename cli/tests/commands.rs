@@ -372,7 +372,9 @@ fn a_retry_is_sent_once_and_says_how_to_follow() {
         .says(&format!("vmctl job watch {ID}"));
 
     let lost = Fake::start(|_| Reply::Raw(Vec::new()));
-    home.run(&lost, &["job", "retry", ID]).expect(20);
+    home.run(&lost, &["job", "retry", ID])
+        .expect(20)
+        .says(&format!("vmctl job show {ID}"));
     assert_eq!(lost.seen().len(), 1);
 }
 

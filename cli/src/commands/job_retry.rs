@@ -23,7 +23,17 @@ pub struct JobRetry {
 pub fn run(app: &App, args: &JobRetry) -> Result<Exit, CliError> {
     let api = app.authenticated()?;
     let ids = job_ref::resolve(app, &api, &args.id)?;
-    let (again, exit) = job_change::each(app, ids, |id| app.block_on(api.retry(id))?)?;
+    let retry = |id| {
+        app.block_on(api.retry(id))?
+            .map_err(|error| match error.exit {
+                // The answer may have been lost, not the request.
+                Exit::Unreachable => {
+                    error.next(format!("vmctl job show {id}   says whether it runs again"))
+                }
+                _ => error,
+            })
+    };
+    let (again, exit) = job_change::each(app, ids, retry)?;
     if !again.is_empty() && !app.out.is_json() {
         for line in submit::afterwards(app, &again) {
             app.out.note(line);
