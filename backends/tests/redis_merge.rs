@@ -135,7 +135,7 @@ impl Pair<'_> {
         let decided = self.record.winner.is_some();
         assert_eq!(lookup.record, decided.then(|| self.record.clone()));
         assert_eq!(lookup.partition.position, self.position);
-        let history = self.redis.store.history(job).await.unwrap();
+        let history = self.redis.store.story(job).await.unwrap().history;
         assert_eq!(history, shown(self.history.clone()));
         let partition = Partition::of(job);
         let far = self.story.at(10 * 3_600_000);

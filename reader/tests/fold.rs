@@ -32,9 +32,10 @@ async fn entries_become_records_and_positions_move() {
     assert_eq!(record.confirmed, None, "only a server knows of a confirm");
     let words: Vec<_> = world
         .store
-        .history(job.id)
+        .story(job.id)
         .await
         .unwrap()
+        .history
         .into_iter()
         .map(|entry| entry.event.event_type)
         .collect();

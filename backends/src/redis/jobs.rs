@@ -9,7 +9,6 @@ use vmctl_core::{
     JobId,
     fact::JobFact,
     partition::Partition,
-    record::HistoryEntry,
     store::{
         IndexKey, JobStore, Lookup, PartitionBatch, PartitionState, Position, RunKey, StoreError,
         Story,
@@ -58,12 +57,6 @@ impl JobStore for RedisStore {
 
     async fn get_many(&self, ids: &[JobId]) -> Result<Vec<Lookup>, StoreError> {
         self.lookups("get_many", ids).await
-    }
-
-    async fn history(&self, id: JobId) -> Result<Vec<HistoryEntry>, StoreError> {
-        let mut read = cmd("HGETALL");
-        read.arg(self.keys.history(id));
-        codec::history(self.one("history", Call::Plain(read)).await?)
     }
 
     async fn story(&self, id: JobId) -> Result<Story, StoreError> {

@@ -73,7 +73,7 @@ pub struct Lookup {
 pub struct Story {
     /// The record and the partition.
     pub lookup: Lookup,
-    /// The history, as [`JobStore::history`] gives it.
+    /// Oldest first, each message once, at its first place in the log; empty when there is none.
     pub history: Vec<HistoryEntry>,
 }
 
@@ -112,10 +112,6 @@ pub trait JobStore: Send + Sync {
 
     /// Reads many records, in the order of `ids`.
     async fn get_many(&self, ids: &[JobId]) -> Result<Vec<Lookup>, StoreError>;
-
-    /// Reads a job's history, oldest first; empty when there is none. A message is there once, at its
-    /// first place in the log.
-    async fn history(&self, id: JobId) -> Result<Vec<HistoryEntry>, StoreError>;
 
     /// Reads a record, its partition and its history in one step: the history has every message up to
     /// the partition's position that it keeps, and the record says what they come to.

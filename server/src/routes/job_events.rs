@@ -73,10 +73,8 @@ async fn list(
     query.only(&["after", "limit"])?;
     let limit = query.limit(DEFAULT_LIMIT, app.config.limits.page)?;
     let after = query.one("after")?;
-    // Whose job it is, is decided here.
-    view::find(app, &caller.project.id, id).await?;
-    let history = app.bounded(app.store.history(id)).await?;
-    let events = history.into_iter().map(|entry| entry.event).collect();
+    let told = view::tell(app, &caller.project.id, id).await?;
+    let events = told.history.into_iter().map(|entry| entry.event).collect();
     let body = page(events, after, limit);
     let headers = [(header::CACHE_CONTROL, "private, no-cache")];
     Ok((headers, Json(body)).into_response())

@@ -24,7 +24,7 @@ use crate::{
     clock::{self, Clock},
     fact::JobFact,
     partition::Partition,
-    record::{HistoryEntry, Tick},
+    record::Tick,
     store::{
         FoldOutcome, FoldStore, IndexKey, JobStore, Lookup, PartitionBatch, PartitionState,
         Position, RunKey, StoreError, Story,
@@ -191,12 +191,6 @@ impl JobStore for InMemoryJobStore {
     async fn get_many(&self, ids: &[JobId]) -> Result<Vec<Lookup>, StoreError> {
         let (inner, now) = self.up()?;
         Ok(ids.iter().map(|&id| inner.lookup(id, now)).collect())
-    }
-
-    async fn history(&self, id: JobId) -> Result<Vec<HistoryEntry>, StoreError> {
-        let (inner, now) = self.up()?;
-        let part = inner.parts.get(&Partition::of(id));
-        Ok(part.map(|p| p.history(id, now)).unwrap_or_default())
     }
 
     async fn story(&self, id: JobId) -> Result<Story, StoreError> {

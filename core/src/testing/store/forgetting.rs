@@ -32,7 +32,7 @@ pub async fn a_record_is_forgotten_when_its_winner_says<F: StoreFixture>(fixture
         job.record().await.is_none()
     })
     .await;
-    assert_eq!(job.store.history(job.id()).await.unwrap(), []);
+    assert_eq!(job.store.story(job.id()).await.unwrap().history, []);
     assert!(job.position().await.is_some(), "positions do not expire");
 }
 
@@ -43,7 +43,7 @@ pub async fn what_has_expired_is_skipped<F: StoreFixture>(fixture: &F) {
     assert_eq!(job.fold(std::slice::from_ref(&old)).await, 0);
     job.store.prewrite(&old, job.now).await.unwrap();
     assert_eq!(job.record().await, None);
-    assert_eq!(job.store.history(job.id()).await.unwrap(), []);
+    assert_eq!(job.store.story(job.id()).await.unwrap().history, []);
     assert_eq!(job.store.list("demo", None, 10).await.unwrap(), []);
 }
 
@@ -53,7 +53,7 @@ pub async fn an_expired_end_forgets_the_record<F: StoreFixture>(fixture: &F) {
     let end = expiring(&job, job.says(Succeeded, 2, 3), 0);
     assert_eq!(job.fold(&[job.says(Submitted, 0, 1), end]).await, 2);
     assert_eq!(job.record().await, None);
-    assert_eq!(job.store.history(job.id()).await.unwrap(), []);
+    assert_eq!(job.store.story(job.id()).await.unwrap().history, []);
     let partition = crate::partition::Partition::of(job.id());
     let far = job.spec.deadline;
     assert_eq!(job.store.overdue(partition, far, 10).await.unwrap(), []);
@@ -64,9 +64,9 @@ pub async fn an_undecided_record_is_forgotten_too<F: StoreFixture>(fixture: &F) 
     let job = OneJob::new(fixture);
     let wish = expiring(&job, job.says(CancelRequested, 0, 1), 300);
     job.fold(&[wish]).await;
-    assert_eq!(job.store.history(job.id()).await.unwrap().len(), 1);
+    assert_eq!(job.store.story(job.id()).await.unwrap().history.len(), 1);
     until(fixture, "end of the history", async || {
-        job.store.history(job.id()).await.unwrap().is_empty()
+        job.store.story(job.id()).await.unwrap().history.is_empty()
     })
     .await;
 }
