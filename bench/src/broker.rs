@@ -74,24 +74,25 @@ async fn publish(publisher: &Arc<dyn Publisher>, tasks: usize, span: Duration) -
 fn submission() -> Result<Message> {
     let clock = SystemClock;
     let now = clock.now();
+    let caller = Caller {
+        user_id: "0123456789abcdef0123456789abcdef".into(),
+        user_name: "joe".into(),
+        project_id: "0123456789abcdef0123456789abcdef".into(),
+        domain_id: "default".into(),
+        roles: vec!["member".into(), "reader".into()],
+        request_id: Some(new_uuid(&clock).to_string()),
+    };
     let job = JobSpec {
-        id: new_job_id(&clock),
-        kind: "vm.create".parse()?,
-        input: crate::load::input(),
-        created_at: now,
-        deadline: add(now, Duration::from_secs(86_400)),
         max_attempts: 5,
-        labels: std::collections::BTreeMap::new(),
-        auth: Caller {
-            user_id: "0123456789abcdef0123456789abcdef".into(),
-            user_name: "joe".into(),
-            project_id: "0123456789abcdef0123456789abcdef".into(),
-            domain_id: "default".into(),
-            roles: vec!["member".into(), "reader".into()],
-            request_id: Some(new_uuid(&clock).to_string()),
-        },
         fp: format!("sha256:{}", "0".repeat(64)),
-        extra: serde_json::Map::new(),
+        ..JobSpec::new(
+            new_job_id(&clock),
+            "vm.create".parse()?,
+            crate::load::input(),
+            now,
+            add(now, Duration::from_secs(86_400)),
+            caller,
+        )
     };
     let data = EventData::new(JobState::Queued, job);
     let event = Event::new(new_uuid(&clock), EventType::Submitted, "/bench", now, data);

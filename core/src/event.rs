@@ -253,8 +253,33 @@ pub struct JobSpec {
     pub extra: Map<String, Value>,
 }
 
+impl JobSpec {
+    /// Makes a job with one attempt and nothing that a caller may leave out.
+    pub fn new(
+        id: JobId,
+        kind: Kind,
+        input: Value,
+        created_at: Timestamp,
+        deadline: Timestamp,
+        auth: Caller,
+    ) -> Self {
+        Self {
+            id,
+            kind,
+            input,
+            created_at,
+            deadline,
+            max_attempts: 1,
+            labels: BTreeMap::new(),
+            auth,
+            fp: String::new(),
+            extra: Map::new(),
+        }
+    }
+}
+
 /// Who asked for a job.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Caller {
     /// Keystone's user id.
     pub user_id: String,

@@ -137,25 +137,17 @@ mod tests {
             seq,
             ..EventData::new(
                 state,
-                JobSpec {
+                JobSpec::new(
                     id,
-                    kind: "vm.create".parse().unwrap(),
-                    input: json!({}),
-                    created_at: now(),
-                    deadline: clock::add(now(), Duration::from_secs(3600)),
-                    max_attempts: 5,
-                    labels: std::collections::BTreeMap::default(),
-                    auth: Caller {
-                        user_id: String::new(),
-                        user_name: String::new(),
+                    "vm.create".parse().unwrap(),
+                    json!({}),
+                    now(),
+                    clock::add(now(), Duration::from_secs(3600)),
+                    Caller {
                         project_id: "p1".to_owned(),
-                        domain_id: String::new(),
-                        roles: Vec::new(),
-                        request_id: None,
+                        ..Caller::default()
                     },
-                    fp: String::new(),
-                    extra: serde_json::Map::default(),
-                },
+                ),
             )
         };
         Event::new(*id.as_uuid(), event_type, "/test", now(), data)

@@ -1,6 +1,6 @@
 //! A reader on memory backends, with a clock of its own under tokio's paused one.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use serde_json::json;
@@ -98,15 +98,13 @@ impl World {
 
     pub fn job(&self) -> JobSpec {
         let now = self.clock.now();
-        JobSpec {
-            id: new_job_id(&*self.clock),
-            kind: "vm.create".parse().unwrap(),
-            input: json!({"vm_hostname": "lx1"}),
-            created_at: now,
-            deadline: clock::add(now, Duration::from_secs(3600)),
-            max_attempts: 5,
-            labels: BTreeMap::new(),
-            auth: Caller {
+        JobSpec::new(
+            new_job_id(&*self.clock),
+            "vm.create".parse().unwrap(),
+            json!({"vm_hostname": "lx1"}),
+            now,
+            clock::add(now, Duration::from_secs(3600)),
+            Caller {
                 user_id: "u".into(),
                 user_name: "joe".into(),
                 project_id: "demo".into(),
@@ -114,9 +112,7 @@ impl World {
                 roles: vec!["member".into()],
                 request_id: None,
             },
-            fp: "sha256:0".into(),
-            extra: serde_json::Map::new(),
-        }
+        )
     }
 
     pub fn event(&self, job: &JobSpec, event_type: EventType, state: JobState) -> Event {

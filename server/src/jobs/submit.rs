@@ -7,7 +7,6 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use serde_json::Map;
 use vmctl_api_types::{JobId, JobState};
 use vmctl_core::{
     clock,
@@ -186,16 +185,17 @@ fn command(app: &App, id: JobId, submission: Submission) -> Event {
         ..
     } = submission;
     let job = JobSpec {
-        id,
-        kind: request.kind,
-        input: request.input,
-        created_at: request.created_at,
-        deadline: request.deadline,
         max_attempts: request.max_attempts,
         labels: request.labels,
-        auth: caller,
         fp: request.fingerprint,
-        extra: Map::new(),
+        ..JobSpec::new(
+            id,
+            request.kind,
+            request.input,
+            request.created_at,
+            request.deadline,
+            caller,
+        )
     };
     let mut event = Event::new(
         clock::new_uuid(&*app.clock),

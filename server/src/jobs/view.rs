@@ -335,25 +335,17 @@ mod tests {
 
     /// A record of project `p`, submitted at noon and confirmed.
     fn record(id: &str, state: JobState) -> Record {
-        let spec = JobSpec {
-            id: id.parse().unwrap(),
-            kind: "vm.create".parse().unwrap(),
-            input: serde_json::Value::Null,
-            created_at: noon(0),
-            deadline: noon(3600),
-            max_attempts: 5,
-            labels: std::collections::BTreeMap::new(),
-            auth: Caller {
-                user_id: "u".into(),
-                user_name: "u".into(),
+        let spec = JobSpec::new(
+            id.parse().unwrap(),
+            "vm.create".parse().unwrap(),
+            serde_json::Value::Null,
+            noon(0),
+            noon(3600),
+            Caller {
                 project_id: "p".into(),
-                domain_id: String::new(),
-                roles: Vec::new(),
-                request_id: None,
+                ..Caller::default()
             },
-            fp: String::new(),
-            extra: serde_json::Map::new(),
-        };
+        );
         let event_type = if state.is_terminal() {
             EventType::Succeeded
         } else {

@@ -280,24 +280,19 @@ impl World {
     /// Makes a command as the server does, with an hour to live.
     pub fn command(&self, kind: Kind, input: Value) -> Event {
         let now = self.clock.now();
+        let caller = Caller {
+            user_id: "u1".to_owned(),
+            user_name: "joe".to_owned(),
+            project_id: "p1".to_owned(),
+            domain_id: "default".to_owned(),
+            roles: vec!["member".to_owned()],
+            request_id: None,
+        };
+        let id = clock::new_job_id(&*self.clock);
+        let deadline = clock::add(now, Duration::from_secs(3600));
         let job = JobSpec {
-            id: clock::new_job_id(&*self.clock),
-            kind,
-            input,
-            created_at: now,
-            deadline: clock::add(now, Duration::from_secs(3600)),
             max_attempts: 5,
-            labels: std::collections::BTreeMap::default(),
-            auth: Caller {
-                user_id: "u1".to_owned(),
-                user_name: "joe".to_owned(),
-                project_id: "p1".to_owned(),
-                domain_id: "default".to_owned(),
-                roles: vec!["member".to_owned()],
-                request_id: None,
-            },
-            fp: "sha256:00".to_owned(),
-            extra: serde_json::Map::default(),
+            ..JobSpec::new(id, kind, input, now, deadline, caller)
         };
         let data = EventData::new(JobState::Queued, job);
         let id = clock::new_uuid(&*self.clock);

@@ -74,26 +74,25 @@ impl Story {
     /// Returns a job as submitted at `ms`, with a deadline an hour later.
     pub fn spec(&self, id: JobId, project: &str, ms: i64) -> JobSpec {
         let created_at = self.at(ms);
+        let deadline = created_at
+            .checked_add(SignedDuration::from_hours(1))
+            .unwrap();
+        let input =
+            json!({"hostname": "lx1", "note": "é \u{0} \" ]]", "big": u64::MAX, "ratio": 0.1});
+        let caller = Caller {
+            user_id: "u1".to_owned(),
+            user_name: "joe".to_owned(),
+            project_id: project.to_owned(),
+            domain_id: "default".to_owned(),
+            roles: vec!["member".to_owned()],
+            request_id: Some("req-1".to_owned()),
+        };
+        let kind = "vm.create".parse().unwrap();
         JobSpec {
-            id,
-            kind: "vm.create".parse().unwrap(),
-            input: json!({"hostname": "lx1", "note": "é \u{0} \" ]]", "big": u64::MAX, "ratio": 0.1}),
-            created_at,
-            deadline: created_at
-                .checked_add(SignedDuration::from_hours(1))
-                .unwrap(),
             max_attempts: 5,
             labels: [("team".to_owned(), "blue".to_owned())].into(),
-            auth: Caller {
-                user_id: "u1".to_owned(),
-                user_name: "joe".to_owned(),
-                project_id: project.to_owned(),
-                domain_id: "default".to_owned(),
-                roles: vec!["member".to_owned()],
-                request_id: Some("req-1".to_owned()),
-            },
             fp: "sha256:00".to_owned(),
-            extra: serde_json::Map::new(),
+            ..JobSpec::new(id, kind, input, created_at, deadline, caller)
         }
     }
 
