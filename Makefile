@@ -28,7 +28,8 @@ build: ## Build the programs, for use, into target/release
 	$(CARGO) build --locked --release --bins
 
 .PHONY: update
-update: ## Write generated files again: OpenAPI document, settings, completions, transcripts
+update: ## Write generated files again: messages, OpenAPI and AsyncAPI documents, settings, completions, transcripts
+	VMCTL_UPDATE=1 $(CARGO) test --locked --quiet -p vmctl-core --test golden
 	VMCTL_UPDATE=1 $(CARGO) test --locked --quiet -p vmctl-server --lib
 	VMCTL_UPDATE=1 $(CARGO) test --locked --quiet -p vmctl-server -p vmctl-worker -p vmctl-reader -p vmctl-standalone --test process
 	VMCTL_UPDATE=1 TRYCMD=overwrite $(CARGO) test --locked --quiet -p vmctl --test completions --test transcripts

@@ -53,7 +53,8 @@ pub enum EventType {
 }
 
 impl EventType {
-    const ALL: [Self; 12] = [
+    /// All of them.
+    pub const ALL: [Self; 12] = [
         Self::Submitted,
         Self::Retry,
         Self::Continued,
