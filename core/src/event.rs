@@ -133,6 +133,7 @@ impl<'de> Deserialize<'de> for EventType {
 
 /// One message about one job.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(utoipa::ToSchema))]
 pub struct Event {
     /// Always `1.0`.
     pub specversion: String,
@@ -140,12 +141,17 @@ pub struct Event {
     pub id: Uuid,
     /// What it says.
     #[serde(rename = "type")]
+    #[cfg_attr(
+        feature = "schemas",
+        schema(value_type = String, pattern = r"^jobs\.[a-z_]+\.v1$")
+    )]
     pub event_type: EventType,
     /// The process that says it: `/worker/<name>`.
     pub source: String,
     /// The job.
     pub subject: JobId,
     /// When.
+    #[cfg_attr(feature = "schemas", schema(value_type = String, format = DateTime))]
     pub time: Timestamp,
     /// Always `application/json`.
     pub datacontenttype: String,
@@ -156,11 +162,13 @@ pub struct Event {
     pub data: EventData,
     /// Attributes of newer versions, kept as they are.
     #[serde(flatten)]
+    #[cfg_attr(feature = "schemas", schema(ignore))]
     pub extra: Map<String, Value>,
 }
 
 /// What a message carries.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(utoipa::ToSchema))]
 pub struct EventData {
     /// The state that it announces.
     pub state: JobState,
@@ -172,6 +180,7 @@ pub struct EventData {
     pub seq: u32,
     /// Not before this instant, for a delayed command.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schemas", schema(value_type = Option<String>, format = DateTime))]
     pub not_before: Option<Timestamp>,
     /// Where the next slice goes on; only the kind understands it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -201,6 +210,7 @@ pub struct EventData {
     pub job: JobSpec,
     /// Fields of newer versions, kept as they are.
     #[serde(flatten)]
+    #[cfg_attr(feature = "schemas", schema(ignore))]
     pub extra: Map<String, Value>,
 }
 
@@ -229,6 +239,7 @@ impl EventData {
 
 /// A job as it was submitted. The same in every message of an epoch.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(utoipa::ToSchema))]
 pub struct JobSpec {
     /// Identifies the job.
     pub id: JobId,
@@ -237,8 +248,10 @@ pub struct JobSpec {
     /// With what.
     pub input: Value,
     /// When it was submitted.
+    #[cfg_attr(feature = "schemas", schema(value_type = String, format = DateTime))]
     pub created_at: Timestamp,
     /// When it ends at the latest.
+    #[cfg_attr(feature = "schemas", schema(value_type = String, format = DateTime))]
     pub deadline: Timestamp,
     /// How many attempts it gets.
     pub max_attempts: u32,
@@ -251,6 +264,7 @@ pub struct JobSpec {
     pub fp: String,
     /// Fields of newer versions, kept as they are.
     #[serde(flatten)]
+    #[cfg_attr(feature = "schemas", schema(ignore))]
     pub extra: Map<String, Value>,
 }
 
@@ -281,6 +295,7 @@ impl JobSpec {
 
 /// Who asked for a job.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(utoipa::ToSchema))]
 pub struct Caller {
     /// Keystone's user id.
     pub user_id: String,
@@ -460,6 +475,7 @@ impl Event {
 
 /// What goes to every worker at once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(utoipa::ToSchema))]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Control {
     /// Cancel this job, if you run it.

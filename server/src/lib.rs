@@ -19,6 +19,7 @@
 //! ```
 
 mod app;
+mod asyncapi;
 mod config;
 mod edge;
 mod error;

@@ -1,11 +1,15 @@
-//! `/openapi.json` and `/docs`: the contract, and a page to try it. Nothing is loaded from elsewhere.
+//! `/openapi.json`, `/asyncapi.json` and `/docs`: the contracts with clients and with workers, and a
+//! page to try the first. Nothing is loaded from elsewhere.
 
 use axum::{
     Router,
     http::{HeaderValue, header},
     middleware::map_response,
     response::Response,
+    routing,
 };
+use bytes::Bytes;
+use serde_json::Value;
 use utoipa::openapi::OpenApi;
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
@@ -17,8 +21,9 @@ const PAGE_POLICY: HeaderValue = HeaderValue::from_static(
      base-uri 'none'; frame-ancestors 'none'",
 );
 
-/// Serves the document and the page.
-pub(super) fn router(document: OpenApi) -> Router {
+/// Serves the documents and the page.
+pub(super) fn router(document: OpenApi, asyncapi: &Value) -> Router {
+    let asyncapi = Bytes::from(asyncapi.to_string());
     let config = Config::from("/openapi.json")
         .persist_authorization(false)
         .try_it_out_enabled(true)
@@ -26,7 +31,10 @@ pub(super) fn router(document: OpenApi) -> Router {
     let page = SwaggerUi::new("/docs")
         .url("/openapi.json", document)
         .config(config);
-    Router::from(page).route_layer(map_response(async |mut response: Response| {
+    let json = [(header::CONTENT_TYPE, "application/json")];
+    let contract = routing::get(async move || (json, asyncapi));
+    let router = Router::from(page).route("/asyncapi.json", contract);
+    router.route_layer(map_response(async |mut response: Response| {
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_SECURITY_POLICY, PAGE_POLICY);
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));

@@ -37,6 +37,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     app::App,
+    asyncapi,
     edge::{self, AsItIs},
     openapi,
 };
@@ -85,7 +86,7 @@ pub(crate) fn router(app: &Arc<App>, mounted: Router) -> Router {
     };
     Router::new()
         .merge(api.with_state(Arc::clone(app)))
-        .merge(docs::router(document))
+        .merge(docs::router(document, &asyncapi::document(&app.registry)))
         .merge(mounted)
         .layer(from_fn_with_state(Arc::clone(app), edge::edge))
 }

@@ -110,6 +110,8 @@ async fn the_page_is_served_from_here_and_loads_nothing_from_elsewhere() {
         document["components"]["securitySchemes"]["token"]["name"],
         "X-TOKEN"
     );
+    let workers = get("/asyncapi.json").await.json();
+    assert_eq!(workers, crate::asyncapi::document(&suite.app.registry));
 }
 
 /// The page fills the example of a body in, so that a visitor only has to press a button.
