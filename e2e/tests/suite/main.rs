@@ -16,6 +16,7 @@ mod client;
 mod crashes;
 mod failures;
 mod flushes;
+mod languages;
 mod outages;
 mod projects;
 mod secrets;

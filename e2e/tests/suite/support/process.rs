@@ -37,8 +37,24 @@ impl Process {
         log: &Path,
         settings: &[(String, String)],
     ) -> Result<Self> {
+        let command = Command::new(environment::program(program)?);
+        let mut process = Self::spawn(command, name, log, settings)?;
+        process.address = eventually(&format!("{name} listens"), async || {
+            process.listens().map_err(|error| format!("{error:#}"))
+        })
+        .await?;
+        Ok(process)
+    }
+
+    /// Starts a command with no environment but this.
+    pub fn spawn(
+        mut command: Command,
+        name: &str,
+        log: &Path,
+        settings: &[(String, String)],
+    ) -> Result<Self> {
         let output = File::create(log)?;
-        let child = Command::new(environment::program(program)?)
+        let child = command
             .env_clear()
             .env("PATH", environment::path())
             .env("VMCTL_LOG_FORMAT", "json")
@@ -47,19 +63,14 @@ impl Process {
             .stdout(output.try_clone()?)
             .stderr(output)
             .spawn()
-            .with_context(|| format!("starting {program}"))?;
-        let mut process = Self {
+            .with_context(|| format!("starting {name}"))?;
+        Ok(Self {
             name: name.to_owned(),
             child,
             log: log.to_owned(),
             address: ([0, 0, 0, 0], 0).into(),
             settled: false,
-        };
-        process.address = eventually(&format!("{name} listens"), async || {
-            process.listens().map_err(|error| format!("{error:#}"))
         })
-        .await?;
-        Ok(process)
     }
 
     fn listens(&mut self) -> Result<SocketAddr> {

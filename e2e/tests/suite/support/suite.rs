@@ -5,6 +5,7 @@ use std::{
     collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
+    process::Command,
     time::Duration,
 };
 
@@ -134,12 +135,23 @@ impl Suite {
 
     /// Starts one program: `server`, `worker` or `reader`.
     pub async fn start(&self, component: &str) -> Result<Process> {
+        let (name, log, settings) = self.place(component);
+        Process::start(&format!("vmctl-{component}"), &name, &log, &settings).await
+    }
+
+    /// Starts a program that is not one of the suite.
+    pub fn spawn(&self, what: &str, command: Command) -> Result<Process> {
+        let (name, log, settings) = self.place(what);
+        Process::spawn(command, &name, &log, &settings)
+    }
+
+    /// Names the next process, its log and its settings.
+    fn place(&self, what: &str) -> (String, PathBuf, Vec<(String, String)>) {
         let number = self.started.get() + 1;
         self.started.set(number);
-        let name = format!("{component}-{number}");
+        let name = format!("{what}-{number}");
         let log = self.directory.path().join(format!("{name}.log"));
-        let settings: Vec<_> = self.settings.clone().into_iter().collect();
-        Process::start(&format!("vmctl-{component}"), &name, &log, &settings).await
+        (name, log, self.settings.clone().into_iter().collect())
     }
 
     /// Starts one program and waits until it is ready.
