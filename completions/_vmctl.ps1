@@ -42,7 +42,7 @@ Register-ArgumentCompleter -Native -CommandName 'vmctl' -ScriptBlock {
             [CompletionResult]::new('logout', 'logout', [CompletionResultType]::ParameterValue, 'Revoke the token and forget it')
             [CompletionResult]::new('whoami', 'whoami', [CompletionResultType]::ParameterValue, 'Show who is logged in, where, and until when')
             [CompletionResult]::new('vm', 'vm', [CompletionResultType]::ParameterValue, 'Create, show and delete virtual machines')
-            [CompletionResult]::new('job', 'job', [CompletionResultType]::ParameterValue, 'Follow, list, cancel and retry jobs')
+            [CompletionResult]::new('job', 'job', [CompletionResultType]::ParameterValue, 'Submit, follow, list, cancel and retry jobs')
             [CompletionResult]::new('profile', 'profile', [CompletionResultType]::ParameterValue, 'Sizes of machines')
             [CompletionResult]::new('region', 'region', [CompletionResultType]::ParameterValue, 'Places for machines')
             [CompletionResult]::new('kind', 'kind', [CompletionResultType]::ParameterValue, 'Kinds of jobs')
@@ -250,6 +250,7 @@ Register-ArgumentCompleter -Native -CommandName 'vmctl' -ScriptBlock {
             [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
             [CompletionResult]::new('-V', '-V ', [CompletionResultType]::ParameterName, 'Print version')
             [CompletionResult]::new('--version', '--version', [CompletionResultType]::ParameterName, 'Print version')
+            [CompletionResult]::new('submit', 'submit', [CompletionResultType]::ParameterValue, 'Ask for a job of any kind')
             [CompletionResult]::new('list', 'list', [CompletionResultType]::ParameterValue, 'List the project''s jobs, newest first')
             [CompletionResult]::new('show', 'show', [CompletionResultType]::ParameterValue, 'Show one job')
             [CompletionResult]::new('watch', 'watch', [CompletionResultType]::ParameterValue, 'Follow jobs live; the exit code is their outcome')
@@ -258,6 +259,32 @@ Register-ArgumentCompleter -Native -CommandName 'vmctl' -ScriptBlock {
             [CompletionResult]::new('retry', 'retry', [CompletionResultType]::ParameterValue, 'Run jobs again that have failed or were cancelled')
             [CompletionResult]::new('events', 'events', [CompletionResultType]::ParameterValue, 'Show the history of a job')
             [CompletionResult]::new('help', 'help', [CompletionResultType]::ParameterValue, 'Print this message or the help of the given subcommand(s)')
+            break
+        }
+        'vmctl;job;submit' {
+            [CompletionResult]::new('--input', '--input', [CompletionResultType]::ParameterName, 'The input: JSON, or @FILE, or - for standard input [default: {}]')
+            [CompletionResult]::new('--label', '--label', [CompletionResultType]::ParameterName, 'A pair to find the job by, KEY=VALUE; may be repeated')
+            [CompletionResult]::new('--deadline', '--deadline', [CompletionResultType]::ParameterName, 'End at the latest after this long, or at this time (RFC 3339) [default: the kind''s]')
+            [CompletionResult]::new('--timeout', '--timeout', [CompletionResultType]::ParameterName, 'With --wait: leave after this long with exit code 8 [default: none]')
+            [CompletionResult]::new('--idempotency-key', '--idempotency-key', [CompletionResultType]::ParameterName, 'Key under which a repeated command asks for the same job [default: a new one]')
+            [CompletionResult]::new('--endpoint', '--endpoint', [CompletionResultType]::ParameterName, 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]')
+            [CompletionResult]::new('--connect-timeout', '--connect-timeout', [CompletionResultType]::ParameterName, 'Give up connecting after this long')
+            [CompletionResult]::new('--http-timeout', '--http-timeout', [CompletionResultType]::ParameterName, 'Give up on one request after this long')
+            [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'How results are printed')
+            [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'How results are printed')
+            [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'Use colour')
+            [CompletionResult]::new('--progress', '--progress', [CompletionResultType]::ParameterName, 'How progress is shown')
+            [CompletionResult]::new('--config-dir', '--config-dir', [CompletionResultType]::ParameterName, 'Configuration directory; only the environment sets it')
+            [CompletionResult]::new('--wait', '--wait', [CompletionResultType]::ParameterName, 'Follow the job until it ends; the exit code is its outcome')
+            [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Print no progress and no hints')
+            [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Print no progress and no hints')
+            [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Say on stderr what is asked of the server')
+            [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Say on stderr what is asked of the server')
+            [CompletionResult]::new('--no-input', '--no-input', [CompletionResultType]::ParameterName, 'Never ask anything')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('-V', '-V ', [CompletionResultType]::ParameterName, 'Print version')
+            [CompletionResult]::new('--version', '--version', [CompletionResultType]::ParameterName, 'Print version')
             break
         }
         'vmctl;job;list' {
@@ -408,6 +435,7 @@ Register-ArgumentCompleter -Native -CommandName 'vmctl' -ScriptBlock {
             break
         }
         'vmctl;job;help' {
+            [CompletionResult]::new('submit', 'submit', [CompletionResultType]::ParameterValue, 'Ask for a job of any kind')
             [CompletionResult]::new('list', 'list', [CompletionResultType]::ParameterValue, 'List the project''s jobs, newest first')
             [CompletionResult]::new('show', 'show', [CompletionResultType]::ParameterValue, 'Show one job')
             [CompletionResult]::new('watch', 'watch', [CompletionResultType]::ParameterValue, 'Follow jobs live; the exit code is their outcome')
@@ -416,6 +444,9 @@ Register-ArgumentCompleter -Native -CommandName 'vmctl' -ScriptBlock {
             [CompletionResult]::new('retry', 'retry', [CompletionResultType]::ParameterValue, 'Run jobs again that have failed or were cancelled')
             [CompletionResult]::new('events', 'events', [CompletionResultType]::ParameterValue, 'Show the history of a job')
             [CompletionResult]::new('help', 'help', [CompletionResultType]::ParameterValue, 'Print this message or the help of the given subcommand(s)')
+            break
+        }
+        'vmctl;job;help;submit' {
             break
         }
         'vmctl;job;help;list' {
@@ -646,7 +677,7 @@ Register-ArgumentCompleter -Native -CommandName 'vmctl' -ScriptBlock {
             [CompletionResult]::new('logout', 'logout', [CompletionResultType]::ParameterValue, 'Revoke the token and forget it')
             [CompletionResult]::new('whoami', 'whoami', [CompletionResultType]::ParameterValue, 'Show who is logged in, where, and until when')
             [CompletionResult]::new('vm', 'vm', [CompletionResultType]::ParameterValue, 'Create, show and delete virtual machines')
-            [CompletionResult]::new('job', 'job', [CompletionResultType]::ParameterValue, 'Follow, list, cancel and retry jobs')
+            [CompletionResult]::new('job', 'job', [CompletionResultType]::ParameterValue, 'Submit, follow, list, cancel and retry jobs')
             [CompletionResult]::new('profile', 'profile', [CompletionResultType]::ParameterValue, 'Sizes of machines')
             [CompletionResult]::new('region', 'region', [CompletionResultType]::ParameterValue, 'Places for machines')
             [CompletionResult]::new('kind', 'kind', [CompletionResultType]::ParameterValue, 'Kinds of jobs')
@@ -680,6 +711,7 @@ Register-ArgumentCompleter -Native -CommandName 'vmctl' -ScriptBlock {
             break
         }
         'vmctl;help;job' {
+            [CompletionResult]::new('submit', 'submit', [CompletionResultType]::ParameterValue, 'Ask for a job of any kind')
             [CompletionResult]::new('list', 'list', [CompletionResultType]::ParameterValue, 'List the project''s jobs, newest first')
             [CompletionResult]::new('show', 'show', [CompletionResultType]::ParameterValue, 'Show one job')
             [CompletionResult]::new('watch', 'watch', [CompletionResultType]::ParameterValue, 'Follow jobs live; the exit code is their outcome')
@@ -687,6 +719,9 @@ Register-ArgumentCompleter -Native -CommandName 'vmctl' -ScriptBlock {
             [CompletionResult]::new('cancel', 'cancel', [CompletionResultType]::ParameterValue, 'Ask to cancel jobs')
             [CompletionResult]::new('retry', 'retry', [CompletionResultType]::ParameterValue, 'Run jobs again that have failed or were cancelled')
             [CompletionResult]::new('events', 'events', [CompletionResultType]::ParameterValue, 'Show the history of a job')
+            break
+        }
+        'vmctl;help;job;submit' {
             break
         }
         'vmctl;help;job;list' {

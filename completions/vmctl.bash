@@ -97,6 +97,9 @@ _vmctl() {
             vmctl__subcmd__help__subcmd__job,show)
                 cmd="vmctl__subcmd__help__subcmd__job__subcmd__show"
                 ;;
+            vmctl__subcmd__help__subcmd__job,submit)
+                cmd="vmctl__subcmd__help__subcmd__job__subcmd__submit"
+                ;;
             vmctl__subcmd__help__subcmd__job,wait)
                 cmd="vmctl__subcmd__help__subcmd__job__subcmd__wait"
                 ;;
@@ -139,6 +142,9 @@ _vmctl() {
             vmctl__subcmd__job,show)
                 cmd="vmctl__subcmd__job__subcmd__show"
                 ;;
+            vmctl__subcmd__job,submit)
+                cmd="vmctl__subcmd__job__subcmd__submit"
+                ;;
             vmctl__subcmd__job,wait)
                 cmd="vmctl__subcmd__job__subcmd__wait"
                 ;;
@@ -162,6 +168,9 @@ _vmctl() {
                 ;;
             vmctl__subcmd__job__subcmd__help,show)
                 cmd="vmctl__subcmd__job__subcmd__help__subcmd__show"
+                ;;
+            vmctl__subcmd__job__subcmd__help,submit)
+                cmd="vmctl__subcmd__job__subcmd__help__subcmd__submit"
                 ;;
             vmctl__subcmd__job__subcmd__help,wait)
                 cmd="vmctl__subcmd__job__subcmd__help__subcmd__wait"
@@ -370,7 +379,7 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__help__subcmd__job)
-            opts="list show watch wait cancel retry events"
+            opts="submit list show watch wait cancel retry events"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -440,6 +449,20 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__help__subcmd__job__subcmd__show)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        vmctl__subcmd__help__subcmd__job__subcmd__submit)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -678,7 +701,7 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__job)
-            opts="-o -q -v -h -V --endpoint --connect-timeout --http-timeout --output --quiet --verbose --color --progress --no-input --config-dir --help --version list show watch wait cancel retry events help"
+            opts="-o -q -v -h -V --endpoint --connect-timeout --http-timeout --output --quiet --verbose --color --progress --no-input --config-dir --help --version submit list show watch wait cancel retry events help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -820,7 +843,7 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__job__subcmd__help)
-            opts="list show watch wait cancel retry events help"
+            opts="submit list show watch wait cancel retry events help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -904,6 +927,20 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__job__subcmd__help__subcmd__show)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        vmctl__subcmd__job__subcmd__help__subcmd__submit)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -1056,6 +1093,72 @@ _vmctl() {
                 return 0
             fi
             case "${prev}" in
+                --endpoint)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --connect-timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --http-timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --output)
+                    COMPREPLY=($(compgen -W "table json" -- "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -W "table json" -- "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                --progress)
+                    COMPREPLY=($(compgen -W "auto bar plain none" -- "${cur}"))
+                    return 0
+                    ;;
+                --config-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        vmctl__subcmd__job__subcmd__submit)
+            opts="-o -q -v -h -V --input --label --deadline --wait --timeout --idempotency-key --endpoint --connect-timeout --http-timeout --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --input)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --label)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --deadline)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --idempotency-key)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --endpoint)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

@@ -39,7 +39,7 @@ set edit:completion:arg-completer[vmctl] = {|@words|
             cand logout 'Revoke the token and forget it'
             cand whoami 'Show who is logged in, where, and until when'
             cand vm 'Create, show and delete virtual machines'
-            cand job 'Follow, list, cancel and retry jobs'
+            cand job 'Submit, follow, list, cancel and retry jobs'
             cand profile 'Sizes of machines'
             cand region 'Places for machines'
             cand kind 'Kinds of jobs'
@@ -234,6 +234,7 @@ set edit:completion:arg-completer[vmctl] = {|@words|
             cand --help 'Print help (see more with ''--help'')'
             cand -V 'Print version'
             cand --version 'Print version'
+            cand submit 'Ask for a job of any kind'
             cand list 'List the project''s jobs, newest first'
             cand show 'Show one job'
             cand watch 'Follow jobs live; the exit code is their outcome'
@@ -242,6 +243,31 @@ set edit:completion:arg-completer[vmctl] = {|@words|
             cand retry 'Run jobs again that have failed or were cancelled'
             cand events 'Show the history of a job'
             cand help 'Print this message or the help of the given subcommand(s)'
+        }
+        &'vmctl;job;submit'= {
+            cand --input 'The input: JSON, or @FILE, or - for standard input [default: {}]'
+            cand --label 'A pair to find the job by, KEY=VALUE; may be repeated'
+            cand --deadline 'End at the latest after this long, or at this time (RFC 3339) [default: the kind''s]'
+            cand --timeout 'With --wait: leave after this long with exit code 8 [default: none]'
+            cand --idempotency-key 'Key under which a repeated command asks for the same job [default: a new one]'
+            cand --endpoint 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]'
+            cand --connect-timeout 'Give up connecting after this long'
+            cand --http-timeout 'Give up on one request after this long'
+            cand -o 'How results are printed'
+            cand --output 'How results are printed'
+            cand --color 'Use colour'
+            cand --progress 'How progress is shown'
+            cand --config-dir 'Configuration directory; only the environment sets it'
+            cand --wait 'Follow the job until it ends; the exit code is its outcome'
+            cand -q 'Print no progress and no hints'
+            cand --quiet 'Print no progress and no hints'
+            cand -v 'Say on stderr what is asked of the server'
+            cand --verbose 'Say on stderr what is asked of the server'
+            cand --no-input 'Never ask anything'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
         }
         &'vmctl;job;list'= {
             cand --state 'Only jobs in these states: queued, running, waiting, retrying, succeeded, failed, cancelled'
@@ -384,6 +410,7 @@ set edit:completion:arg-completer[vmctl] = {|@words|
             cand --version 'Print version'
         }
         &'vmctl;job;help'= {
+            cand submit 'Ask for a job of any kind'
             cand list 'List the project''s jobs, newest first'
             cand show 'Show one job'
             cand watch 'Follow jobs live; the exit code is their outcome'
@@ -392,6 +419,8 @@ set edit:completion:arg-completer[vmctl] = {|@words|
             cand retry 'Run jobs again that have failed or were cancelled'
             cand events 'Show the history of a job'
             cand help 'Print this message or the help of the given subcommand(s)'
+        }
+        &'vmctl;job;help;submit'= {
         }
         &'vmctl;job;help;list'= {
         }
@@ -596,7 +625,7 @@ set edit:completion:arg-completer[vmctl] = {|@words|
             cand logout 'Revoke the token and forget it'
             cand whoami 'Show who is logged in, where, and until when'
             cand vm 'Create, show and delete virtual machines'
-            cand job 'Follow, list, cancel and retry jobs'
+            cand job 'Submit, follow, list, cancel and retry jobs'
             cand profile 'Sizes of machines'
             cand region 'Places for machines'
             cand kind 'Kinds of jobs'
@@ -622,6 +651,7 @@ set edit:completion:arg-completer[vmctl] = {|@words|
         &'vmctl;help;vm;delete'= {
         }
         &'vmctl;help;job'= {
+            cand submit 'Ask for a job of any kind'
             cand list 'List the project''s jobs, newest first'
             cand show 'Show one job'
             cand watch 'Follow jobs live; the exit code is their outcome'
@@ -629,6 +659,8 @@ set edit:completion:arg-completer[vmctl] = {|@words|
             cand cancel 'Ask to cancel jobs'
             cand retry 'Run jobs again that have failed or were cancelled'
             cand events 'Show the history of a job'
+        }
+        &'vmctl;help;job;submit'= {
         }
         &'vmctl;help;job;list'= {
         }

@@ -46,7 +46,7 @@ complete -c vmctl -n "__fish_vmctl_needs_command" -f -a "login" -d 'Log in and k
 complete -c vmctl -n "__fish_vmctl_needs_command" -f -a "logout" -d 'Revoke the token and forget it'
 complete -c vmctl -n "__fish_vmctl_needs_command" -f -a "whoami" -d 'Show who is logged in, where, and until when'
 complete -c vmctl -n "__fish_vmctl_needs_command" -f -a "vm" -d 'Create, show and delete virtual machines'
-complete -c vmctl -n "__fish_vmctl_needs_command" -f -a "job" -d 'Follow, list, cancel and retry jobs'
+complete -c vmctl -n "__fish_vmctl_needs_command" -f -a "job" -d 'Submit, follow, list, cancel and retry jobs'
 complete -c vmctl -n "__fish_vmctl_needs_command" -f -a "profile" -d 'Sizes of machines'
 complete -c vmctl -n "__fish_vmctl_needs_command" -f -a "region" -d 'Places for machines'
 complete -c vmctl -n "__fish_vmctl_needs_command" -f -a "kind" -d 'Kinds of jobs'
@@ -208,32 +208,57 @@ complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcomma
 complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from help" -f -a "show" -d 'Show the job that makes or deletes a machine'
 complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from help" -f -a "delete" -d 'Ask to delete a machine'
 complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
-complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from list show watch wait cancel retry events help" -l endpoint -d 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]' -r
-complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from list show watch wait cancel retry events help" -l connect-timeout -d 'Give up connecting after this long' -r
-complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from list show watch wait cancel retry events help" -l http-timeout -d 'Give up on one request after this long' -r
-complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from list show watch wait cancel retry events help" -s o -l output -d 'How results are printed' -r -f -a "table\t'Columns for people'
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from submit list show watch wait cancel retry events help" -l endpoint -d 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from submit list show watch wait cancel retry events help" -l connect-timeout -d 'Give up connecting after this long' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from submit list show watch wait cancel retry events help" -l http-timeout -d 'Give up on one request after this long' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from submit list show watch wait cancel retry events help" -s o -l output -d 'How results are printed' -r -f -a "table\t'Columns for people'
 json\t'One JSON document'"
-complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from list show watch wait cancel retry events help" -l color -d 'Use colour' -r -f -a "auto\t'On a terminal, unless the environment says otherwise'
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from submit list show watch wait cancel retry events help" -l color -d 'Use colour' -r -f -a "auto\t'On a terminal, unless the environment says otherwise'
 always\t'Always'
 never\t'Never'"
-complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from list show watch wait cancel retry events help" -l progress -d 'How progress is shown' -r -f -a "auto\t'A bar on a terminal, lines elsewhere'
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from submit list show watch wait cancel retry events help" -l progress -d 'How progress is shown' -r -f -a "auto\t'A bar on a terminal, lines elsewhere'
 bar\t'A bar, drawn in place'
 plain\t'One line for each change'
 none\t'Nothing'"
-complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from list show watch wait cancel retry events help" -l config-dir -d 'Configuration directory; only the environment sets it' -r -F
-complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from list show watch wait cancel retry events help" -s q -l quiet -d 'Print no progress and no hints'
-complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from list show watch wait cancel retry events help" -s v -l verbose -d 'Say on stderr what is asked of the server'
-complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from list show watch wait cancel retry events help" -l no-input -d 'Never ask anything'
-complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from list show watch wait cancel retry events help" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from list show watch wait cancel retry events help" -s V -l version -d 'Print version'
-complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from list show watch wait cancel retry events help" -f -a "list" -d 'List the project\'s jobs, newest first'
-complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from list show watch wait cancel retry events help" -f -a "show" -d 'Show one job'
-complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from list show watch wait cancel retry events help" -f -a "watch" -d 'Follow jobs live; the exit code is their outcome'
-complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from list show watch wait cancel retry events help" -f -a "wait" -d 'Wait silently for jobs; the exit code is their outcome'
-complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from list show watch wait cancel retry events help" -f -a "cancel" -d 'Ask to cancel jobs'
-complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from list show watch wait cancel retry events help" -f -a "retry" -d 'Run jobs again that have failed or were cancelled'
-complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from list show watch wait cancel retry events help" -f -a "events" -d 'Show the history of a job'
-complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from list show watch wait cancel retry events help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from submit list show watch wait cancel retry events help" -l config-dir -d 'Configuration directory; only the environment sets it' -r -F
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from submit list show watch wait cancel retry events help" -s q -l quiet -d 'Print no progress and no hints'
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from submit list show watch wait cancel retry events help" -s v -l verbose -d 'Say on stderr what is asked of the server'
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from submit list show watch wait cancel retry events help" -l no-input -d 'Never ask anything'
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from submit list show watch wait cancel retry events help" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from submit list show watch wait cancel retry events help" -s V -l version -d 'Print version'
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from submit list show watch wait cancel retry events help" -f -a "submit" -d 'Ask for a job of any kind'
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from submit list show watch wait cancel retry events help" -f -a "list" -d 'List the project\'s jobs, newest first'
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from submit list show watch wait cancel retry events help" -f -a "show" -d 'Show one job'
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from submit list show watch wait cancel retry events help" -f -a "watch" -d 'Follow jobs live; the exit code is their outcome'
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from submit list show watch wait cancel retry events help" -f -a "wait" -d 'Wait silently for jobs; the exit code is their outcome'
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from submit list show watch wait cancel retry events help" -f -a "cancel" -d 'Ask to cancel jobs'
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from submit list show watch wait cancel retry events help" -f -a "retry" -d 'Run jobs again that have failed or were cancelled'
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from submit list show watch wait cancel retry events help" -f -a "events" -d 'Show the history of a job'
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from submit list show watch wait cancel retry events help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from submit" -l input -d 'The input: JSON, or @FILE, or - for standard input [default: {}]' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from submit" -l label -d 'A pair to find the job by, KEY=VALUE; may be repeated' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from submit" -l deadline -d 'End at the latest after this long, or at this time (RFC 3339) [default: the kind\'s]' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from submit" -l timeout -d 'With --wait: leave after this long with exit code 8 [default: none]' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from submit" -l idempotency-key -d 'Key under which a repeated command asks for the same job [default: a new one]' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from submit" -l endpoint -d 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from submit" -l connect-timeout -d 'Give up connecting after this long' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from submit" -l http-timeout -d 'Give up on one request after this long' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from submit" -s o -l output -d 'How results are printed' -r -f -a "table\t'Columns for people'
+json\t'One JSON document'"
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from submit" -l color -d 'Use colour' -r -f -a "auto\t'On a terminal, unless the environment says otherwise'
+always\t'Always'
+never\t'Never'"
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from submit" -l progress -d 'How progress is shown' -r -f -a "auto\t'A bar on a terminal, lines elsewhere'
+bar\t'A bar, drawn in place'
+plain\t'One line for each change'
+none\t'Nothing'"
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from submit" -l config-dir -d 'Configuration directory; only the environment sets it' -r -F
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from submit" -l wait -d 'Follow the job until it ends; the exit code is its outcome'
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from submit" -s q -l quiet -d 'Print no progress and no hints'
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from submit" -s v -l verbose -d 'Say on stderr what is asked of the server'
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from submit" -l no-input -d 'Never ask anything'
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from submit" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from submit" -s V -l version -d 'Print version'
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from list" -l state -d 'Only jobs in these states: queued, running, waiting, retrying, succeeded, failed, cancelled' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from list" -l kind -d 'Only jobs of this kind: vm.create' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from list" -l limit -d 'At most so many' -r
@@ -367,6 +392,7 @@ complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcomm
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from events" -l no-input -d 'Never ask anything'
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from events" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from events" -s V -l version -d 'Print version'
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from help" -f -a "submit" -d 'Ask for a job of any kind'
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from help" -f -a "list" -d 'List the project\'s jobs, newest first'
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from help" -f -a "show" -d 'Show one job'
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from help" -f -a "watch" -d 'Follow jobs live; the exit code is their outcome'
@@ -535,7 +561,7 @@ complete -c vmctl -n "__fish_vmctl_using_subcommand help; and not __fish_seen_su
 complete -c vmctl -n "__fish_vmctl_using_subcommand help; and not __fish_seen_subcommand_from login logout whoami vm job profile region kind completion version help" -f -a "logout" -d 'Revoke the token and forget it'
 complete -c vmctl -n "__fish_vmctl_using_subcommand help; and not __fish_seen_subcommand_from login logout whoami vm job profile region kind completion version help" -f -a "whoami" -d 'Show who is logged in, where, and until when'
 complete -c vmctl -n "__fish_vmctl_using_subcommand help; and not __fish_seen_subcommand_from login logout whoami vm job profile region kind completion version help" -f -a "vm" -d 'Create, show and delete virtual machines'
-complete -c vmctl -n "__fish_vmctl_using_subcommand help; and not __fish_seen_subcommand_from login logout whoami vm job profile region kind completion version help" -f -a "job" -d 'Follow, list, cancel and retry jobs'
+complete -c vmctl -n "__fish_vmctl_using_subcommand help; and not __fish_seen_subcommand_from login logout whoami vm job profile region kind completion version help" -f -a "job" -d 'Submit, follow, list, cancel and retry jobs'
 complete -c vmctl -n "__fish_vmctl_using_subcommand help; and not __fish_seen_subcommand_from login logout whoami vm job profile region kind completion version help" -f -a "profile" -d 'Sizes of machines'
 complete -c vmctl -n "__fish_vmctl_using_subcommand help; and not __fish_seen_subcommand_from login logout whoami vm job profile region kind completion version help" -f -a "region" -d 'Places for machines'
 complete -c vmctl -n "__fish_vmctl_using_subcommand help; and not __fish_seen_subcommand_from login logout whoami vm job profile region kind completion version help" -f -a "kind" -d 'Kinds of jobs'
@@ -545,6 +571,7 @@ complete -c vmctl -n "__fish_vmctl_using_subcommand help; and not __fish_seen_su
 complete -c vmctl -n "__fish_vmctl_using_subcommand help; and __fish_seen_subcommand_from vm" -f -a "create" -d 'Ask for a machine'
 complete -c vmctl -n "__fish_vmctl_using_subcommand help; and __fish_seen_subcommand_from vm" -f -a "show" -d 'Show the job that makes or deletes a machine'
 complete -c vmctl -n "__fish_vmctl_using_subcommand help; and __fish_seen_subcommand_from vm" -f -a "delete" -d 'Ask to delete a machine'
+complete -c vmctl -n "__fish_vmctl_using_subcommand help; and __fish_seen_subcommand_from job" -f -a "submit" -d 'Ask for a job of any kind'
 complete -c vmctl -n "__fish_vmctl_using_subcommand help; and __fish_seen_subcommand_from job" -f -a "list" -d 'List the project\'s jobs, newest first'
 complete -c vmctl -n "__fish_vmctl_using_subcommand help; and __fish_seen_subcommand_from job" -f -a "show" -d 'Show one job'
 complete -c vmctl -n "__fish_vmctl_using_subcommand help; and __fish_seen_subcommand_from job" -f -a "watch" -d 'Follow jobs live; the exit code is their outcome'

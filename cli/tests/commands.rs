@@ -478,3 +478,93 @@ fn a_broken_configuration_is_named() {
         .says("config.toml")
         .says("line 1");
 }
+
+#[test]
+fn a_job_of_any_kind_is_submitted_with_its_input_from_anywhere() {
+    let fake = Fake::start(|_| {
+        let accepted = job(ID, "queued", &json!({"kind": "report.build"}));
+        Reply::Json(202, Vec::new(), accepted)
+    });
+    let home = Home::new();
+    std::fs::write(home.path("input.json"), r#"{"title": "from a file"}"#).unwrap();
+    let file = format!("@{}", home.path("input.json").display());
+    let submit = ["job", "submit", "report.build", "--input"];
+    let inline = [
+        r#"{"title": "it's"}"#,
+        "--label",
+        "team=web",
+        "--deadline",
+        "2h",
+    ];
+    let inline: Vec<_> = submit.iter().copied().chain(inline).collect();
+    let ran = home.run(&fake, &inline).expect(0);
+    assert_eq!(ran.stdout, format!("{ID}\n"));
+    home.run(&fake, &[&submit[..], &[&file]].concat()).expect(0);
+    let mut piped = home.command(&[&submit[..], &["-"]].concat());
+    piped
+        .env("VMCTL_ENDPOINT", fake.url())
+        .env("VMCTL_TOKEN", TOKEN);
+    Ran::with_input(&mut piped, r#"{"title": "piped"}"#).expect(0);
+    home.run(&fake, &submit[..3]).expect(0);
+
+    let bodies: Vec<_> = fake.seen().iter().map(support::Request::json).collect();
+    assert_eq!(
+        bodies,
+        [
+            json!({"kind": "report.build", "input": {"title": "it's"}, "labels": {"team": "web"},
+                   "deadline": "2h"}),
+            json!({"kind": "report.build", "input": {"title": "from a file"}}),
+            json!({"kind": "report.build", "input": {"title": "piped"}}),
+            json!({"kind": "report.build", "input": {}}),
+        ]
+    );
+}
+
+#[test]
+fn an_input_that_is_no_json_goes_nowhere() {
+    let fake = Fake::start(|_| Reply::ok(json!({})));
+    let home = Home::new();
+    std::fs::write(home.path("large"), "1".repeat(64 * 1024 + 1)).unwrap();
+    let large = format!("@{}", home.path("large").display());
+    for (input, why) in [
+        ("{\"title\": }", "line 1 column 11"),
+        ("@nowhere.json", "No such file"),
+        (&large, "more than 65536 bytes"),
+    ] {
+        let ran = home.run(&fake, &["job", "submit", "a.b", "--input", input]);
+        ran.expect(2).says(why);
+    }
+    home.run(&fake, &["job", "submit", "nokind"]).expect(2);
+    let label = ["job", "submit", "a.b", "--label", "team"];
+    home.run(&fake, &label).expect(2).says("write KEY=VALUE");
+    assert_eq!(fake.seen().len(), 0);
+}
+
+#[test]
+fn an_unknown_outcome_of_a_submission_says_the_whole_command_again() {
+    let fake = Fake::start(|_| {
+        Reply::problem(
+            503,
+            "outcome-unknown",
+            &json!({"detail": "no confirm", "job_id": ID}),
+        )
+        .with("Retry-After", "60")
+    });
+    let home = Home::new();
+    let command = [
+        "job",
+        "submit",
+        "a.b",
+        "--input",
+        "{\"x\": 1}",
+        "--label",
+        "k=a b",
+        "--deadline",
+        "2h",
+        "--idempotency-key",
+        "mine",
+    ];
+    home.run(&fake, &command).expect(12).says(
+        "vmctl job submit a.b --input '{\"x\":1}' --label 'k=a b' --deadline 2h --idempotency-key mine",
+    );
+}

@@ -7,6 +7,7 @@ pub mod job_events;
 pub mod job_list;
 pub mod job_retry;
 pub mod job_show;
+pub mod job_submit;
 pub mod job_wait;
 pub mod job_watch;
 pub mod kind_list;
@@ -35,7 +36,7 @@ pub enum Command {
     /// Create, show and delete virtual machines
     #[command(subcommand, alias = "vms")]
     Vm(Vm),
-    /// Follow, list, cancel and retry jobs
+    /// Submit, follow, list, cancel and retry jobs
     #[command(subcommand, alias = "jobs")]
     Job(Job),
     /// Sizes of machines
@@ -69,6 +70,8 @@ pub enum Vm {
 /// `vmctl job`.
 #[derive(Debug, Subcommand)]
 pub enum Job {
+    /// Ask for a job of any kind
+    Submit(job_submit::JobSubmit),
     /// List the project's jobs, newest first
     #[command(alias = "ls")]
     List(job_list::JobList),
@@ -120,6 +123,7 @@ pub fn run(app: &App, command: Command) -> Result<Exit, CliError> {
         Command::Vm(Vm::Create(args)) => vm_create::run(app, &args),
         Command::Vm(Vm::Show(args)) | Command::Job(Job::Show(args)) => job_show::run(app, &args),
         Command::Vm(Vm::Delete(args)) => vm_delete::run(app, &args),
+        Command::Job(Job::Submit(args)) => job_submit::run(app, &args),
         Command::Job(Job::List(args)) => job_list::run(app, args),
         Command::Job(Job::Watch(args)) => job_watch::run(app, &args),
         Command::Job(Job::Wait(args)) => job_wait::run(app, &args),

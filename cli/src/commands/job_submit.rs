@@ -1,0 +1,132 @@
+//! `vmctl job submit`: asks for a job of any kind that the server knows.
+
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io::{self, Read as _},
+    str::FromStr,
+};
+
+use clap::Args;
+use serde_json::Value;
+use vmctl_api_types::{Kind, SubmitRequest};
+
+use super::{vm_create::Wait, vm_delete};
+use crate::{
+    app::App,
+    error::CliError,
+    exit::Exit,
+    signals::Signals,
+    submit,
+    text::{self, shell_word},
+};
+
+/// Most of an input that is read, in bytes: a server takes 64 KiB of body.
+const MAX_INPUT: u64 = 64 * 1024;
+
+/// Arguments of `job submit`.
+#[derive(Debug, Args)]
+pub struct JobSubmit {
+    /// What to do, see `vmctl kind list`
+    pub kind: Kind,
+    /// The input: JSON, or @FILE, or - for standard input [default: {}]
+    #[arg(long, value_name = "JSON")]
+    pub input: Option<String>,
+    /// A pair to find the job by, KEY=VALUE; may be repeated
+    #[arg(long = "label", value_name = "KEY=VALUE")]
+    pub labels: Vec<Label>,
+    /// End at the latest after this long, or at this time (RFC 3339) [default: the kind's]
+    #[arg(long, value_name = "DUR|TIME")]
+    pub deadline: Option<String>,
+    /// What happens after the job was accepted.
+    #[command(flatten)]
+    pub wait: Wait,
+}
+
+/// A label.
+#[derive(Debug, Clone)]
+pub struct Label(String, String);
+
+impl FromStr for Label {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.split_once('=') {
+            Some((key, value)) if !key.is_empty() => Ok(Self(key.to_owned(), value.to_owned())),
+            _ => Err("write KEY=VALUE"),
+        }
+    }
+}
+
+/// Runs the command.
+pub fn run(app: &App, args: &JobSubmit) -> Result<Exit, CliError> {
+    let input = input(args.input.as_deref())?;
+    let api = app.authenticated()?;
+    let key = args
+        .wait
+        .idempotency_key
+        .clone()
+        .unwrap_or_else(submit::new_key);
+    let pairs = args.labels.iter();
+    let body = SubmitRequest {
+        kind: args.kind.clone(),
+        input,
+        labels: pairs
+            .map(|Label(key, value)| (key.clone(), value.clone()))
+            .collect::<BTreeMap<_, _>>(),
+        deadline: args.deadline.clone(),
+    };
+    let again = command_line(app, &body, &key, &args.wait);
+    let mut signals = Signals::listen()?;
+    let accepted = submit::submit(app, &api, &mut signals, &body, &key, &again)?;
+    vm_delete::follow(app, &api, signals, accepted, &args.wait)
+}
+
+/// Reads the input from where the user says it is.
+fn input(given: Option<&str>) -> Result<Value, CliError> {
+    let (from, json) = match given {
+        None => return Ok(Value::Object(serde_json::Map::new())),
+        Some("-") => ("standard input".to_owned(), read(io::stdin().lock())),
+        Some(text) => match text.strip_prefix('@') {
+            Some(path) => (text::clean(path), File::open(path).and_then(read)),
+            None => ("--input".to_owned(), Ok(text.to_owned())),
+        },
+    };
+    let json = json.map_err(|error| {
+        CliError::new(Exit::Usage, format!("{from} cannot be read")).why(error.to_string())
+    })?;
+    serde_json::from_str(&json).map_err(|error| {
+        CliError::new(Exit::Usage, format!("{from} is not JSON")).why(error.to_string())
+    })
+}
+
+fn read(from: impl io::Read) -> io::Result<String> {
+    let mut text = String::new();
+    from.take(MAX_INPUT + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > MAX_INPUT {
+        return Err(io::Error::other(format!("more than {MAX_INPUT} bytes")));
+    }
+    Ok(text)
+}
+
+/// Returns the command that asks for the very same job again.
+fn command_line(app: &App, body: &SubmitRequest, key: &str, wait: &Wait) -> String {
+    let mut line = format!(
+        "vmctl job submit {} --input {}",
+        body.kind,
+        shell_word(&body.input.to_string())
+    );
+    let labels = body
+        .labels
+        .iter()
+        .map(|(key, value)| ("label", format!("{key}={value}")));
+    let deadline = body.deadline.iter().map(|text| ("deadline", text.clone()));
+    let key = ("idempotency-key", key.to_owned());
+    for (option, value) in labels.chain(deadline).chain([key]) {
+        line = format!("{line} --{option} {}", shell_word(&value));
+    }
+    if wait.wait {
+        line.push_str(" --wait");
+    }
+    line + &app.endpoint_option()
+}
