@@ -226,7 +226,10 @@ fn the_python_worker_keeps_to_the_example_messages() -> Result<()> {
         return Ok(());
     }
     let tests = examples().join("python-worker/test_vmctl_worker.py");
-    let run = Command::new("/usr/bin/python3").arg("-B").arg(tests).output()?;
+    let run = Command::new("/usr/bin/python3")
+        .arg("-B")
+        .arg(tests)
+        .output()?;
     let said = String::from_utf8_lossy(&run.stderr);
     ensure!(run.status.success() && said.contains("\nOK"), "{said}");
     Ok(())
