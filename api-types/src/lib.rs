@@ -4,6 +4,7 @@
 //! server derives its OpenAPI document from them (feature `openapi`). Unknown fields in a response
 //! are ignored by clients, so a server may add fields within `v1`.
 
+mod callback;
 mod catalog;
 mod compat;
 mod discovery;
@@ -12,6 +13,9 @@ mod job;
 mod problem;
 mod stream;
 
+pub use callback::{
+    Callback, CallbackDelivery, CallbackEvent, CallbackList, CallbackState, CallbackStatus,
+};
 pub use catalog::{KindInfo, KindList, Profile, ProfileList, Region, RegionList};
 pub use compat::{
     Access, AccessResponse, AccessRole, AccessTenant, AccessToken, AccessUser, CompatState,

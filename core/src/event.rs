@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use uuid::Uuid;
-use vmctl_api_types::{JobError, JobId, JobState, Kind, Progress};
+use vmctl_api_types::{Callback, JobError, JobId, JobState, Kind, Progress};
 
 use crate::{
     bus::{Message, RoutingKey},
@@ -260,6 +260,9 @@ pub struct JobSpec {
     pub labels: BTreeMap<String, String>,
     /// Who asked for it. Identity and roles, never the token.
     pub auth: Caller,
+    /// Whom to tell of the job's end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub callback: Option<Callback>,
     /// Fingerprint of the request: `sha256:<hex>`.
     pub fp: String,
     /// Fields of newer versions, kept as they are.
@@ -287,6 +290,7 @@ impl JobSpec {
             max_attempts: 1,
             labels: BTreeMap::new(),
             auth,
+            callback: None,
             fp: String::new(),
             extra: Map::new(),
         }

@@ -19,7 +19,11 @@ pub const MAX_DEADLINE: Duration = Duration::from_secs(8 * 24 * 3600);
 /// Most attempts that a kind may give.
 pub const MAX_ATTEMPTS: u32 = 100;
 
-const BUILT_IN: [(&str, &str); 2] = [
+const BUILT_IN: [(&str, &str); 3] = [
+    (
+        "callback.deliver.toml",
+        include_str!("../data/kinds/callback.deliver.toml"),
+    ),
     (
         "vm.create.toml",
         include_str!("../data/kinds/vm.create.toml"),
@@ -89,6 +93,8 @@ pub struct KindSpec {
     pub max_attempts: u32,
     /// Least waiting time before attempt 2, 3, …; the last one repeats.
     pub backoff: Vec<Duration>,
+    /// Whether only the suite itself asks for it. Clients are not told of it and cannot submit it.
+    pub internal: bool,
     input_schema: Value,
     output_schema: Value,
     validator: jsonschema::Validator,
@@ -197,6 +203,7 @@ impl Registry {
             deadline,
             max_attempts,
             backoff,
+            internal: file.internal,
             input_schema,
             output_schema: file.output_schema,
             validator,
@@ -357,6 +364,8 @@ struct KindFile {
     max_attempts: Option<u32>,
     #[serde(default)]
     backoff: Vec<String>,
+    #[serde(default)]
+    internal: bool,
     input_schema: Value,
     #[serde(default = "anything")]
     output_schema: Value,

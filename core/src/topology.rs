@@ -21,6 +21,8 @@ pub const EXCHANGE_TICK: &str = "jobs.tick";
 pub const EXCHANGE_CONTROL: &str = "jobs.control";
 /// The log.
 pub const QUEUE_LOG: &str = "jobs.log";
+/// Ends of jobs that something must follow.
+pub const QUEUE_EFFECTS: &str = "jobs.effects";
 /// What needs a person.
 pub const QUEUE_DEAD: &str = "jobs.dead";
 
