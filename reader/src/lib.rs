@@ -1,18 +1,20 @@
 //! Folds the log into the view of jobs, and ends jobs whose time is over.
 //!
-//! Five loops run side by side, on the partitions that this reader holds:
+//! Six loops run side by side, on the partitions that this reader holds:
 //!
 //! - [`fold`]: entries of the log become records, in the same write as the position;
 //! - [`leases`]: partitions are shared with the other readers alive;
 //! - [`ticks`]: progress, which may be lost, is merged into live records;
 //! - [`lag`]: how far behind the reader is, in seconds and in entries;
-//! - [`sweep`]: jobs past their deadline are ended by an event in the log.
+//! - [`sweep`]: jobs past their deadline are ended by an event in the log;
+//! - `effects`: what must follow the end of a job is published, such as its callback.
 //!
 //! What must always hold: the fold publishes nothing, so it may be rewound at any time; a position
 //! is believed only after the very entry it names was seen again; nothing that the reader keeps in
 //! memory is needed after a restart.
 
 pub mod cursor;
+mod effects;
 pub mod fold;
 pub mod lag;
 pub mod leases;
@@ -87,6 +89,7 @@ pub struct Reader {
     store: Arc<dyn FoldStore>,
     clock: Arc<dyn Clock>,
     topology: Topology,
+    callbacks: effects::Callbacks,
     status: StatusWatch,
 }
 
@@ -108,12 +111,14 @@ impl Reader {
         registry: &Registry,
     ) -> Self {
         let topology = Topology::new(registry.kinds().map(|k| &k.kind));
+        let callbacks = effects::Callbacks::new(registry, &config.name);
         Self {
             config,
             bus,
             store,
             clock,
             topology,
+            callbacks,
             status: StatusWatch::default(),
         }
     }
@@ -163,6 +168,12 @@ impl Reader {
             config: self.config.clone(),
             holds,
         };
+        let effects = effects::Effects {
+            publisher: Arc::clone(&self.bus.publisher),
+            consumer: Arc::clone(&self.bus.consumer),
+            clock: Arc::clone(&self.clock),
+            callbacks: self.callbacks,
+        };
         let lag = lag::Lag {
             log: Arc::clone(&self.bus.log),
             clock: Arc::clone(&self.clock),
@@ -174,6 +185,7 @@ impl Reader {
             fold.run(&shutdown),
             ticks.run(&shutdown),
             sweep.run(&shutdown),
+            effects.run(&shutdown),
             lag.run(&shutdown),
         );
         Ok(())

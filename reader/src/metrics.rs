@@ -19,6 +19,9 @@ pub const VOID: &str = "reader_void_positions_total";
 pub const TICKS: &str = "reader_ticks_total";
 /// Jobs ended by the sweep.
 pub const SWEPT: &str = "reader_deadlines_total";
+/// Ends of jobs taken from their queue, by what became of them: `followed` by something, `nothing` to
+/// follow, `unusable`, `lost` before it was followed.
+pub const EFFECTS: &str = "reader_effects_total";
 
 /// Gives each its unit and its meaning.
 pub fn describe() {
@@ -36,6 +39,7 @@ pub fn describe() {
     describe_gauge!(PARTITIONS, "Partitions held");
     describe_counter!(VOID, "Positions that named no entry of the log any more");
     describe_counter!(TICKS, "Progress messages, by result");
+    describe_counter!(EFFECTS, "Ends of jobs that something may follow, by result");
     describe_counter!(SWEPT, "Jobs ended because their deadline had passed");
 }
 

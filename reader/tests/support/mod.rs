@@ -1,5 +1,9 @@
 //! A reader on memory backends, with a clock of its own under tokio's paused one.
 
+#![allow(dead_code, reason = "each test program uses a part of it")]
+
+pub mod killing;
+
 use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
@@ -78,9 +82,14 @@ impl World {
     }
 
     pub fn start(&self, name: &str) -> Running {
+        self.start_on(name, self.bus.clone())
+    }
+
+    /// Starts a reader on another view of the same bus.
+    pub fn start_on(&self, name: &str, bus: Bus) -> Running {
         let reader = Reader::new(
             Config::new(name),
-            self.bus.clone(),
+            bus,
             Arc::new(self.store.clone()) as Arc<dyn FoldStore>,
             self.clock.clone(),
             &self.registry,

@@ -1,0 +1,163 @@
+//! Publishes what must follow the end of a job.
+//!
+//! Ends of jobs wait in a queue of their own, because what can be rewound must have no side effects:
+//! the fold reads the log again whenever the view is lost. Each end is taken, what follows it is
+//! published and confirmed, and only then it is acked. What follows has ids that are derived from
+//! the end, so a reader that is killed between any two steps, and another that begins again, make
+//! copies that worker and merge absorb.
+//!
+//! ```text
+//! delivery --> an end of a job? --> what follows --> published and confirmed --> ack
+//!                  | no
+//!                 ack, counted
+//! ```
+//!
+//! Each kind of effect is a module that says, without I/O, what follows a fact.
+
+mod callbacks;
+
+use std::sync::Arc;
+
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use vmctl_core::{
+    bus::{Consumer, Delivery, LogEntry, Publisher},
+    clock::Clock,
+    error::chain,
+    event::Event,
+    fact::{Fact, JobFact, Retention, interpret},
+    topology::QUEUE_EFFECTS,
+};
+
+pub(crate) use callbacks::Callbacks;
+
+use crate::{Backoff, metrics};
+
+/// Most ends that are in hand at once.
+const PREFETCH: u16 = 64;
+
+pub(crate) struct Effects {
+    pub publisher: Arc<dyn Publisher>,
+    pub consumer: Arc<dyn Consumer>,
+    pub clock: Arc<dyn Clock>,
+    pub callbacks: Callbacks,
+}
+
+impl Effects {
+    /// Follows ends until `shutdown`. What is in hand then goes back to the queue.
+    pub(crate) async fn run(self, shutdown: &CancellationToken) {
+        tokio::select! {
+            () = shutdown.cancelled() => {}
+            () = Arc::new(self).consume() => {}
+        }
+    }
+
+    async fn consume(self: Arc<Self>) {
+        let mut backoff = Backoff::default();
+        loop {
+            match self.consumer.consume(QUEUE_EFFECTS, PREFETCH).await {
+                Ok(mut deliveries) => {
+                    backoff.reset();
+                    // The prefetch bounds it. Dropped with this future, and then everything in it.
+                    let mut in_hand = JoinSet::new();
+                    loop {
+                        tokio::select! {
+                            delivery = deliveries.next() => match delivery {
+                                Some(delivery) => {
+                                    in_hand.spawn(Arc::clone(&self).process(delivery));
+                                }
+                                None => break,
+                            },
+                            Some(_) = in_hand.join_next() => {}
+                        }
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!(error = %chain(&error), "cannot follow the ends of jobs yet");
+                }
+            }
+            backoff.wait().await;
+        }
+    }
+
+    /// Settles one delivery. Holds it, and so its place in the prefetch, until the broker takes
+    /// what follows or the delivery is lost.
+    async fn process(self: Arc<Self>, delivery: Delivery) {
+        let result = match terminal(&delivery) {
+            Ok(fact) => {
+                let following = self.following(&fact);
+                for event in &following {
+                    if !self.publish(event, &delivery.lost).await {
+                        // Whoever gets it next begins again.
+                        metrics::add(metrics::EFFECTS, "lost", 1);
+                        return;
+                    }
+                }
+                if following.is_empty() {
+                    "nothing"
+                } else {
+                    "followed"
+                }
+            }
+            Err(reason) => {
+                tracing::debug!(
+                    message.id = delivery.message.message_id.as_deref().unwrap_or_default(),
+                    bus.routing_key = delivery.message.routing_key,
+                    reason,
+                    "nothing can follow this message"
+                );
+                "unusable"
+            }
+        };
+        if delivery.ack().await.is_err() {
+            tracing::debug!("an end was lost before its ack; it is followed again");
+        }
+        metrics::add(metrics::EFFECTS, result, 1);
+    }
+
+    /// Says what follows a fact: nothing, or one message for each kind of effect.
+    fn following(&self, fact: &JobFact) -> Vec<Event> {
+        let now = self.clock.now();
+        self.callbacks.follow(fact, now).into_iter().collect()
+    }
+
+    /// Publishes until the broker has confirmed it; false when the delivery was lost before.
+    async fn publish(&self, event: &Event, lost: &CancellationToken) -> bool {
+        let mut backoff = Backoff::default();
+        loop {
+            if lost.is_cancelled() {
+                return false;
+            }
+            match self.publisher.publish(event.to_message()).await {
+                Ok(()) => return true,
+                Err(error) => {
+                    tracing::warn!(
+                        job.id = %event.subject,
+                        error = %chain(&error),
+                        "what follows the end of a job is not confirmed; it is published again"
+                    );
+                }
+            }
+            tokio::select! {
+                () = lost.cancelled() => return false,
+                () = backoff.wait() => {}
+            }
+        }
+    }
+}
+
+/// Reads the end of a job; why it is none otherwise. A command that the broker gave up is one, as
+/// in the log.
+fn terminal(delivery: &Delivery) -> Result<JobFact, String> {
+    let entry = LogEntry {
+        // It was not read from the log; nothing here looks at the offset.
+        offset: 0,
+        message: delivery.message.clone(),
+    };
+    match interpret(&entry, Retention::default()) {
+        Fact::Job(fact) if fact.state.is_terminal() => Ok(*fact),
+        Fact::Job(fact) => Err(format!("{} ends no job", fact.event_type)),
+        Fact::Bad { reason, .. } => Err(reason),
+        Fact::Mark(_) | Fact::Other => Err("not about a job".to_owned()),
+    }
+}
