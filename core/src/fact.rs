@@ -15,6 +15,7 @@ use crate::{
     bus::{LogEntry, Received},
     clock,
     event::{Event, EventType, JobSpec, MARK_TYPE, Mark},
+    report,
     topology::{EXCHANGE_JOBS, EXCHANGE_READY, QUEUE_DEAD},
 };
 
@@ -157,6 +158,10 @@ pub fn interpret(entry: &LogEntry, retention: Retention) -> Fact {
         };
     }
     let dead = message.exchange != EXCHANGE_JOBS;
+    if !dead && message.routing_key == report::KEY {
+        // The event that it means comes after it.
+        return Fact::Other;
+    }
     match Event::parse(&message.body) {
         Ok(event) if dead => dead_letter(entry, Some(event), retention),
         Ok(event) if event.event_type == EventType::Progress => Fact::Other,

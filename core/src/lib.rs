@@ -25,6 +25,7 @@ pub mod merge;
 pub mod partition;
 pub mod pointer;
 pub mod record;
+pub mod report;
 pub mod store;
 #[cfg(feature = "testing")]
 pub mod testing;

@@ -1,13 +1,14 @@
 //! Folds the log into the view of jobs, and ends jobs whose time is over.
 //!
-//! Six loops run side by side, on the partitions that this reader holds:
+//! Seven loops run side by side, most of them on the partitions that this reader holds:
 //!
 //! - [`fold`]: entries of the log become records, in the same write as the position;
 //! - [`leases`]: partitions are shared with the other readers alive;
 //! - [`ticks`]: progress, which may be lost, is merged into live records;
 //! - [`lag`]: how far behind the reader is, in seconds and in entries;
 //! - [`sweep`]: jobs past their deadline are ended by an event in the log;
-//! - `effects`: what must follow the end of a job is published, such as its callback.
+//! - `effects`: what must follow the end of a job is published, such as its callback;
+//! - `reports`: what simple workers say becomes the events that they mean.
 //!
 //! What must always hold: the fold publishes nothing, so it may be rewound at any time; a position
 //! is believed only after the very entry it names was seen again; nothing that the reader keeps in
@@ -19,8 +20,10 @@ pub mod fold;
 pub mod lag;
 pub mod leases;
 pub mod metrics;
+mod reports;
 pub mod status;
 pub mod sweep;
+mod taking;
 pub mod ticks;
 
 use std::{sync::Arc, time::Duration};
@@ -174,6 +177,13 @@ impl Reader {
             clock: Arc::clone(&self.clock),
             callbacks: self.callbacks,
         };
+        let reports = reports::Reports {
+            publisher: Arc::clone(&self.bus.publisher),
+            consumer: Arc::clone(&self.bus.consumer),
+            store: Arc::clone(&self.store),
+            clock: Arc::clone(&self.clock),
+            source: format!("/reader/{}", self.config.name),
+        };
         let lag = lag::Lag {
             log: Arc::clone(&self.bus.log),
             clock: Arc::clone(&self.clock),
@@ -186,6 +196,7 @@ impl Reader {
             ticks.run(&shutdown),
             sweep.run(&shutdown),
             effects.run(&shutdown),
+            reports.run(&shutdown),
             lag.run(&shutdown),
         );
         Ok(())

@@ -22,6 +22,9 @@ pub const SWEPT: &str = "reader_deadlines_total";
 /// Ends of jobs taken from their queue, by what became of them: `followed` by something, `nothing` to
 /// follow, `unusable`, `lost` before it was followed.
 pub const EFFECTS: &str = "reader_effects_total";
+/// Flat reports by what became of them: `published` as an event, `nothing` new in it, `unknown` job,
+/// `unusable`.
+pub const REPORTS: &str = "reader_reports_total";
 
 /// Gives each its unit and its meaning.
 pub fn describe() {
@@ -39,6 +42,7 @@ pub fn describe() {
     describe_gauge!(PARTITIONS, "Partitions held");
     describe_counter!(VOID, "Positions that named no entry of the log any more");
     describe_counter!(TICKS, "Progress messages, by result");
+    describe_counter!(REPORTS, "Flat reports of simple workers, by result");
     describe_counter!(EFFECTS, "Ends of jobs that something may follow, by result");
     describe_counter!(SWEPT, "Jobs ended because their deadline had passed");
 }

@@ -21,6 +21,15 @@ fn examples() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples")
 }
 
+/// A program of the example, on Debian's Python with Debian's libraries.
+fn python(script: &str) -> Command {
+    let mut command = Command::new("/usr/bin/python3");
+    command
+        .arg("-B")
+        .arg(examples().join("python-worker").join(script));
+    command
+}
+
 #[derive(Debug, Clone, Copy)]
 enum Language {
     Rust,
@@ -31,13 +40,7 @@ impl Language {
     fn start(self, suite: &Suite) -> Result<Process> {
         let command = match self {
             Self::Rust => Command::new(environment::program("examples/report_worker")?),
-            Self::Python => {
-                // Debian's, with Debian's libraries.
-                let mut command = Command::new("/usr/bin/python3");
-                let script = examples().join("python-worker/report_worker.py");
-                command.arg("-B").arg(script);
-                command
-            }
+            Self::Python => python("report_worker.py"),
         };
         suite.spawn(&format!("{self:?}"), command)
     }
@@ -220,16 +223,34 @@ async fn t17_python_and_rust_share_one_queue() -> Result<()> {
     three.stop().await
 }
 
+#[tokio::test]
+async fn a_worker_that_only_knows_ids_and_states_is_understood() -> Result<()> {
+    let Some(suite) = place("flat").await? else {
+        return Ok(());
+    };
+    let three = suite.start_three().await?;
+    let api = suite.user(&three.server).await?;
+    let worker = suite.spawn("flat", python("flat_worker.py"))?;
+    let done = submit(&api, json!({"title": "flat"})).await?;
+    let failed = submit(&api, json!({"title": "flat", "unreadable": true})).await?;
+    let job = api.until(&done, "succeeded").await?;
+    ensure!(
+        job["output"] == json!({"title": "flat", "pages": 3}),
+        "{job}"
+    );
+    let job = api.until(&failed, "failed").await?;
+    let why = "nobody can read the sources";
+    ensure!(job["error"]["detail"] == why, "{job}");
+    worker.settle();
+    three.stop().await
+}
+
 #[test]
 fn the_python_worker_keeps_to_the_example_messages() -> Result<()> {
     if !environment::present(&[])? {
         return Ok(());
     }
-    let tests = examples().join("python-worker/test_vmctl_worker.py");
-    let run = Command::new("/usr/bin/python3")
-        .arg("-B")
-        .arg(tests)
-        .output()?;
+    let run = python("test_vmctl_worker.py").output()?;
     let said = String::from_utf8_lossy(&run.stderr);
     ensure!(run.status.success() && said.contains("\nOK"), "{said}");
     Ok(())

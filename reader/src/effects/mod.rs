@@ -18,12 +18,10 @@ mod callbacks;
 
 use std::sync::Arc;
 
-use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use vmctl_core::{
     bus::{Consumer, Delivery, LogEntry, Publisher},
     clock::Clock,
-    error::chain,
     event::Event,
     fact::{Fact, JobFact, Retention, interpret},
     topology::QUEUE_EFFECTS,
@@ -31,10 +29,10 @@ use vmctl_core::{
 
 pub(crate) use callbacks::Callbacks;
 
-use crate::{Backoff, metrics};
-
-/// Most ends that are in hand at once.
-const PREFETCH: u16 = 64;
+use crate::{
+    metrics,
+    taking::{publish, take},
+};
 
 pub(crate) struct Effects {
     pub publisher: Arc<dyn Publisher>,
@@ -46,37 +44,11 @@ pub(crate) struct Effects {
 impl Effects {
     /// Follows ends until `shutdown`. What is in hand then goes back to the queue.
     pub(crate) async fn run(self, shutdown: &CancellationToken) {
+        let this = Arc::new(self);
+        let consumer = Arc::clone(&this.consumer);
         tokio::select! {
             () = shutdown.cancelled() => {}
-            () = Arc::new(self).consume() => {}
-        }
-    }
-
-    async fn consume(self: Arc<Self>) {
-        let mut backoff = Backoff::default();
-        loop {
-            match self.consumer.consume(QUEUE_EFFECTS, PREFETCH).await {
-                Ok(mut deliveries) => {
-                    backoff.reset();
-                    // The prefetch bounds it. Dropped with this future, and then everything in it.
-                    let mut in_hand = JoinSet::new();
-                    loop {
-                        tokio::select! {
-                            delivery = deliveries.next() => match delivery {
-                                Some(delivery) => {
-                                    in_hand.spawn(Arc::clone(&self).process(delivery));
-                                }
-                                None => break,
-                            },
-                            Some(_) = in_hand.join_next() => {}
-                        }
-                    }
-                }
-                Err(error) => {
-                    tracing::warn!(error = %chain(&error), "cannot follow the ends of jobs yet");
-                }
-            }
-            backoff.wait().await;
+            () = take(&consumer, QUEUE_EFFECTS, |delivery| Arc::clone(&this).process(delivery)) => {}
         }
     }
 
@@ -87,7 +59,7 @@ impl Effects {
             Ok(fact) => {
                 let following = self.following(&fact);
                 for event in &following {
-                    if !self.publish(event, &delivery.lost).await {
+                    if !publish(&self.publisher, event, &delivery.lost).await {
                         // Whoever gets it next begins again.
                         metrics::add(metrics::EFFECTS, "lost", 1);
                         return;
@@ -119,30 +91,6 @@ impl Effects {
     fn following(&self, fact: &JobFact) -> Vec<Event> {
         let now = self.clock.now();
         self.callbacks.follow(fact, now).into_iter().collect()
-    }
-
-    /// Publishes until the broker has confirmed it; false when the delivery was lost before.
-    async fn publish(&self, event: &Event, lost: &CancellationToken) -> bool {
-        let mut backoff = Backoff::default();
-        loop {
-            if lost.is_cancelled() {
-                return false;
-            }
-            match self.publisher.publish(event.to_message()).await {
-                Ok(()) => return true,
-                Err(error) => {
-                    tracing::warn!(
-                        job.id = %event.subject,
-                        error = %chain(&error),
-                        "what follows the end of a job is not confirmed; it is published again"
-                    );
-                }
-            }
-            tokio::select! {
-                () = lost.cancelled() => return false,
-                () = backoff.wait() => {}
-            }
-        }
     }
 }
 
