@@ -6,7 +6,7 @@
 
 use std::{fmt, str::FromStr, sync::LazyLock, time::Duration};
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use vmctl_api_types::Kind;
 
 /// Every durable message.
@@ -117,7 +117,7 @@ pub struct Topology {
 }
 
 /// One exchange.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ExchangeSpec {
     /// Its name.
@@ -131,7 +131,7 @@ pub struct ExchangeSpec {
 }
 
 /// How an exchange routes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ExchangeType {
     /// By pattern.
@@ -141,7 +141,7 @@ pub enum ExchangeType {
 }
 
 /// One queue.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QueueSpec {
     /// Its name.
     pub name: String,
@@ -172,7 +172,7 @@ pub struct QueueSpec {
 }
 
 /// How the broker keeps a queue.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum QueueType {
     /// Replicated, on disk.
@@ -195,7 +195,7 @@ impl QueueType {
 }
 
 /// What happens to a full queue.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Overflow {
     /// The publisher gets a nack.
@@ -215,7 +215,7 @@ impl Overflow {
 }
 
 /// One binding of a queue.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BindingSpec {
     /// The exchange.

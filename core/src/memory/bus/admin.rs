@@ -53,6 +53,11 @@ impl TopologyAdmin for InMemoryBus {
     }
 }
 
+/// How an exchange stands among what was restored; no queue can have that name.
+pub(super) fn exchange_mark(name: &str) -> String {
+    format!("exchange {name}")
+}
+
 impl Broker {
     fn reachable(&self) -> Result<(), BusError> {
         match self.link {
@@ -62,10 +67,19 @@ impl Broker {
     }
 
     fn declare_exchange(&mut self, spec: &ExchangeSpec) -> Result<(), BusError> {
+        let is_restored = self.restored.remove(&exchange_mark(&spec.name));
         if let Some(is) = self.router.exchange(&spec.name) {
-            return drift::of_exchange(is, spec).map_or(Ok(()), |text| Err(BusError::Drift(text)));
+            match drift::of_exchange(is, spec) {
+                None => return Ok(()),
+                Some(text) if !is_restored => return Err(BusError::Drift(text)),
+                Some(_) => self.router.change(spec),
+            }
+        } else {
+            self.router.add(spec.clone());
         }
-        self.router.add(spec.clone());
+        if let Some(journal) = &mut self.journal {
+            journal.put_exchange(spec);
+        }
         self.wake_feeds();
         Ok(())
     }
@@ -76,18 +90,36 @@ impl Broker {
             let text = format!("no exchange '{}'", binding.exchange);
             return Err(BusError::Refused(text.into()));
         }
-        let queue = self.queues.get(&spec.name).map(|queue| &queue.spec);
-        let stream = self.streams.get(&spec.name).map(|stream| &stream.spec);
-        match queue.or(stream) {
+        let is_restored = self.restored.remove(&spec.name);
+        let queue = self.queues.get_mut(&spec.name).map(|queue| &mut queue.spec);
+        let stream = self.streams.get_mut(&spec.name);
+        let is_changed = match queue.or(stream.map(|stream| &mut stream.spec)) {
+            Some(is) if is_restored && is.queue_type == spec.queue_type => {
+                self.router.unbind(&spec.name);
+                let is_changed = is != spec;
+                *is = spec.clone();
+                is_changed
+            }
             Some(is) => {
                 if let Some(text) = drift::of_queue(is, spec) {
                     return Err(BusError::Drift(text));
                 }
+                let new = spec.bindings.iter().filter(|b| !is.bindings.contains(b));
+                let new: Vec<_> = new.cloned().collect();
+                let is_changed = !new.is_empty();
+                is.bindings.extend(new);
+                is_changed
             }
-            None => self.add_queue(spec, now),
-        }
+            None => {
+                self.add_queue(spec, now);
+                true
+            }
+        };
         for binding in &spec.bindings {
             self.router.bind(&spec.name, binding);
+        }
+        if is_changed {
+            self.keep_spec(&spec.name);
         }
         if let Some(queue) = self.queues.get_mut(&spec.name) {
             queue.touch(now);
@@ -98,12 +130,25 @@ impl Broker {
         Ok(())
     }
 
+    /// Notes the form of a durable queue or a stream.
+    fn keep_spec(&mut self, name: &str) {
+        let queue = self.queues.get(name).filter(|queue| queue.is_durable());
+        let stream = self.streams.get(name).map(|stream| &stream.spec);
+        let spec = queue.map(|queue| &queue.spec).or(stream);
+        if let (Some(spec), Some(journal)) = (spec, &mut self.journal) {
+            journal.put_queue(spec);
+        }
+    }
+
     fn add_queue(&mut self, spec: &QueueSpec, now: Instant) {
         let name = spec.name.clone();
         if spec.queue_type == QueueType::Stream {
             let first = self.stream_ends.get(&name).copied().unwrap_or(0);
             let incarnation = self.next_id();
-            let stream = Stream::new(spec.clone(), &self.limits, first, incarnation);
+            let mut stream = Stream::new(spec.clone(), &self.limits, first, incarnation);
+            if self.journal.is_some() {
+                stream.show(first);
+            }
             self.streams.insert(name, stream);
         } else {
             self.queues.insert(name, Queue::new(spec.clone(), now));
@@ -115,9 +160,27 @@ impl Broker {
         if let Some(stream) = self.streams.remove(name) {
             self.stream_ends.insert(name.to_owned(), stream.end());
             stream.grown.notify_waiters();
+            if let Some(journal) = &mut self.journal {
+                for (offset, stored) in stream.all() {
+                    journal.remove_log(name, offset, stored);
+                }
+                journal.remove_queue(name);
+            }
         }
-        if self.queues.remove(name).is_some() {
-            self.lose_queue(name);
+        if let Some(queue) = self.queues.remove(name) {
+            let in_hand = self.lose_queue(name);
+            let Some(journal) = self.journal.as_mut().filter(|_| queue.is_durable()) else {
+                return;
+            };
+            for entry in queue.entries().chain(&in_hand) {
+                journal.remove_entry(name, entry.place, &entry.stored);
+            }
+            for letter in queue.letters() {
+                if let Some(number) = letter.number {
+                    journal.remove_letter(name, number, &letter.stored);
+                }
+            }
+            journal.remove_queue(name);
         }
     }
 

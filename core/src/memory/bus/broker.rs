@@ -1,6 +1,9 @@
 //! The broker's state, and what is common to all that it does: routing, filling queues, time.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use tokio::time::Instant;
 
@@ -8,15 +11,16 @@ use super::{
     ConfirmFailure, Limits,
     consumers::Subscriber,
     dead_letter::Dying,
+    journal::Recorder,
     message::{Gauge, Stored},
-    queue::Queue,
+    queue::{Arrival, Queue},
     router::Router,
     stream::Stream,
     time::Timer,
 };
 use crate::{
     bus::{BusState, Message, PublishError},
-    clock::Clock,
+    clock::{Clock, add},
 };
 
 /// Messages that expire in one go; the lock is given up in between.
@@ -42,6 +46,11 @@ pub(super) struct Broker {
     blocked: Option<String>,
     failing: Option<(usize, ConfirmFailure)>,
     pub(super) next_id: u64,
+    /// Notes what is to outlive the process, if anything is.
+    pub(super) journal: Option<Recorder>,
+    /// What came from the journal and was not declared since: it takes the form that it is declared
+    /// in first, which may be that of a later version.
+    pub(super) restored: BTreeSet<String>,
     /// Nothing is due before.
     due: Option<Instant>,
     timer: Timer,
@@ -83,6 +92,8 @@ impl Broker {
             blocked: None,
             failing: None,
             next_id: 0,
+            journal: None,
+            restored: BTreeSet::new(),
             due: None,
             timer: Timer::default(),
         }
@@ -107,13 +118,18 @@ impl Broker {
 
     fn blocked_by(&self) -> Option<String> {
         let full = || self.gauge.get() >= self.limits.queued_bytes;
+        let journal = self.journal.as_ref();
         self.blocked
             .clone()
+            .or_else(|| journal.and_then(Recorder::failure))
             .or_else(|| full().then(|| "memory".to_owned()))
     }
 
     /// Publishes; what a queue refuses, the others have all the same.
     pub fn publish(&mut self, message: Message, now: Instant) -> Result<(), PublishError> {
+        if self.journal.as_ref().is_some_and(Recorder::is_busy) && self.link == Link::Up {
+            return Err(PublishError::Busy);
+        }
         let taken = self.accept(message, now)?;
         if taken == Taken::ByNobody {
             return Err(PublishError::Unroutable);
@@ -160,8 +176,14 @@ impl Broker {
 
     /// Puts a message into one queue or stream; false when it refuses.
     pub(super) fn fill(&mut self, name: &str, stored: &Arc<Stored>, now: Instant) -> bool {
+        let time = self.clock.now();
         if let Some(stream) = self.streams.get_mut(name) {
-            stream.append(Arc::clone(stored), self.clock.now());
+            let offset = stream.end();
+            let (at, forgotten) = stream.append(Arc::clone(stored), time);
+            if let Some(journal) = &mut self.journal {
+                journal.put_log(name, offset, stored, at);
+                journal.remove_logs(name, &forgotten);
+            }
             return true;
         }
         let Some(queue) = self.queues.get_mut(name) else {
@@ -171,8 +193,19 @@ impl Broker {
         if queue.refuses(size) {
             return false;
         }
-        let held = self.gauge.hold(size);
-        let expires = queue.push(Arc::clone(stored), held, now);
+        let ttl = queue.spec.message_ttl;
+        let journal = self.journal.as_mut().filter(|_| queue.is_durable());
+        let (expires, expires_at) = (ttl.map(|ttl| now + ttl), ttl.map(|ttl| add(time, ttl)));
+        let place = queue.push(Arrival {
+            stored: Arc::clone(stored),
+            held: self.gauge.hold(size),
+            expires,
+            expires_at,
+            batch: journal.as_ref().map_or(0, |journal| journal.open()),
+        });
+        if let Some(journal) = journal {
+            journal.put_entry(name, place, stored, expires_at);
+        }
         self.note_due(expires);
         self.dispatch(name);
         self.trim(name, now);
@@ -188,6 +221,15 @@ impl Broker {
             }
         }
         self.bury(dying, now);
+    }
+
+    /// Returns the last batch of the journal that is kept; what needs none is always kept.
+    pub(super) fn last_kept(&self) -> u64 {
+        self.journal.as_ref().map_or(u64::MAX, Recorder::kept)
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.link == Link::Closed
     }
 
     // Time

@@ -37,8 +37,8 @@ enum Takes {
 /// What a consumer has been given.
 struct Window {
     prefetch: usize,
-    /// By tag: what is not settled, with its place in the queue.
-    unsettled: BTreeMap<u64, (u64, Entry)>,
+    /// By tag: what is not settled.
+    unsettled: BTreeMap<u64, Entry>,
     /// Tags of those that nobody has taken yet.
     waiting: VecDeque<u64>,
     lost: CancellationToken,
@@ -53,7 +53,7 @@ impl Window {
     }
 
     /// Loses everything.
-    fn lose(&mut self) -> BTreeMap<u64, (u64, Entry)> {
+    fn lose(&mut self) -> BTreeMap<u64, Entry> {
         self.waiting.clear();
         self.in_turn = false;
         std::mem::take(&mut self.lost).cancel();
@@ -144,13 +144,14 @@ impl Broker {
 
     /// Hands out what is ready to those who have room, in turn.
     pub(super) fn dispatch(&mut self, name: &str) {
+        let kept = self.last_kept();
         let Some(queue) = self.queues.get_mut(name) else {
             return;
         };
         if self.link != Link::Up {
             return;
         }
-        while queue.ready() > 0
+        while queue.is_ready(kept)
             && let Some(id) = queue.rotation.pop_front()
         {
             let Some(subscriber) = self.subscribers.get_mut(&id) else {
@@ -163,9 +164,12 @@ impl Broker {
             if !window.has_room() {
                 continue;
             }
-            if let Some(message) = queue.pop() {
+            if let Some(entry) = queue.pop() {
+                if let Some(journal) = self.journal.as_mut().filter(|_| queue.is_durable()) {
+                    journal.count_entry(name, &entry);
+                }
                 self.next_id += 1;
-                window.unsettled.insert(self.next_id, message);
+                window.unsettled.insert(self.next_id, entry);
                 window.waiting.push_back(self.next_id);
                 subscriber.wake.notify_one();
             }
@@ -195,7 +199,7 @@ impl Broker {
         };
         let lost = window.lost.child_token();
         match window.unsettled.get(&tag) {
-            Some((_, entry)) => Next::Delivery {
+            Some(entry) => Next::Delivery {
                 tag,
                 stored: Arc::clone(&entry.stored),
                 returns: entry.returns,
@@ -225,7 +229,7 @@ impl Broker {
             .get_mut(&spec.name)
             .and_then(super::queue::Queue::pop)
         {
-            Some((_, entry)) => Next::Message(entry.stored),
+            Some(entry) => Next::Message(entry.stored),
             None => Next::Wait,
         }
     }
@@ -259,33 +263,28 @@ impl Broker {
             queue.rotation.push_back(id);
         }
         match how {
-            Settlement::Ack => drop(message),
+            Settlement::Ack => self.forget_entry(&name, &message),
             Settlement::Requeue => self.give_back(&name, [message], now),
-            Settlement::Reject => self.bury(vec![Dying::rejected(&name, message.1)], now),
+            Settlement::Reject => self.bury(vec![Dying::rejected(&name, message)], now),
         }
         self.dispatch(&name);
         Ok(())
     }
 
     /// Puts messages back to their places, or gives them up when they came back too often.
-    fn give_back(
-        &mut self,
-        name: &str,
-        messages: impl IntoIterator<Item = (u64, Entry)>,
-        now: Instant,
-    ) {
+    fn give_back(&mut self, name: &str, messages: impl IntoIterator<Item = Entry>, now: Instant) {
         let Some(queue) = self.queues.get_mut(name) else {
             return;
         };
         let mut dying = Vec::new();
         let mut due: Option<Instant> = None;
-        for (place, mut entry) in messages {
+        for mut entry in messages {
             entry.returns += 1;
             let limit = queue.spec.delivery_limit;
             if limit.is_some_and(|limit| entry.returns > limit) {
                 dying.push(Dying::new(name, entry, "delivery_limit"));
             } else {
-                let expires = queue.put_back(place, entry);
+                let expires = queue.put_back(entry);
                 due = due.into_iter().chain(expires).min();
             }
         }
@@ -314,7 +313,7 @@ impl Broker {
         self.subscribers.remove(&id);
     }
 
-    fn detach(&mut self, id: u64, back: impl IntoIterator<Item = (u64, Entry)>, now: Instant) {
+    fn detach(&mut self, id: u64, back: impl IntoIterator<Item = Entry>, now: Instant) {
         let Some(subscriber) = self.subscribers.get(&id) else {
             return;
         };
@@ -357,16 +356,31 @@ impl Broker {
         }
     }
 
-    /// Forgets what everybody has of a queue that is gone.
-    pub(super) fn lose_queue(&mut self, name: &str) {
+    /// Takes from everybody what they have of a queue that is gone.
+    pub(super) fn lose_queue(&mut self, name: &str) -> Vec<Entry> {
+        let mut lost = Vec::new();
         for subscriber in self.subscribers.values_mut() {
             if *subscriber.queue == *name {
                 if let Takes::Work(window) = &mut subscriber.takes {
-                    window.lose();
+                    lost.extend(window.lose().into_values());
                 }
                 subscriber.wake.notify_one();
             }
         }
+        lost
+    }
+
+    /// Returns what somebody has in hand, with the name of its queue.
+    #[cfg(feature = "testing")]
+    pub(super) fn in_hand(&self) -> impl Iterator<Item = (&str, &Entry)> {
+        self.subscribers.values().flat_map(|subscriber| {
+            let window = match &subscriber.takes {
+                Takes::Work(window) => Some(window),
+                Takes::Feed(_) => None,
+            };
+            let entries = window.into_iter().flat_map(|w| w.unsettled.values());
+            entries.map(|entry| (&*subscriber.queue, entry))
+        })
     }
 
     /// Wakes the feeds whose queue is not there.

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::{
     broker::Broker,
     message::REJECTED,
-    queue::{Entry, Letter},
+    queue::{Entry, Letter, Queue},
 };
 
 /// A message that its queue gives up.
@@ -40,6 +40,7 @@ impl Broker {
             reason,
         } in dying
         {
+            self.forget_entry(&queue, &entry);
             let spec = self.queues.get(&queue).map(|queue| &queue.spec);
             let Some(exchange) = spec.and_then(|spec| spec.dead_letter_exchange.as_ref()) else {
                 continue;
@@ -67,13 +68,30 @@ impl Broker {
                 open = true;
             }
         }
-        if !open {
+        let queue = self.queues.get_mut(from).filter(|_| open);
+        let Some(queue) = queue.filter(|queue| queue.spec.dead_letter_at_least_once) else {
+            if let (Some(number), Some(journal)) = (letter.number, &mut self.journal) {
+                journal.remove_letter(from, number, &letter.stored);
+            }
             return;
-        }
-        let due = match self.queues.get_mut(from) {
-            Some(queue) if queue.spec.dead_letter_at_least_once => queue.keep_letter(letter, now),
-            _ => return,
         };
+        if let Some(journal) = &mut self.journal
+            && queue.is_durable()
+        {
+            let is_new = letter.number.is_none();
+            let number = letter.number.unwrap_or_else(|| queue.next_letter());
+            letter.number = Some(number);
+            journal.put_letter(from, number, &letter.stored, &letter.taken, is_new);
+        }
+        let due = queue.keep_letter(letter, now);
         self.note_due(Some(due));
+    }
+
+    /// Notes that a message has left its queue.
+    pub(super) fn forget_entry(&mut self, queue: &str, entry: &Entry) {
+        let is_durable = self.queues.get(queue).is_some_and(Queue::is_durable);
+        if let Some(journal) = self.journal.as_mut().filter(|_| is_durable) {
+            journal.remove_entry(queue, entry.place, &entry.stored);
+        }
     }
 }

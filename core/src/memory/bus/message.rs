@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicUsize, Ordering},
+    atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering},
 };
 
 use jiff::Timestamp;
@@ -22,16 +22,40 @@ pub(super) struct Stored {
     /// Where it died, newest first.
     deaths: Vec<Death>,
     message: Arc<Message>,
+    /// Its number in the journal, while a row there names it.
+    pub row: AtomicU64,
+    /// How many rows name it.
+    pub held: AtomicU32,
 }
 
 impl Stored {
     pub fn new(mut message: Message) -> Self {
         message.headers.retain(|name, _| !name.starts_with("x-"));
+        Self::kept(message.exchange.clone(), Vec::new(), message)
+    }
+
+    /// Makes one that came through this exchange last and died like this.
+    pub fn kept(exchange: String, deaths: Vec<Death>, message: Message) -> Self {
+        Self::of(exchange, deaths, Arc::new(message))
+    }
+
+    fn of(exchange: String, deaths: Vec<Death>, message: Arc<Message>) -> Self {
         Self {
-            exchange: message.exchange.clone(),
-            deaths: Vec::new(),
-            message: Arc::new(message),
+            exchange,
+            deaths,
+            message,
+            row: AtomicU64::new(0),
+            held: AtomicU32::new(0),
         }
+    }
+
+    pub fn message(&self) -> &Message {
+        &self.message
+    }
+
+    /// Returns where it died, newest first.
+    pub fn deaths(&self) -> &[Death] {
+        &self.deaths
     }
 
     /// Returns the dead letter that a queue makes of it.
@@ -43,11 +67,8 @@ impl Stored {
         };
         let same = |old: &&Death| (&old.reason, &old.queue) != (&death.reason, &death.queue);
         let older: Vec<_> = self.deaths.iter().filter(same).cloned().collect();
-        Self {
-            exchange: exchange.to_owned(),
-            deaths: std::iter::once(death).chain(older).collect(),
-            message: Arc::clone(&self.message),
-        }
+        let deaths = std::iter::once(death).chain(older).collect();
+        Self::of(exchange.to_owned(), deaths, Arc::clone(&self.message))
     }
 
     /// Says whether `queue` gave it up before, with no consumer's decision since: it would go round

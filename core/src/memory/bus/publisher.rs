@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use super::InMemoryBus;
+use super::{InMemoryBus, journal::Recorder};
 use crate::{
     bus::{BusState, Message, PublishError, Publisher},
     clock,
@@ -12,10 +12,19 @@ use crate::{
 #[async_trait]
 impl Publisher for InMemoryBus {
     async fn publish(&self, message: Message) -> Result<(), PublishError> {
-        let outcome = self.0.with(|broker, now| broker.publish(message, now));
+        let (outcome, batch) = self.0.with(|broker, now| {
+            let before = broker.journal.as_ref().map_or(0, Recorder::noted);
+            let outcome = broker.publish(message, now);
+            let journal = broker.journal.as_ref();
+            let noted = journal.filter(|journal| journal.noted() > before);
+            (outcome, noted.map(Recorder::open))
+        });
         // After the message is in, so that dropping the call changes nothing.
         tokio::task::coop::consume_budget().await;
-        outcome
+        match (outcome, batch) {
+            (Ok(()), Some(batch)) => self.0.wait_kept(batch).await,
+            (outcome, _) => outcome,
+        }
     }
 
     async fn publish_tick(&self, message: Message) -> Result<(), PublishError> {

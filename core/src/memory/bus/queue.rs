@@ -6,10 +6,11 @@ use std::{
     time::Duration,
 };
 
+use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::message::{Held, Stored};
-use crate::topology::{Overflow, QueueSpec};
+use crate::topology::{Overflow, QueueSpec, QueueType};
 
 /// When dead letters that a queue refused are offered again.
 pub(super) const RETRY: Duration = Duration::from_secs(1);
@@ -19,8 +20,24 @@ pub(super) struct Entry {
     pub stored: Arc<Stored>,
     /// How often it was given back.
     pub returns: u32,
+    /// Its place in the queue.
+    pub place: u64,
     expires: Option<Instant>,
+    /// The same by the wall clock, if the queue is durable.
+    pub expires_at: Option<Timestamp>,
+    /// The batch of the journal that it is kept with.
+    batch: u64,
     held: Held,
+}
+
+/// What is known of a message when it comes into a queue.
+pub(super) struct Arrival {
+    pub stored: Arc<Stored>,
+    pub held: Held,
+    pub expires: Option<Instant>,
+    pub expires_at: Option<Timestamp>,
+    /// The batch of the journal that it is kept with.
+    pub batch: u64,
 }
 
 impl Entry {
@@ -34,6 +51,8 @@ pub(super) struct Letter {
     pub stored: Arc<Stored>,
     /// The queues that have taken it.
     pub taken: Vec<Arc<str>>,
+    /// Its number, once it had to wait.
+    pub number: Option<u64>,
     /// A letter that waits still counts.
     _held: Held,
 }
@@ -43,6 +62,7 @@ impl Letter {
         Self {
             stored,
             taken: Vec::new(),
+            number: None,
             _held: held,
         }
     }
@@ -56,6 +76,7 @@ pub(super) struct Queue {
     ready: BTreeMap<u64, Entry>,
     bytes: usize,
     next_place: u64,
+    next_letter: u64,
     /// Dead letters that some queue refused.
     letters: VecDeque<Letter>,
     retry_at: Option<Instant>,
@@ -75,6 +96,7 @@ impl Queue {
             ready: BTreeMap::new(),
             bytes: 0,
             next_place: 0,
+            next_letter: 0,
             letters: VecDeque::new(),
             retry_at: None,
             consumers: BTreeSet::new(),
@@ -88,43 +110,71 @@ impl Queue {
         self.ready.len()
     }
 
+    /// Says whether it is kept in the journal, if there is one.
+    pub fn is_durable(&self) -> bool {
+        self.spec.queue_type != QueueType::Classic
+    }
+
+    /// Says whether the message in front is kept, this batch being the last that is.
+    pub fn is_ready(&self, kept: u64) -> bool {
+        let front = self.ready.first_key_value();
+        front.is_some_and(|(_, entry)| entry.batch <= kept)
+    }
+
+    /// Returns what waits in it.
+    pub fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.ready.values()
+    }
+
+    /// Returns its dead letters that wait.
+    pub fn letters(&self) -> impl Iterator<Item = &Letter> {
+        self.letters.iter()
+    }
+
     /// Says whether it has to refuse one more message of this size.
     pub fn refuses(&self, size: usize) -> bool {
         self.spec.overflow == Some(Overflow::RejectPublish) && self.is_over(1, size)
     }
 
-    /// Adds a message, and returns when it expires.
-    pub fn push(&mut self, stored: Arc<Stored>, held: Held, now: Instant) -> Option<Instant> {
-        let expires = self.spec.message_ttl.map(|ttl| now + ttl);
+    /// Adds a message, and returns its place.
+    pub fn push(&mut self, arrival: Arrival) -> u64 {
         let place = self.next_place;
-        self.next_place += 1;
+        self.restore(place, 0, arrival);
+        place
+    }
+
+    /// Adds a message that has been there before.
+    pub fn restore(&mut self, place: u64, returns: u32, arrival: Arrival) {
+        self.next_place = self.next_place.max(place + 1);
         let entry = Entry {
-            stored,
-            returns: 0,
-            expires,
-            held,
+            stored: arrival.stored,
+            returns,
+            place,
+            expires: arrival.expires,
+            expires_at: arrival.expires_at,
+            batch: arrival.batch,
+            held: arrival.held,
         };
-        self.put(place, entry);
-        expires
+        self.put(entry);
     }
 
     /// Gives a message back to its place, and returns when it expires.
-    pub fn put_back(&mut self, place: u64, entry: Entry) -> Option<Instant> {
+    pub fn put_back(&mut self, entry: Entry) -> Option<Instant> {
         let expires = entry.expires;
-        self.put(place, entry);
+        self.put(entry);
         expires
     }
 
-    fn put(&mut self, place: u64, entry: Entry) {
+    fn put(&mut self, entry: Entry) {
         self.bytes += entry.stored.size();
-        self.ready.insert(place, entry);
+        self.ready.insert(entry.place, entry);
     }
 
     /// Takes the message in front.
-    pub fn pop(&mut self) -> Option<(u64, Entry)> {
-        let (place, entry) = self.ready.pop_first()?;
+    pub fn pop(&mut self) -> Option<Entry> {
+        let (_, entry) = self.ready.pop_first()?;
         self.bytes -= entry.stored.size();
-        Some((place, entry))
+        Some(entry)
     }
 
     /// Takes the message in front if there are too many.
@@ -132,7 +182,7 @@ impl Queue {
         if !self.is_over(0, 0) {
             return None;
         }
-        self.pop().map(|(_, entry)| entry)
+        self.pop()
     }
 
     /// Takes the message in front if its time is over.
@@ -141,7 +191,18 @@ impl Queue {
         if front.expires.is_none_or(|expires| expires > now) {
             return None;
         }
-        self.pop().map(|(_, entry)| entry)
+        self.pop()
+    }
+
+    /// Takes the messages that were handed out too often.
+    pub fn take_worn(&mut self) -> Vec<Entry> {
+        let Some(limit) = self.spec.delivery_limit else {
+            return Vec::new();
+        };
+        let worn = self.ready.extract_if(.., |_, entry| entry.returns > limit);
+        let worn: Vec<_> = worn.map(|(_, entry)| entry).collect();
+        self.bytes -= worn.iter().map(|entry| entry.stored.size()).sum::<usize>();
+        worn
     }
 
     fn is_over(&self, more: usize, more_bytes: usize) -> bool {
@@ -150,6 +211,18 @@ impl Queue {
             self.ready.len() + self.letters.len() + more,
             self.spec.max_length,
         ) || over(self.bytes + more_bytes, self.spec.max_length_bytes)
+    }
+
+    /// Draws the number of a dead letter.
+    pub fn next_letter(&mut self) -> u64 {
+        self.next_letter += 1;
+        self.next_letter - 1
+    }
+
+    /// Keeps a dead letter that has been kept before.
+    pub fn restore_letter(&mut self, number: u64, letter: Letter, now: Instant) {
+        self.next_letter = self.next_letter.max(number + 1);
+        self.keep_letter(letter, now);
     }
 
     /// Keeps a dead letter that was refused, and returns when it is to be offered again.

@@ -41,6 +41,14 @@ impl Router {
         self.exchanges.insert(exchange.spec.name.clone(), exchange);
     }
 
+    /// Gives an exchange another form; its bindings stay.
+    pub fn change(&mut self, spec: &ExchangeSpec) {
+        self.forget();
+        if let Some(exchange) = self.exchanges.get_mut(&spec.name) {
+            exchange.spec = spec.clone();
+        }
+    }
+
     /// Binds a queue; binding twice is once. False when there is no such exchange.
     pub fn bind(&mut self, queue: &str, binding: &BindingSpec) -> bool {
         self.forget();

@@ -19,6 +19,8 @@ pub(super) struct Stream {
     /// Oldest first; the last is being written.
     segments: VecDeque<Segment>,
     next_offset: u64,
+    /// Readers see nothing from here on: it is not kept yet.
+    shown: u64,
     /// When the last entry came. Times never go back, so that reading from one misses nothing.
     newest: Timestamp,
     entries: usize,
@@ -28,6 +30,12 @@ pub(super) struct Stream {
     segment_entries: usize,
 }
 
+/// A segment that a stream has forgotten.
+pub(super) struct Forgotten {
+    pub first: u64,
+    pub entries: Vec<(Timestamp, Arc<Stored>)>,
+}
+
 struct Segment {
     first: u64,
     entries: Vec<(Timestamp, Arc<Stored>)>,
@@ -35,6 +43,14 @@ struct Segment {
 }
 
 impl Segment {
+    fn new(first: u64) -> Self {
+        Self {
+            first,
+            entries: Vec::new(),
+            bytes: 0,
+        }
+    }
+
     fn end(&self) -> u64 {
         self.first + self.entries.len() as u64
     }
@@ -59,6 +75,7 @@ impl Stream {
             grown: Arc::new(Notify::new()),
             segments: VecDeque::new(),
             next_offset: first,
+            shown: u64::MAX,
             newest: Timestamp::MIN,
             entries: 0,
             bytes: 0,
@@ -81,21 +98,41 @@ impl Stream {
         self.segments.front().map_or(self.next_offset, |s| s.first)
     }
 
-    /// Adds an entry, and forgets the oldest segments if there is too much.
-    pub fn append(&mut self, stored: Arc<Stored>, now: Timestamp) {
-        let size = stored.size();
+    /// Shows what lies before this offset, and nothing else until the next call.
+    pub fn show(&mut self, end: u64) {
+        self.shown = end;
+        self.grown.notify_waiters();
+    }
+
+    /// Adds an entry, and forgets the oldest segments if there is too much. Returns the time of the
+    /// new entry, and what is forgotten, with the offset of the first.
+    pub fn append(&mut self, stored: Arc<Stored>, now: Timestamp) -> (Timestamp, Vec<Forgotten>) {
         self.newest = self.newest.max(now);
+        self.put(stored);
+        self.grown.notify_waiters();
+        (self.newest, self.forget(now))
+    }
+
+    /// Puts back an entry that was kept, after all that lie before it.
+    pub fn restore(&mut self, offset: u64, at: Timestamp, stored: Arc<Stored>) {
+        // A segment has no gaps.
+        if offset != self.next_offset {
+            self.segments.push_back(Segment::new(offset));
+            self.next_offset = offset;
+        }
+        self.newest = self.newest.max(at);
+        self.put(stored);
+    }
+
+    fn put(&mut self, stored: Arc<Stored>) {
+        let size = stored.size();
         // Small limits are kept too: a segment is at most a quarter of them.
         let full = |s: &Segment| {
             s.entries.len() >= self.segment_entries.min(self.max_entries / 4).max(1)
                 || s.bytes >= self.max_bytes / 4
         };
         if self.segments.back().is_none_or(full) {
-            self.segments.push_back(Segment {
-                first: self.next_offset,
-                entries: Vec::new(),
-                bytes: 0,
-            });
+            self.segments.push_back(Segment::new(self.next_offset));
         }
         if let Some(segment) = self.segments.back_mut() {
             segment.entries.push((self.newest, stored));
@@ -104,18 +141,31 @@ impl Stream {
         self.entries += 1;
         self.bytes += size;
         self.next_offset += 1;
-        self.forget(now);
-        self.grown.notify_waiters();
     }
 
-    fn forget(&mut self, now: Timestamp) {
+    /// Forgets what is too old or too much.
+    pub fn forget(&mut self, now: Timestamp) -> Vec<Forgotten> {
+        let mut forgotten = Vec::new();
         // What is being written stays.
         while self.segments.len() > 1 && self.front_is_over(now) {
             if let Some(segment) = self.segments.pop_front() {
                 self.entries -= segment.entries.len();
                 self.bytes -= segment.bytes;
+                forgotten.push(Forgotten {
+                    first: segment.first,
+                    entries: segment.entries,
+                });
             }
         }
+        forgotten
+    }
+
+    /// Returns all entries.
+    pub fn all(&self) -> impl Iterator<Item = (u64, &Arc<Stored>)> {
+        self.segments.iter().flat_map(|segment| {
+            let offsets = segment.first..;
+            offsets.zip(segment.entries.iter().map(|(_, stored)| stored))
+        })
     }
 
     fn front_is_over(&self, now: Timestamp) -> bool {
@@ -155,10 +205,12 @@ impl Stream {
             let room = max - found.len();
             found.extend(
                 entries
+                    .map(|(n, (_, stored))| (segment.first + n as u64, stored))
+                    .take_while(|(offset, _)| *offset < self.shown)
                     .take(room)
-                    .map(|(n, (_, stored))| (segment.first + n as u64, Arc::clone(stored))),
+                    .map(|(offset, stored)| (offset, Arc::clone(stored))),
             );
-            if found.len() >= max {
+            if found.len() >= max || segment.end() >= self.shown {
                 break;
             }
         }

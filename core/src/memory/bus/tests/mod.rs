@@ -3,6 +3,7 @@
 mod dead_letters;
 mod faults;
 mod feeds;
+mod journal;
 mod limits;
 mod turns;
 
