@@ -4,19 +4,23 @@ use std::{
     net::{Ipv4Addr, SocketAddr},
     path::PathBuf,
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use axum::Router;
-use rand::distr::{Alphanumeric, SampleString};
+use secrecy::SecretString;
 use tempfile::TempDir;
+use tokio::task::{JoinError, spawn_blocking};
 use tokio_util::sync::CancellationToken;
 use vmctl_core::{
     clock::{Clock, SystemClock},
     fact::Retention,
     kinds::Registry,
     memory::{
-        bus::{InMemoryBus, Limits as BusLimits},
+        bus::{
+            InMemoryBus, Limits as BusLimits,
+            journal::{JournalError, Restored},
+        },
         identity::{InMemoryIdentity, User},
         store::InMemoryJobStore,
     },
@@ -31,12 +35,24 @@ use vmctl_worker::{
     },
 };
 
-use crate::{Error, Running, running::Parts, users};
+use crate::{
+    Error, Running,
+    data::{DataDir, DataError, random_secret},
+    running::Parts,
+    users,
+};
 
 /// The seed's machine takes this long.
 const DURATION: Duration = Duration::from_secs(90);
-/// Longer than any secret needs to be.
-const SECRET_LENGTH: usize = 43;
+
+/// What a bus with a journal holds in memory, and so in the journal: a day of a small team.
+const KEPT: BusLimits = BusLimits {
+    log_entries: 2_000_000,
+    log_bytes: 1 << 30,
+    log_segment_entries: 4096,
+    queued_bytes: 512 << 20,
+    confirm_timeout: Duration::from_secs(5),
+};
 
 /// The suite in one process.
 #[derive(Debug, Clone, Copy)]
@@ -54,6 +70,7 @@ impl Standalone {
             slots: 8,
             simulated_duration: DURATION,
             simulated_dir: None,
+            data_dir: None,
             simulated_fail: None,
             grace: Duration::from_secs(5),
             limits: Limits::default(),
@@ -74,6 +91,7 @@ pub struct Builder {
     slots: u16,
     simulated_duration: Duration,
     simulated_dir: Option<PathBuf>,
+    data_dir: Option<PathBuf>,
     simulated_fail: Option<FailRule>,
     grace: Duration,
     limits: Limits,
@@ -138,7 +156,16 @@ impl Builder {
         self
     }
 
-    /// Keeps the machines in this directory; otherwise in a temporary one that goes away.
+    /// Keeps jobs, machines and the secret of the ids in this directory, so that the next start finds
+    /// them; otherwise all of that is gone when it stops. See [`data`](crate::data).
+    #[must_use]
+    pub fn data_dir(mut self, directory: Option<PathBuf>) -> Self {
+        self.data_dir = directory;
+        self
+    }
+
+    /// Keeps the machines in this directory; otherwise in the data directory, or in a temporary one
+    /// that goes away.
     #[must_use]
     pub fn simulated_dir(mut self, directory: Option<PathBuf>) -> Self {
         self.simulated_dir = directory;
@@ -192,9 +219,22 @@ impl Builder {
             None => Registry::built_in(),
         };
         let registry = Arc::new(registry.map_err(Error::Kinds)?);
-        let memory = InMemoryBus::new(clock.clone(), BusLimits::default());
+        let data = self.data_dir.as_deref().map(DataDir::open).transpose()?;
+        let data = data.map(Arc::new);
+        let (memory, restored) = open_bus(data.as_ref(), &clock).await?;
+        let secret = match &data {
+            Some(data) => data.secret()?,
+            None => random_secret(),
+        };
+        if let Some(data) = &data {
+            data.set_complete()?;
+        }
         let store = Arc::new(InMemoryJobStore::new(clock.clone()));
-        let own_directory = match &self.simulated_dir {
+        let machines = match (&self.simulated_dir, &data) {
+            (None, Some(data)) => Some(data.machines()?),
+            (directory, _) => directory.clone(),
+        };
+        let own_directory = match &machines {
             Some(_) => None,
             None => Some(TempDir::with_prefix("vmctl-machines-").map_err(Error::Machines)?),
         };
@@ -215,7 +255,7 @@ impl Builder {
             clock: clock.clone(),
             registry: registry.clone(),
         };
-        let provisioner = self.provisioner(own_directory.as_ref(), clock.clone())?;
+        let provisioner = self.provisioner(machines, own_directory.as_ref(), clock.clone())?;
         let worker_config = vmctl_worker::Config {
             slots: self.slots,
             drain_grace: self.grace,
@@ -231,13 +271,17 @@ impl Builder {
             clock,
             registry,
         };
-        let server = self.server().build(server_backends)?.mount(self.mounted);
+        let server = self
+            .server(secret)
+            .build(server_backends)?
+            .mount(self.mounted);
         Running::start(
             Parts {
                 server,
                 worker,
                 reader,
                 memory,
+                restored,
                 directory: own_directory,
             },
             &self.shutdown,
@@ -247,12 +291,11 @@ impl Builder {
 
     fn provisioner(
         &self,
+        machines: Option<PathBuf>,
         own: Option<&TempDir>,
         clock: Arc<dyn Clock>,
     ) -> Result<Arc<dyn Provisioner>, Error> {
-        let directory = self
-            .simulated_dir
-            .clone()
+        let directory = machines
             .or_else(|| own.map(|own| own.path().to_owned()))
             .unwrap_or_default();
         let config = SimulatedConfig {
@@ -264,9 +307,7 @@ impl Builder {
         Ok(Arc::new(simulated))
     }
 
-    fn server(&self) -> vmctl_server::Config {
-        // Nothing outlives the process that would have to be derived again.
-        let secret = Alphanumeric.sample_string(&mut rand::rng(), SECRET_LENGTH);
+    fn server(&self, secret: SecretString) -> vmctl_server::Config {
         vmctl_server::Config {
             name: "server-standalone".to_owned(),
             job_ttl: self.job_ttl,
@@ -275,7 +316,40 @@ impl Builder {
                 drain: self.grace,
                 ..self.limits.clone()
             },
-            ..vmctl_server::Config::new(self.listen, secret.into())
+            ..vmctl_server::Config::new(self.listen, secret)
         }
     }
+}
+
+/// Makes the bus of what the directory holds; without one, an empty bus.
+async fn open_bus(
+    data: Option<&Arc<DataDir>>,
+    clock: &Arc<dyn Clock>,
+) -> Result<(InMemoryBus, Restored), Error> {
+    let Some(data) = data else {
+        let empty = InMemoryBus::new(clock.clone(), BusLimits::default());
+        return Ok((empty, Restored::default()));
+    };
+    let started = Instant::now();
+    let from = Arc::clone(data);
+    let journal = spawn_blocking(move || from.journal()).await;
+    // The library checks what it reads; what it did not foresee may be a panic.
+    let damaged = |panic: JoinError| DataError::Journal {
+        path: data.path().to_owned(),
+        source: JournalError::Damaged(panic.to_string()),
+    };
+    let journal = Arc::new(journal.map_err(damaged)??);
+    let opened = InMemoryBus::with_journal(clock.clone(), KEPT, journal).await;
+    let (bus, restored) = opened.map_err(|source| DataError::Journal {
+        path: data.path().to_owned(),
+        source,
+    })?;
+    tracing::info!(
+        directory = %data.path().display(),
+        log_entries = restored.log_entries,
+        queued = restored.queued,
+        duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+        "queues and log are read from the data directory"
+    );
+    Ok((bus, restored))
 }

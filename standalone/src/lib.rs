@@ -1,7 +1,8 @@
 //! Server, worker and reader in one process, on the backends in memory.
 //!
-//! It is the code that runs in production, on other backends: what works here works there. Nothing
-//! is kept: jobs, tokens and machines are gone when it stops. Tests use it as a fixture:
+//! It is the code that runs in production, on other backends: what works here works there. With a
+//! [data directory](Builder::data_dir) it keeps its jobs and machines, also through a crash; without
+//! one everything is gone when it stops, and tokens always are. Tests use it as a fixture:
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), vmctl_standalone::Error> {
@@ -20,6 +21,7 @@
 //! ```
 
 mod builder;
+pub mod data;
 mod running;
 pub mod users;
 
@@ -35,6 +37,12 @@ pub enum Error {
     /// A kind cannot be used.
     #[error("the kinds cannot be used")]
     Kinds(#[source] vmctl_core::kinds::RegistryError),
+    /// The data directory cannot be used.
+    #[error("the data directory cannot be used")]
+    Data(#[from] data::DataError),
+    /// A user cannot be understood.
+    #[error("cannot tell who may log in")]
+    Users(#[from] users::UserError),
     /// The directory of the machines cannot be used.
     #[error("the directory of the machines cannot be used")]
     Machines(#[source] std::io::Error),

@@ -1,4 +1,5 @@
-//! The whole suite in one process, in memory: for a first look, and for trying a client.
+//! The whole suite in one process: in memory for a first look, or with a data directory for a small
+//! team.
 //!
 //! Standard output is for the one who started it: where it listens and who may log in. The last
 //! line comes when it serves.
@@ -8,7 +9,7 @@ mod settings;
 use std::{
     fmt::Write as _,
     io::{self, IsTerminal, Write as _},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
     time::Duration,
 };
@@ -16,7 +17,7 @@ use std::{
 use anyhow::Context;
 use clap::{Arg, ArgAction, ArgMatches, value_parser};
 use vmctl_daemon::{Process, Program, Status};
-use vmctl_standalone::{Standalone, User, users};
+use vmctl_standalone::{Standalone, User, data, users};
 
 use settings::Settings;
 
@@ -24,7 +25,7 @@ use settings::Settings;
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
-    let about = "The whole suite in one process: API, worker and reader, everything in memory";
+    let about = "The whole suite in one process: API, worker and reader; in memory unless --data-dir says where";
     let program = Program::new("vmctl-standalone", env!("CARGO_PKG_VERSION"), about)
         .with_args([
             Arg::new("user")
@@ -47,10 +48,15 @@ fn main() -> ExitCode {
 }
 
 async fn run(settings: Settings, process: Process) -> anyhow::Result<()> {
-    let (users, made_up) = users(&process.args)?;
+    let kept = settings.data_dir.clone();
+    let (users, made_up) = users(&process.args, kept.as_deref())?;
+    if kept.is_none() {
+        tracing::warn!("everything is in memory only: jobs are gone when this stops");
+    }
     let running = Standalone::builder()
         .listen(settings.listen)
         .users(users)
+        .data_dir(settings.data_dir)
         .kinds_dir(settings.kinds_dir)
         .job_ttl(settings.job_ttl)
         .compat_post_status(settings.compat_post_status.0)
@@ -78,6 +84,7 @@ async fn run(settings: Settings, process: Process) -> anyhow::Result<()> {
     let said = welcome(
         &running.url(),
         running.address().ip().is_loopback(),
+        kept.as_deref(),
         made_up.as_ref(),
     );
     // Nobody may be listening, and the suite works all the same.
@@ -86,7 +93,10 @@ async fn run(settings: Settings, process: Process) -> anyhow::Result<()> {
 }
 
 /// Who may log in, and the password that was made up if nobody was named.
-fn users(args: &ArgMatches) -> anyhow::Result<(Vec<User>, Option<MadeUp>)> {
+fn users(
+    args: &ArgMatches,
+    data_dir: Option<&Path>,
+) -> anyhow::Result<(Vec<User>, Option<MadeUp>)> {
     let mut all = Vec::new();
     for text in args.get_many::<String>("user").into_iter().flatten() {
         all.push(users::from_argument(text).context("--user")?);
@@ -97,12 +107,13 @@ fn users(args: &ArgMatches) -> anyhow::Result<(Vec<User>, Option<MadeUp>)> {
     if !all.is_empty() {
         return Ok((all, None));
     }
+    if let Some(directory) = data_dir {
+        let (all, password) = data::users(directory)?;
+        let made_up = password.and_then(|password| Some(MadeUp::new(all.first()?, password)));
+        return Ok((all, made_up));
+    }
     let (user, password) = users::random();
-    let made_up = MadeUp {
-        name: user.name.clone(),
-        project: user.project.clone(),
-        password,
-    };
+    let made_up = MadeUp::new(&user, password);
     Ok((vec![user], Some(made_up)))
 }
 
@@ -113,16 +124,29 @@ struct MadeUp {
     password: String,
 }
 
-fn welcome(url: &str, loopback: bool, made_up: Option<&MadeUp>) -> String {
+impl MadeUp {
+    fn new(user: &User, password: String) -> Self {
+        Self {
+            name: user.name.clone(),
+            project: user.project.clone(),
+            password,
+        }
+    }
+}
+
+fn welcome(url: &str, loopback: bool, data_dir: Option<&Path>, made_up: Option<&MadeUp>) -> String {
     let reach = if loopback {
         "from this machine only; --listen says otherwise"
     } else {
         "from other machines too, and without TLS"
     };
-    let mut said = format!(
-        "listening on {url} ({reach})\n\
-         everything is in memory: jobs are gone when this stops\n"
-    );
+    let kept = match data_dir {
+        Some(directory) => format!("jobs and machines are kept in {}", directory.display()),
+        None => {
+            "everything is in memory: jobs are gone when this stops; --data-dir keeps them".into()
+        }
+    };
+    let mut said = format!("listening on {url} ({reach})\n{kept}\n");
     if let Some(MadeUp {
         name,
         project,

@@ -8,15 +8,17 @@ use tokio::{
     time::{Instant, sleep},
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
-use vmctl_core::memory::bus::InMemoryBus;
+use vmctl_core::memory::bus::{InMemoryBus, journal::Restored};
 use vmctl_reader::{Reader, StatusWatch};
 use vmctl_server::{CheckState, Readiness, Server};
 use vmctl_worker::Worker;
 
 use crate::Error;
 
-/// How long the components may take to become ready.
+/// How long the components may take to become ready, when there is nothing to read.
 const START: Duration = Duration::from_secs(30);
+/// How much longer for each entry of the log; the reader takes a tenth of it.
+const START_EACH: Duration = Duration::from_millis(1);
 /// Between two looks at whether they are.
 const LOOK: Duration = Duration::from_millis(10);
 /// A mark arrives every second.
@@ -28,6 +30,8 @@ pub(crate) struct Parts {
     pub worker: Worker,
     pub reader: Reader,
     pub memory: InMemoryBus,
+    /// What the bus holds of an earlier run.
+    pub restored: Restored,
     pub directory: Option<TempDir>,
 }
 
@@ -107,7 +111,15 @@ impl Running {
             shutdown,
             _directory: parts.directory,
         };
-        running.ready().await?;
+        let entries = u32::try_from(parts.restored.log_entries).unwrap_or(u32::MAX);
+        running.ready(START + START_EACH * entries).await?;
+        for (queue, messages) in running.memory.undeclared() {
+            tracing::warn!(
+                queue,
+                messages,
+                "an earlier version filled a queue that this one does not know"
+            );
+        }
         Ok(running)
     }
 
@@ -154,13 +166,13 @@ impl Running {
             self.shutdown.cancel();
             first = first.and(verdict(ended, told));
         }
-        self.memory.shutdown();
+        self.memory.close().await;
         first
     }
 
     /// Waits until all three are ready, or one has ended.
-    async fn ready(&mut self) -> Result<(), Error> {
-        let deadline = Instant::now() + START;
+    async fn ready(&mut self, patience: Duration) -> Result<(), Error> {
+        let deadline = Instant::now() + patience;
         loop {
             if let Some(ended) = self.components.try_join_next() {
                 return verdict(ended, self.shutdown.is_cancelled());

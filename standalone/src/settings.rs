@@ -11,6 +11,8 @@ settings! {
     pub struct Settings {
         /// Address that the API listens on; `/health/*` and `/metrics` are there too
         "listen" = "127.0.0.1:8080" => listen: SocketAddr,
+        /// Directory that keeps jobs and machines; without one they are gone when it stops
+        "data_dir" => data_dir: Option<PathBuf>,
         /// How long an ended job can be read
         "job_ttl" = "24h" => job_ttl: Duration,
         /// Directory with a TOML file for each kind beside the built-in ones
@@ -21,7 +23,7 @@ settings! {
         "worker.slots" = "8" => slots: u16,
         /// How long a simulated machine takes to be created
         "simulated.duration" = "90s" => simulated_duration: Duration,
-        /// Directory of the simulated machines; else a temporary one that goes away
+        /// Directory of the simulated machines; else `machines` in the data directory, or a temporary one that goes away
         "simulated.dir" => simulated_dir: Option<PathBuf>,
         /// Phase of a simulated machine that fails, `PHASE:TIMES` or `PHASE` for ever
         "simulated.fail" => simulated_fail: Option<Parsed<FailRule>>,

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -45,6 +46,60 @@ fn makes_a_user_up_when_none_is_given_and_tells_its_password() {
     assert_eq!(password.len(), 20);
     standalone.signal("INT");
     assert_eq!(standalone.end(IN_TIME).0, Some(0));
+}
+
+#[test]
+fn a_user_made_up_for_a_data_directory_is_told_once_and_stays() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let args = ["--data-dir", data.to_str().unwrap()];
+    let mut standalone = start(&args);
+    let line = standalone.line("user demo of project demo, password ");
+    let password = line.rsplit_once(' ').unwrap().1.to_owned();
+    standalone.signal("TERM");
+    let (code, said) = standalone.end(IN_TIME);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(!said.contains("everything is in memory"), "{said}");
+    let users = fs::read_to_string(data.join("users")).unwrap();
+    assert!(users.contains("demo:demo:$argon2id$"), "{users}");
+    assert!(!users.contains(&password), "{users}");
+    for file in ["users", "id-secret", "journal.redb", "format"] {
+        let mode = fs::metadata(data.join(file)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{file}");
+    }
+    let mode = fs::metadata(&data).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o700);
+
+    let mut standalone = start(&args);
+    standalone.line_at_any_time("ready");
+    standalone.signal("TERM");
+    let (code, said) = standalone.end(IN_TIME);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(!said.contains("password"), "{said}");
+}
+
+#[test]
+fn a_data_directory_that_cannot_be_used_is_a_clear_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let args = ["--user", "joe:1234", "--data-dir", data.to_str().unwrap()];
+    let mut first = start(&args);
+    first.line_at_any_time("ready");
+    let mut second = start(&args);
+    let (code, said) = second.end(IN_TIME);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("another process uses the journal"), "{said}");
+    first.signal("TERM");
+    assert_eq!(first.end(IN_TIME).0, Some(0));
+
+    let journal = data.join("journal.redb");
+    let length = fs::metadata(&journal).unwrap().len();
+    let file = fs::File::options().write(true).open(&journal).unwrap();
+    file.set_len(length / 2).unwrap();
+    let mut third = start(&args);
+    let (code, said) = third.end(IN_TIME);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("the journal is damaged"), "{said}");
 }
 
 #[test]
