@@ -71,8 +71,18 @@ pub(crate) async fn submit(suite: &Suite, clients: usize, span: Duration) -> Res
         span.as_secs()
     ));
     let token = suite.login().await?;
+    submit_to(&suite.endpoint, &token, clients, span).await
+}
+
+/// Submits to this endpoint as fast as it accepts.
+pub(crate) async fn submit_to(
+    endpoint: &str,
+    token: &str,
+    clients: usize,
+    span: Duration,
+) -> Result<Sample> {
     run(clients, Until::Elapsed(span), |http| {
-        let (endpoint, token) = (suite.endpoint.clone(), token.clone());
+        let (endpoint, token) = (endpoint.to_owned(), token.to_owned());
         async move {
             let sent = Instant::now();
             let answer = post(&http, &endpoint, &token).await?;

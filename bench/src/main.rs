@@ -8,6 +8,7 @@ mod broker;
 mod load;
 mod programs;
 mod report;
+mod standalone;
 mod streams;
 
 use std::time::Duration;
@@ -33,6 +34,9 @@ struct Args {
     /// The stripped client, whose size and start are measured
     #[arg(long, default_value = "target/dist/vmctl")]
     client: std::path::PathBuf,
+    /// Measure only the standalone, which needs no service
+    #[arg(long)]
+    standalone_only: bool,
 }
 
 #[tokio::main]
@@ -45,6 +49,10 @@ async fn main() -> Result<()> {
 
     report::title("The machine");
     report::machine();
+
+    if args.standalone_only {
+        return standalone::measure(&args.bin, span, None).await;
+    }
 
     report::title("The client");
     programs::client(&args.client).context("measuring the client")?;
@@ -83,6 +91,9 @@ async fn main() -> Result<()> {
         whole.quantile(0.5).as_secs_f64() / ceiling.confirm_p50.as_secs_f64(),
     );
 
+    // Beside the standalone's, at the end.
+    let alone = load::submit(&suite, 1, Duration::from_secs(3)).await?;
+
     report::title("Finished jobs: 64 in flight, no work");
     let finished = load::follow(&suite, 64, load::Until::Elapsed(span)).await?;
     report::rate("finished", finished.per_second());
@@ -104,5 +115,7 @@ async fn main() -> Result<()> {
     report::text("open at once", &streams.open.to_string());
     report::kib("memory of the server for each", streams.each);
     report::latency("cancel asked to event seen", &streams.delay);
-    suite.stop().await
+    suite.stop().await?;
+
+    standalone::measure(&args.bin, span, Some(&alone)).await
 }
