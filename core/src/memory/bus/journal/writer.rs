@@ -16,7 +16,10 @@ use tokio::{
 };
 
 use super::{Change, Journal, JournalError, Recorder, recorder::Batch};
-use crate::memory::bus::{Shared, broker::Broker};
+use crate::{
+    error::chain,
+    memory::bus::{Shared, broker::Broker},
+};
 
 /// How long what nobody waits for may be in memory only.
 const LAZY: Duration = Duration::from_millis(20);
@@ -90,7 +93,7 @@ async fn keep(shared: &Weak<Shared>, journal: &Arc<dyn Journal>, batch: Batch) {
         };
         let is_over = shared.with(|broker, _| {
             if let Some(recorder) = &mut broker.journal {
-                recorder.set_failure(&text(&failure));
+                recorder.set_failure(&chain(&failure));
             }
             broker.is_closed()
         });
@@ -111,18 +114,6 @@ async fn commit(journal: &Arc<dyn Journal>, changes: &Arc<[Change]>) -> Result<(
         Ok(outcome) => outcome,
         Err(panic) => Err(JournalError::Unavailable(panic.into())),
     }
-}
-
-/// The error with its causes, in one line.
-fn text(error: &JournalError) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }
 
 impl Broker {
