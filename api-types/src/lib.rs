@@ -10,6 +10,7 @@ mod compat;
 mod discovery;
 mod ids;
 mod job;
+mod log;
 mod problem;
 mod stream;
 
@@ -27,5 +28,6 @@ pub use job::{
     CancelRequest, Job, JobError, JobEvent, JobEventList, JobLinks, JobList, JobState, Owner,
     ParseStateError, Progress, SubmitRequest,
 };
+pub use log::{LineId, LogEnd, LogLine, LogStream, ParseLineIdError};
 pub use problem::{FieldError, Problem, ProblemType};
 pub use stream::{StreamEvent, StreamEventData, StreamGap};

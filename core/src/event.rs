@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use uuid::Uuid;
-use vmctl_api_types::{Callback, JobError, JobId, JobState, Kind, Progress};
+use vmctl_api_types::{Callback, JobError, JobId, JobState, Kind, LogStream, Progress};
 
 use crate::{
     bus::{Message, RoutingKey},
@@ -50,11 +50,13 @@ pub enum EventType {
     Kept,
     /// Progress of a running attempt. Losing one is harmless.
     Progress,
+    /// Lines of the job's log. Losing some is harmless.
+    Log,
 }
 
 impl EventType {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Submitted,
         Self::Retry,
         Self::Continued,
@@ -67,6 +69,7 @@ impl EventType {
         Self::Deadline,
         Self::Kept,
         Self::Progress,
+        Self::Log,
     ];
 
     /// Returns the word in the type, in the routing key and in the history.
@@ -84,6 +87,7 @@ impl EventType {
             Self::Deadline => "deadline",
             Self::Kept => "kept",
             Self::Progress => "progress",
+            Self::Log => "log",
         }
     }
 
@@ -98,6 +102,11 @@ impl EventType {
     /// Says whether the message opens an epoch: its job fields are the ones that count.
     pub const fn is_submission(self) -> bool {
         matches!(self, Self::Submitted | Self::Redriven)
+    }
+
+    /// Says whether the message goes beside the log and may be lost.
+    pub const fn is_tick(self) -> bool {
+        matches!(self, Self::Progress | Self::Log)
     }
 
     /// Says whether the message ends the job.
@@ -191,6 +200,9 @@ pub struct EventData {
     /// Orders the progress messages of one command, from 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tick: Option<u32>,
+    /// Lines of the job's log.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lines: Vec<SaidLine>,
     /// What came out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output: Option<Value>,
@@ -226,6 +238,7 @@ impl EventData {
             checkpoint: None,
             progress: None,
             tick: None,
+            lines: Vec::new(),
             output: None,
             error: None,
             worker: None,
@@ -235,6 +248,20 @@ impl EventData {
             extra: Map::new(),
         }
     }
+}
+
+/// One line of a job's log, on its way.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SaidLine {
+    /// Counts inside the command that the worker is on, from 1; lines that were dropped count too.
+    pub n: u32,
+    /// When.
+    pub at: Timestamp,
+    /// Where it comes from.
+    #[serde(default)]
+    pub stream: LogStream,
+    /// The line, at most [`MAX_LINE`](crate::lines::MAX_LINE) bytes; the rest is cut off.
+    pub text: String,
 }
 
 /// A job as it was submitted. The same in every message of an epoch.
@@ -420,7 +447,7 @@ impl Event {
         match self.event_type {
             t if t.is_command() => RoutingKey::job(kind),
             EventType::Failed => RoutingKey::dead(kind),
-            EventType::Progress => RoutingKey::tick(kind, self.event_type.word()),
+            t if t.is_tick() => RoutingKey::tick(kind, t.word()),
             t => RoutingKey::event(kind, t.word()),
         }
     }
@@ -437,7 +464,7 @@ impl Event {
 
     fn message_with_key(&self, routing_key: RoutingKey) -> Message {
         let data = &self.data;
-        let is_tick = self.event_type == EventType::Progress;
+        let is_tick = self.event_type.is_tick();
         let mut headers = BTreeMap::new();
         let mut text = |name: &str, value: String| {
             headers.insert(name.to_owned(), value.into());

@@ -164,7 +164,7 @@ pub fn interpret(entry: &LogEntry, retention: Retention) -> Fact {
     }
     match Event::parse(&message.body) {
         Ok(event) if dead => dead_letter(entry, Some(event), retention),
-        Ok(event) if event.event_type == EventType::Progress => Fact::Other,
+        Ok(event) if event.event_type.is_tick() => Fact::Other,
         Ok(event) => Fact::Job(Box::new(JobFact::from_event(
             event,
             Some(entry.offset),

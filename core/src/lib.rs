@@ -20,6 +20,7 @@ pub mod event;
 pub mod fact;
 pub mod identity;
 pub mod kinds;
+pub mod lines;
 pub mod memory;
 pub mod merge;
 pub mod partition;
@@ -31,4 +32,4 @@ pub mod store;
 pub mod testing;
 pub mod topology;
 
-pub use vmctl_api_types::{JobError, JobId, JobState, Kind, Progress};
+pub use vmctl_api_types::{JobError, JobId, JobState, Kind, LineId, LogLine, LogStream, Progress};

@@ -6,8 +6,9 @@ use jiff::Timestamp;
 use redis::Value;
 use serde::{Serialize, de::DeserializeOwned};
 use vmctl_core::{
+    LogLine,
     fact::JobFact,
-    merge,
+    lines, merge,
     record::{HistoryEntry, Record},
     store::{FoldOutcome, PartitionState, Position, StoreError},
 };
@@ -202,6 +203,17 @@ pub fn history(value: Value) -> Result<Vec<HistoryEntry>, StoreError> {
     };
     let entries = places.into_iter().map(entry).collect::<Result<_, _>>()?;
     Ok(merge::shown(entries))
+}
+
+/// Reads the newest lines of a log. The field that is no name of a line is their size.
+pub fn lines(value: Value) -> Result<Vec<LogLine>, StoreError> {
+    let named = pairs(value)?.into_iter().filter(|(name, _)| name != "b");
+    let sorted: BTreeMap<_, _> = named.collect();
+    let skip = sorted.len().saturating_sub(lines::MOST);
+    let newest = sorted.into_values().skip(skip);
+    newest
+        .map(|json| serde_json::from_slice(&json).map_err(corrupt))
+        .collect()
 }
 
 /// Reads the answer of the fold script.

@@ -11,6 +11,7 @@ use redis::{Value, cmd};
 use vmctl_core::{
     JobId,
     fact::JobFact,
+    lines::{self, LogChunk},
     partition::Partition,
     record::Tick,
     store::{
@@ -24,7 +25,7 @@ use super::{
     error::corrupt,
     jobs, join,
     keys::{Keys, line, milliseconds},
-    script::{ALIVE, Call, FOLD, INDEX, LEASE, OVERDUE, TICKS, VOID},
+    script::{ALIVE, Call, FOLD, INDEX, LEASE, LINES, OVERDUE, TICKS, VOID},
 };
 
 /// How many overdue jobs one call returns at most.
@@ -90,6 +91,34 @@ impl FoldStore for RedisStore {
             calls.push(call);
         }
         self.send("ticks", &calls).await.map(|_| ())
+    }
+
+    async fn add_lines(&self, chunks: &[LogChunk], late: Timestamp) -> Result<(), StoreError> {
+        let mut partitions: BTreeMap<Partition, Vec<&LogChunk>> = BTreeMap::new();
+        for chunk in chunks {
+            let partition = Partition::of(chunk.job);
+            partitions.entry(partition).or_default().push(chunk);
+        }
+        let mut calls = Vec::with_capacity(partitions.len());
+        for chunks in partitions.values() {
+            let keys = chunks.iter().map(|chunk| chunk.job);
+            let keys = keys.flat_map(|job| [self.keys.job(job), self.keys.lines(job)]);
+            let mut call = LINES.call(keys.collect());
+            call.arg(milliseconds(late).to_string())
+                .arg(lines::MOST.to_string())
+                .arg(lines::SLACK.to_string())
+                .arg(lines::BYTES.to_string());
+            for chunk in chunks {
+                call.arg(join::confirmed(chunk.epoch))
+                    .arg(chunk.attempt.to_string())
+                    .arg(chunk.lines.len().to_string());
+                for line in &chunk.lines {
+                    call.arg(join::line(line.id)).arg(codec::json(Some(line))?);
+                }
+            }
+            calls.push(call);
+        }
+        self.send("lines", &calls).await.map(|_| ())
     }
 
     async fn hold_partitions(
@@ -216,7 +245,8 @@ pub fn fold_call(
     ];
     let jobs = facts
         .iter()
-        .flat_map(|fact| [keys.job(fact.job), keys.history(fact.job)]);
+        .map(|fact| fact.job)
+        .flat_map(|job| [keys.job(job), keys.history(job), keys.lines(job)]);
     let mut call = FOLD.call(own.into_iter().chain(jobs).collect());
     let expected = batch.expected.as_ref();
     call.arg(if check == Check::Position { "1" } else { "0" })

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use redis::{Value, cmd};
 use vmctl_core::{
-    JobId,
+    JobId, LogLine,
     fact::JobFact,
     partition::Partition,
     store::{
@@ -72,6 +72,12 @@ impl JobStore for RedisStore {
             },
             history: codec::history(history)?,
         })
+    }
+
+    async fn lines(&self, id: JobId) -> Result<Vec<LogLine>, StoreError> {
+        let mut read = cmd("HGETALL");
+        read.arg(self.keys.lines(id));
+        codec::lines(self.one("read_lines", Call::Plain(read)).await?)
     }
 
     async fn list(

@@ -8,7 +8,10 @@ use std::fmt::Write as _;
 
 use jiff::Timestamp;
 use uuid::Uuid;
-use vmctl_core::record::{Cancel, Started, Submission, Tick, Winner};
+use vmctl_core::{
+    LineId,
+    record::{Cancel, Started, Submission, Tick, Winner},
+};
 
 /// A text of digits.
 #[derive(Default)]
@@ -104,6 +107,12 @@ pub fn run(tick: &Tick) -> String {
 /// Orders ticks.
 pub fn tick(tick: &Tick) -> String {
     format!("{}{:010}{:010}", run(tick), tick.seq, tick.number)
+}
+
+/// Orders the lines of a log.
+pub fn line(id: LineId) -> String {
+    let text = Digits::default().small(id.epoch).small(id.attempt);
+    text.small(id.seq).small(id.number).0
 }
 
 /// Orders the entries of a history, and says at its end whether an entry is an end.

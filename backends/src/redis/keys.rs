@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | `{p17}:job:<id>` | hash | a record |
 //! | `{p17}:hist:<id>` | hash | its history, by place in the log |
+//! | `{p17}:lines:<id>` | hash | the newest lines of its log, by name, and `b`, their bytes |
 //! | `{p17}:run:<id>:<epoch>:<attempt>:<seq>` | string | which call has taken a run |
 //! | `{p17}:position` | hash | position, marks and oldest entry of a partition |
 //! | `{p17}:live` | sorted set | live jobs by deadline |
@@ -43,6 +44,10 @@ impl Keys {
 
     pub fn history(&self, id: JobId) -> String {
         format!("{}{id}", self.of(Partition::of(id), "hist:"))
+    }
+
+    pub fn lines(&self, id: JobId) -> String {
+        format!("{}{id}", self.of(Partition::of(id), "lines:"))
     }
 
     pub fn run(&self, run: &RunKey) -> String {

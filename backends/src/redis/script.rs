@@ -24,6 +24,7 @@ scripts! {
     READ = "lua/read.lua";
     STORY = "lua/story.lua";
     TICKS = "lua/ticks.lua";
+    LINES = "lua/lines.lua";
     INDEX = "lua/index.lua";
     ALIVE = "lua/alive.lua";
     LEASE = "lua/lease.lua";

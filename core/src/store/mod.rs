@@ -11,11 +11,12 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
-use vmctl_api_types::JobId;
+use vmctl_api_types::{JobId, LogLine};
 
 use crate::{
     bus::BoxError,
     fact::JobFact,
+    lines::LogChunk,
     partition::Partition,
     record::{HistoryEntry, Record, Tick},
 };
@@ -117,6 +118,10 @@ pub trait JobStore: Send + Sync {
     /// the partition's position that it keeps, and the record says what they come to.
     async fn story(&self, id: JobId) -> Result<Story, StoreError>;
 
+    /// Reads the newest lines of a job's log, oldest first, at most [`crate::lines::MOST`]. Empty when
+    /// there is none, also when there is no such job.
+    async fn lines(&self, id: JobId) -> Result<Vec<LogLine>, StoreError>;
+
     /// Reads at most `limit` lines of a project's index, newest first, starting after `after`.
     /// Lines may name jobs that have expired, and name a job twice when copies of its submission were
     /// made at two times: the record says which is right. Times are to the millisecond.
@@ -211,6 +216,15 @@ pub trait FoldStore: JobStore {
 
     /// Merges progress into the records that are live in the same epoch and attempt.
     async fn ticks(&self, ticks: &[Tick]) -> Result<(), StoreError>;
+
+    /// Adds lines to the logs of jobs, each line once, and keeps the newest ones (see
+    /// [`crate::lines`]). They are forgotten with the record.
+    ///
+    /// A live record takes lines of its epoch, up to the attempt after its own: lines may be faster
+    /// than the event that opens the attempt. A record that has ended takes lines of its epoch if it
+    /// is to be forgotten at `late` or later, that is, if it has ended just now: lines and the end
+    /// of a job come by different ways. Other lines are dropped.
+    async fn add_lines(&self, chunks: &[LogChunk], late: Timestamp) -> Result<(), StoreError>;
 
     /// Takes, renews and gives back partitions so that the readers alive share them evenly, and
     /// returns those that `reader` holds for the next `ttl`. Called every `ttl / 3`. A partition of

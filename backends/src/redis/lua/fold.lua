@@ -4,7 +4,7 @@
 -- greater text wins. Values are JSON that is never looked into. Numbers that must not lose a digit
 -- are handed on as the texts that they came as.
 --
--- KEYS  position, live, bad, then job and history of each fact
+-- KEYS  position, live, bad, then job, history and lines of each fact
 -- ARGV  check, expected offset and id, new offset and id, time of the first entry,
 --       count of marks and each server and time, count of bad entries and each text,
 --       then for each fact what is read below, in that order
@@ -69,8 +69,8 @@ for _ = 1, spoilt do redis.call('RPUSH', bad, arg()) end
 if spoilt > 0 then redis.call('LTRIM', bad, -BAD, -1) end
 
 local changed = 0
-for key = 4, #KEYS, 2 do
-  local job, history = KEYS[key], KEYS[key + 1]
+for key = 4, #KEYS, 3 do
+  local job, history, lines = KEYS[key], KEYS[key + 1], KEYS[key + 2]
   local job_id, over, expires = arg(), arg() == '1', arg()
   local winner_key, winner = arg(), arg()
   local spec_key, spec, deadline = arg(), arg(), arg()
@@ -84,7 +84,7 @@ for key = 4, #KEYS, 2 do
   if over then
     -- The end of the job, already past its time: a record that does not have it is over too.
     if have[1] and wins(winner_key, have[1]) then
-      redis.call('DEL', job, history)
+      redis.call('DEL', job, history, lines)
       redis.call('ZREM', live, job_id)
       changed = changed + 1
     end
@@ -112,7 +112,10 @@ for key = 4, #KEYS, 2 do
 
     local fresh = place ~= '' and redis.call('HSETNX', history, place, event) == 1
     if fresh and redis.call('HLEN', history) > HEAD + TAIL then prune(history) end
-    if forgotten ~= have[7] then redis.call('PEXPIREAT', job, forgotten) end
+    if forgotten ~= have[7] then
+      redis.call('PEXPIREAT', job, forgotten)
+      redis.call('PEXPIREAT', lines, forgotten)
+    end
     if forgotten ~= have[7] or fresh then redis.call('PEXPIREAT', history, forgotten) end
 
     if decides or describes then

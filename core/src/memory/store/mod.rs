@@ -14,7 +14,7 @@ use std::{
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use vmctl_api_types::JobId;
+use vmctl_api_types::{JobId, LogLine};
 
 use self::{
     expiring::Expiring,
@@ -23,6 +23,7 @@ use self::{
 use crate::{
     clock::{self, Clock},
     fact::JobFact,
+    lines::LogChunk,
     partition::Partition,
     record::Tick,
     store::{
@@ -202,6 +203,12 @@ impl JobStore for InMemoryJobStore {
         })
     }
 
+    async fn lines(&self, id: JobId) -> Result<Vec<LogLine>, StoreError> {
+        let (inner, now) = self.up()?;
+        let part = inner.parts.get(&Partition::of(id));
+        Ok(part.map(|p| p.lines(id, now)).unwrap_or_default())
+    }
+
     async fn list(
         &self,
         project: &str,
@@ -310,6 +317,15 @@ impl FoldStore for InMemoryJobStore {
         let (mut inner, now) = self.up()?;
         for tick in ticks {
             inner.part(Partition::of(tick.job)).tick(tick, now);
+        }
+        Ok(())
+    }
+
+    async fn add_lines(&self, chunks: &[LogChunk], late: Timestamp) -> Result<(), StoreError> {
+        let (mut inner, now) = self.up()?;
+        for chunk in chunks {
+            let part = inner.part(Partition::of(chunk.job));
+            part.add_lines(chunk, late, now);
         }
         Ok(())
     }

@@ -3,12 +3,13 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use jiff::{SignedDuration, Timestamp};
-use vmctl_api_types::JobId;
+use vmctl_api_types::{JobId, LogLine};
 
 use super::expiring::Expiring;
 use crate::{
     clock::from_unix_ms,
     fact::JobFact,
+    lines::{Lines, LogChunk},
     merge::{history_entry, merge, merge_history, merge_tick, shown},
     record::{HistoryEntry, Record, Tick},
     store::{FoldOutcome, PartitionBatch, PartitionState},
@@ -24,6 +25,7 @@ const MARK_LIFE: SignedDuration = SignedDuration::from_hours(1);
 struct Kept {
     record: Record,
     history: Vec<HistoryEntry>,
+    lines: Lines,
 }
 
 impl Kept {
@@ -94,6 +96,19 @@ impl Part {
     pub fn tick(&mut self, tick: &Tick, now: Timestamp) {
         if let Some(kept) = self.records.get_mut(&tick.job, now) {
             merge_tick(&mut kept.record, tick);
+        }
+    }
+
+    pub fn lines(&self, job: JobId, now: Timestamp) -> Vec<LogLine> {
+        let kept = self.records.get(&job, now);
+        kept.map(|k| k.lines.newest()).unwrap_or_default()
+    }
+
+    pub fn add_lines(&mut self, chunk: &LogChunk, late: Timestamp, now: Timestamp) {
+        if let Some(kept) = self.records.get_mut(&chunk.job, now)
+            && chunk.belongs_to(&kept.record, late)
+        {
+            kept.lines.add(&chunk.lines);
         }
     }
 

@@ -9,6 +9,7 @@ mod fold;
 mod forgetting;
 mod index;
 mod leases;
+mod lines;
 mod live;
 pub mod sample;
 mod support;
@@ -24,6 +25,7 @@ pub use fold::*;
 pub use forgetting::*;
 pub use index::*;
 pub use leases::*;
+pub use lines::*;
 pub use live::*;
 
 use crate::{partition::Partition, store::FoldStore};
@@ -112,6 +114,11 @@ macro_rules! store_suite {
             an_ended_job_is_not_overdue
             a_forgotten_job_is_not_overdue
             a_redriven_job_is_live_again
+            lines_are_kept_once_and_in_order
+            only_the_newest_lines_are_kept
+            lines_belong_to_the_run
+            lines_of_a_job_that_has_just_ended_are_taken
+            lines_are_forgotten_with_the_record
             a_run_is_taken_once
             a_run_is_forgotten
             a_claim_returns_the_first_value
