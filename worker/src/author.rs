@@ -18,7 +18,7 @@ use vmctl_core::{
     JobError, JobState, Progress,
     bus::Message,
     clock::{self, Clock},
-    event::{Event, EventData, EventType, MAX_BODY},
+    event::{Event, EventData, EventType, MAX_BODY, SaidLine},
     topology::Tier,
 };
 
@@ -74,6 +74,15 @@ impl Author {
         let mut event = self.follow(command, EventType::Progress, JobState::Running);
         event.data.tick = Some(number);
         event.data.progress = Some(progress);
+        event
+    }
+
+    /// The job's log goes on. Its input stays out: lines come often.
+    pub(crate) fn log(&self, command: &Event, lines: Vec<SaidLine>) -> Event {
+        let mut event = self.follow(command, EventType::Log, JobState::Running);
+        event.data.job.input = Value::Null;
+        event.data.progress = None;
+        event.data.lines = lines;
         event
     }
 

@@ -7,11 +7,11 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use vmctl_core::{
-    JobError,
+    JobError, LogStream,
     event::{Event, JobSpec},
 };
 
-use crate::{progress::ProgressSink, signals::CancelReason, signals::Signals};
+use crate::{logs::LogSink, progress::ProgressSink, signals::CancelReason, signals::Signals};
 
 /// Does the work of one kind.
 #[async_trait]
@@ -60,6 +60,7 @@ pub struct Ctx {
     worker: Arc<str>,
     signals: Signals,
     progress: ProgressSink,
+    log: LogSink,
 }
 
 impl Ctx {
@@ -68,12 +69,14 @@ impl Ctx {
         worker: Arc<str>,
         signals: Signals,
         progress: ProgressSink,
+        log: LogSink,
     ) -> Self {
         Self {
             command,
             worker,
             signals,
             progress,
+            log,
         }
     }
 
@@ -128,6 +131,17 @@ impl Ctx {
     /// Fires together with `cancel`, `lost` and `drain`: what a wait inside a slice observes.
     pub fn stop(&self) -> &CancellationToken {
         self.signals.stop()
+    }
+
+    /// Writes to the job's log, which clients read and follow: each line of the text is one line.
+    /// Never waits, and may lose lines: of many in a short time the newest 200 stay.
+    pub fn log(&self, text: impl AsRef<str>) {
+        self.log.write(LogStream::Log, text.as_ref());
+    }
+
+    /// The job's log, for lines that come from a program.
+    pub fn log_sink(&self) -> &LogSink {
+        &self.log
     }
 
     /// Reports progress.

@@ -30,6 +30,7 @@ mod config;
 mod consume;
 mod handler;
 pub mod kinds;
+mod logs;
 mod progress;
 pub mod provisioner;
 mod readiness;
@@ -41,6 +42,7 @@ mod worker;
 
 pub use config::{Backends, Config};
 pub use handler::{Ctx, Handler, Outcome};
+pub use logs::LogSink;
 pub use progress::ProgressSink;
 pub use readiness::Readiness;
 pub use signals::CancelReason;

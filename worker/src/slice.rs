@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use vmctl_core::{
     JobError, Kind,
     bus::{Delivery, Message, PublishError},
-    event::Event,
+    event::{Event, SaidLine},
     record::Record,
     store::RunKey,
 };
@@ -19,6 +19,7 @@ use crate::{
     admission::{Admission, admit, may_have_begun},
     author::{due, message, until},
     handler::{Ctx, Handler, Outcome},
+    logs::{self, LogPump},
     progress::{self, ProgressPump},
     running::Place,
     signals::{CancelReason, CancelWish, Signals},
@@ -368,18 +369,23 @@ impl Slice<'_> {
             backends.clock.clone(),
             config.tick_interval,
         );
+        let (log, mut lines) = logs::channel(backends.clock.clone(), config.tick_interval);
         let ctx = Ctx::new(
             self.command.clone(),
             config.name.as_str().into(),
             signals.clone(),
             sink,
+            log,
         );
         let handler = self.lane.handler.clone();
         let active = telemetry::Active::new(&self.lane.kind);
         let begun = Instant::now();
         let mut task = HandlerTask(tokio::spawn(async move { handler.run(ctx).await }));
-        let end = self.watch(&mut task, &signals, &mut pump).await;
+        let end = self.watch(&mut task, &signals, &mut pump, &mut lines).await;
         task.stop().await;
+        while let Some(last) = lines.take() {
+            self.log(last).await;
+        }
         drop(active);
         telemetry::ran(&self.lane.kind, begun.elapsed());
 
@@ -391,12 +397,13 @@ impl Slice<'_> {
         concluded.map(|()| Verdict::Ack("run"))
     }
 
-    /// Follows a running handler: passes signals on, publishes progress, keeps the time.
+    /// Follows a running handler: passes signals on, publishes progress and lines, keeps the time.
     async fn watch(
         &self,
         task: &mut HandlerTask,
         signals: &Signals,
         pump: &mut ProgressPump,
+        lines: &mut LogPump,
     ) -> Result<End, Interrupted> {
         let Shared {
             backends, config, ..
@@ -434,21 +441,30 @@ impl Slice<'_> {
                 () = self.lane.shutdown.cancelled(), if !signals.drain().is_cancelled() => {
                     signals.ask_to_hand_over();
                 }
-                (number, progress) = pump.next() => self.tick(number, progress).await,
+                (number, progress) = pump.next() => {
+                    self.tick(self.shared().author.tick(&self.command, number, progress)).await;
+                }
+                lines = lines.next() => self.log(lines).await,
             }
         }
     }
 
-    async fn tick(&self, number: u32, progress: vmctl_core::Progress) {
+    async fn log(&self, lines: Vec<SaidLine>) {
+        self.tick(self.shared().author.log(&self.command, lines))
+            .await;
+    }
+
+    /// Publishes what may be lost.
+    async fn tick(&self, event: Event) {
         if self.delivery.lost.is_cancelled() {
             return;
         }
-        let event = self.shared().author.tick(&self.command, number, progress);
         let publisher = &self.shared().backends.bus.publisher;
         if let Err(error) = publisher.publish_tick(event.to_message()).await {
             tracing::debug!(
                 error = &error as &dyn std::error::Error,
-                "progress was not published"
+                tick = event.event_type.word(),
+                "a tick was not published"
             );
         }
     }

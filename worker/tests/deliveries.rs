@@ -383,3 +383,45 @@ async fn progress_is_thinned_and_numbered_and_its_end_is_in_the_event() {
         Some(JobState::Succeeded)
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn lines_travel_together_and_the_last_ones_come_before_the_end() {
+    let world = World::new().await;
+    let mut ticks = world
+        .bus
+        .consumer
+        .subscribe(vmctl_core::bus::Feed::Ticks, "test")
+        .await
+        .unwrap();
+    let handler = Script::new(|ctx: Ctx| async move {
+        ctx.log("one\ntwo");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        ctx.log("three");
+        ctx.log_sink().write(vmctl_core::LogStream::Stderr, "last");
+        done()
+    });
+    let _worker = world.start("w1", handler);
+    let job = world.submit().await;
+    world.end(job).await;
+    let mut batches = Vec::new();
+    for _ in 0..2 {
+        let tick = ticks.next().await.unwrap();
+        assert_eq!(tick.routing_key, "tick.vm.create.log");
+        let event = vmctl_core::event::Event::parse(&tick.body).unwrap();
+        assert_eq!(event.event_type, EventType::Log);
+        assert!(event.data.job.input.is_null(), "lines come without input");
+        let data = event.data;
+        assert_eq!((event.subject, data.attempt, data.seq), (job, 1, 0));
+        let said: Vec<_> = data.lines.into_iter().map(|l| (l.n, l.text)).collect();
+        batches.push(said);
+    }
+    let said = |n: u32, text: &str| (n, text.to_owned());
+    assert_eq!(
+        batches,
+        [
+            [said(1, "one"), said(2, "two")],
+            [said(3, "three"), said(4, "last")]
+        ]
+    );
+    assert_eq!(world.words(job), ["submitted", "started", "succeeded"]);
+}

@@ -75,6 +75,7 @@ impl VmCreate {
 
     /// Removes what was made. The tombstone stops late copies, also when nothing was.
     async fn clean_up(&self, ctx: &Ctx, call: &Call) -> Outcome {
+        ctx.log("cancelled: removing what was made");
         match self.provisioner.delete(ctx.job().id, call).await {
             Ok(_) => Outcome::Cancelled,
             Err(error) => outcome_of(&error),
@@ -91,18 +92,31 @@ impl Handler for VmCreate {
         };
         let from = ctx.checkpoint().map(|Checkpoint { phase }| phase);
         let call = Call::of(&ctx, from, SLICE);
+        if call.from.is_none() && !is_cancelled(&ctx) {
+            ctx.log(plan(&spec));
+        }
         let step = if is_cancelled(&ctx) {
             None
         } else {
             Some(self.provisioner.create(&spec, &call).await)
         };
         match step {
-            Some(Ok(Step::Ready(vm))) => Outcome::Done(self.output(&vm)),
+            Some(Ok(Step::Ready(vm))) => {
+                let ip = vm.ip.as_deref().unwrap_or("none yet");
+                ctx.log(format!("{} is ready, address {ip}", vm.spec.hostname));
+                Outcome::Done(self.output(&vm))
+            }
             _ if is_cancelled(&ctx) => self.clean_up(&ctx, &call).await,
-            Some(Ok(Step::Next { phase, after })) => go_on(phase, after),
+            Some(Ok(Step::Next { phase, after })) => {
+                ctx.log(format!("next phase: {phase}"));
+                go_on(phase, after)
+            }
             // Handed over: another worker goes on at once.
             Some(Ok(Step::Stopped { phase })) => go_on(phase, Duration::ZERO),
-            Some(Err(error)) => outcome_of(&error),
+            Some(Err(error)) => {
+                ctx.log(format!("attempt {}: {error}", ctx.attempt()));
+                outcome_of(&error)
+            }
             None => Outcome::Cancelled,
         }
     }
@@ -111,6 +125,15 @@ impl Handler for VmCreate {
 /// Says whether somebody wants the machine gone. A deadline leaves it.
 fn is_cancelled(ctx: &Ctx) -> bool {
     matches!(ctx.cancel_reason(), Some(CancelReason::Requested(_))) && !ctx.lost().is_cancelled()
+}
+
+/// Says what is going to be made.
+fn plan(spec: &VmSpec) -> String {
+    let profile = &spec.profile;
+    format!(
+        "creating {}: profile {} ({} vCPU, {} MiB memory, {} GiB disk), region {}",
+        spec.hostname, profile.name, profile.vcpus, profile.ram_mib, profile.disk_gib, spec.region
+    )
 }
 
 fn go_on(phase: &str, after: Duration) -> Outcome {
