@@ -4,7 +4,7 @@
 //!
 //! - [`fold`]: entries of the log become records, in the same write as the position;
 //! - [`leases`]: partitions are shared with the other readers alive;
-//! - [`ticks`]: progress, which may be lost, is merged into live records;
+//! - [`ticks`]: progress and lines of logs, which may be lost, are merged into records;
 //! - [`lag`]: how far behind the reader is, in seconds and in entries;
 //! - [`sweep`]: jobs past their deadline are ended by an event in the log;
 //! - `effects`: what must follow the end of a job is published, such as its callback;
@@ -162,6 +162,8 @@ impl Reader {
             consumer: Arc::clone(&self.bus.consumer),
             store: Arc::clone(&self.store),
             name: self.config.name.clone(),
+            clock: Arc::clone(&self.clock),
+            retention: self.config.retention,
             holds: holds.clone(),
         };
         let sweep = sweep::Sweep {

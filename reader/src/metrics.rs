@@ -17,6 +17,8 @@ pub const PARTITIONS: &str = "reader_partitions";
 pub const VOID: &str = "reader_void_positions_total";
 /// Progress messages by what became of them: `applied`, `dropped`.
 pub const TICKS: &str = "reader_ticks_total";
+/// Lines of jobs' logs by what became of them: `applied`, `dropped`.
+pub const LINES: &str = "reader_log_lines_total";
 /// Jobs ended by the sweep.
 pub const SWEPT: &str = "reader_deadlines_total";
 /// Ends of jobs taken from their queue, by what became of them: `followed` by something, `nothing` to
@@ -44,6 +46,7 @@ pub fn describe() {
     describe_counter!(TICKS, "Progress messages, by result");
     describe_counter!(REPORTS, "Flat reports of simple workers, by result");
     describe_counter!(EFFECTS, "Ends of jobs that something may follow, by result");
+    describe_counter!(LINES, "Lines of jobs' logs, by result");
     describe_counter!(SWEPT, "Jobs ended because their deadline had passed");
 }
 

@@ -5,11 +5,13 @@ mod support;
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use support::{World, until};
 use vmctl_core::{
-    JobState, Progress,
+    JobState, LogStream, Progress,
     clock::{self, Clock as _},
-    event::EventType,
+    event::{EventType, SaidLine},
+    lines::MAX_LINE,
     partition::PARTITIONS,
     store::JobStore as _,
 };
@@ -256,6 +258,72 @@ async fn progress_reaches_live_records() {
         sent.unwrap();
         let record = world.record(job.id).await.unwrap();
         record.progress().is_some_and(|p| p.percent == 40)
+    })
+    .await;
+    reader.stop().await;
+}
+
+fn says(n: u32, at: Timestamp, text: &str) -> SaidLine {
+    SaidLine {
+        n,
+        at,
+        stream: LogStream::Stdout,
+        text: text.to_owned(),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn lines_reach_the_log_of_their_job_and_hostile_ones_do_no_harm() {
+    let world = World::new().await;
+    let reader = world.start("r1");
+    let job = world.submit().await;
+    world.say(&job, EventType::Started, JobState::Running).await;
+    world.until(job.id, JobState::Running).await;
+    let now = world.clock.now();
+    let mut event = world.event(&job, EventType::Log, JobState::Running);
+    event.data.lines = vec![says(1, now, "one"), says(2, now, "two")];
+    let texts = async || {
+        let lines = world.store.lines(job.id).await.unwrap();
+        lines.into_iter().map(|l| l.text).collect::<Vec<_>>()
+    };
+    until("the lines show", async || {
+        let sent = world.bus.publisher.publish_tick(event.to_message()).await;
+        sent.unwrap();
+        texts().await == ["one", "two"]
+    })
+    .await;
+
+    // A message of another shape, another job's name in the properties, a job that nobody knows.
+    let mut broken = event.to_message();
+    broken.body = b"{\"data\":{\"lines\":7}}".to_vec().into();
+    let mut foreign = event.clone();
+    foreign.data.job.id = world.job().id;
+    let mut two_jobs = foreign.to_message();
+    two_jobs.correlation_id = job.id.to_string();
+    foreign.subject = foreign.data.job.id;
+    let mut future = event.clone();
+    let later = "2999-01-01T00:00:00Z".parse().unwrap();
+    let huge = "x".repeat(100_000);
+    future.data.lines = vec![says(3, later, "\0\u{1b}[2J"), says(4, later, &huge)];
+    for message in [broken, two_jobs, foreign.to_message(), future.to_message()] {
+        world.bus.publisher.publish_tick(message).await.unwrap();
+    }
+    until("the honest part shows", async || texts().await.len() == 4).await;
+    let lines = world.store.lines(job.id).await.unwrap();
+    assert!(lines.iter().all(|line| line.time <= world.clock.now()));
+    assert_eq!(lines[3].text.len(), MAX_LINE);
+    assert_eq!(world.store.lines(foreign.subject).await.unwrap(), []);
+
+    // What was said last comes after the end, and is not lost.
+    world
+        .say(&job, EventType::Succeeded, JobState::Succeeded)
+        .await;
+    world.until(job.id, JobState::Succeeded).await;
+    event.data.lines = vec![says(5, now, "bye")];
+    let sent = world.bus.publisher.publish_tick(event.to_message()).await;
+    sent.unwrap();
+    until("the last line shows", async || {
+        texts().await.last().is_some_and(|text| text == "bye")
     })
     .await;
     reader.stop().await;
