@@ -144,6 +144,8 @@ problem_types! {
     UnsupportedMediaType = ("unsupported-media-type", 415, "The body must be application/json"),
     /// Too many login attempts.
     TooManyLogins = ("too-many-logins", 429, "Too many login attempts"),
+    /// The project has as many streams open on this server as a project may.
+    TooManyStreams = ("too-many-streams", 429, "Too many streams"),
     /// The headers are larger than 32 KiB.
     HeadersTooLarge = ("headers-too-large", 431, "The headers are too large"),
     /// A bug of the server.

@@ -5,7 +5,7 @@ use std::{future::Future, sync::Arc, time::Duration};
 use jiff::Timestamp;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use vmctl_api_types::JobId;
+use vmctl_api_types::{JobId, LogLine};
 use vmctl_core::{
     bus::Bus,
     clock::Clock,
@@ -26,6 +26,7 @@ use crate::{
         view::{Overview, Seen},
     },
     logins::Logins,
+    streams::Places,
 };
 
 /// One server's state. All of it can be lost: it is rebuilt from the bus and the store.
@@ -54,8 +55,8 @@ pub(crate) struct App {
     pub requests: Arc<Semaphore>,
     /// Requests that wait for a change.
     pub waiters: Arc<Semaphore>,
-    /// Open streams of events.
-    pub streams: Arc<Semaphore>,
+    /// Open streams.
+    pub streams: Places,
     /// Publishes that outlive their request.
     pub tasks: TaskTracker,
     /// Fires when the server is asked to stop.
@@ -76,7 +77,7 @@ impl App {
             logins: Logins::new(limits.logins_per_minute),
             requests: Arc::new(Semaphore::new(limits.requests)),
             waiters: Arc::new(Semaphore::new(limits.waiters)),
-            streams: Arc::new(Semaphore::new(limits.streams)),
+            streams: Places::new(limits.streams, limits.project_streams),
             tasks: TaskTracker::new(),
             stopping: CancellationToken::new(),
             identity_answers: watch::Sender::new(None),
@@ -115,6 +116,11 @@ impl App {
         self.seen
             .observe(Partition::of(id), &story.lookup.partition);
         Ok(story)
+    }
+
+    /// Reads the newest lines of a job's log. Whose job it is, its record says.
+    pub async fn lines(&self, id: JobId) -> Result<Vec<LogLine>, StoreError> {
+        self.bounded(self.store.lines(id)).await
     }
 
     /// Puts the server's own bound on a call to the store.

@@ -99,8 +99,10 @@ pub struct Limits {
     pub requests: usize,
     /// Requests that wait for a change; more are answered without waiting.
     pub waiters: usize,
-    /// Open streams of events; more get 503.
+    /// Open streams; more get 503.
     pub streams: usize,
+    /// Open streams of one project; more get 429.
+    pub project_streams: usize,
     /// Jobs that one stream may name.
     pub stream_jobs: usize,
     /// Frames that wait for a slow reader of a stream.
@@ -109,6 +111,8 @@ pub struct Limits {
     pub stream_patience: Duration,
     /// Time after which a stream is ended, so that its client connects anew.
     pub stream_life: Duration,
+    /// How often a stream asks whether its token is still valid.
+    pub stream_check: Duration,
     /// Silence after which a stream says that it is alive.
     pub stream_ping: Duration,
     /// Bytes of a body.
@@ -156,11 +160,13 @@ impl Default for Limits {
             requests: 1_024,
             waiters: 4_096,
             streams: 4_096,
+            project_streams: 2_048,
             stream_jobs: 50,
             stream_frames: 16,
             // Less than the deadline for writes, so that it is this one that is counted.
             stream_patience: Duration::from_secs(5),
             stream_life: Duration::from_secs(3600),
+            stream_check: Duration::from_secs(60),
             stream_ping: Duration::from_secs(15),
             body_bytes: 64 * 1024,
             uri_bytes: 8 * 1024,

@@ -4,7 +4,7 @@ use utoipa::{
     Modify, OpenApi,
     openapi::security::{ApiKey, ApiKeyValue, SecurityScheme},
 };
-use vmctl_api_types::{Job, JobList, Problem, StreamGap};
+use vmctl_api_types::{Job, JobList, LogEnd, Problem, StreamGap};
 
 use crate::routes;
 
@@ -38,7 +38,7 @@ pub(crate) fn base() -> utoipa::openapi::OpenApi {
         (name = "problems", description = "What the `type` of an error means"),
     ),
     // What streams carry beside the one schema that a media type can have.
-    components(schemas(Job, JobList, StreamGap)),
+    components(schemas(Job, JobList, LogEnd, StreamGap)),
     modifiers(&Security)
 )]
 struct Base;

@@ -14,6 +14,9 @@ use crate::{app::App, edge::slot::Slot, error::ApiError, http::accept};
 /// The routes that have a stream of events.
 const STREAMS: [&str; 2] = ["/v1/events", "/v1/jobs/{id}/events"];
 
+/// The route that says itself what it can answer with.
+const LOGS: &str = "/v1/jobs/{id}/logs";
+
 /// Takes a place for the request, or refuses it at once.
 pub(crate) async fn shed(
     State(app): State<Arc<App>>,
@@ -42,7 +45,8 @@ pub(crate) async fn shed(
 /// Says whether one of the representations that a route has can be read by the caller.
 fn is_acceptable(request: &Request) -> bool {
     let route = request.extensions().get::<MatchedPath>();
-    let streams = route.is_some_and(|route| STREAMS.contains(&route.as_str()));
+    let route = route.map_or("", |route| route.as_str());
+    let streams = STREAMS.contains(&route);
     let headers = request.headers();
-    accept::json(headers) || (streams && accept::events(headers))
+    route == LOGS || accept::json(headers) || (streams && accept::events(headers))
 }

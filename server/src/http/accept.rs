@@ -30,6 +30,40 @@ pub(crate) fn prefers_events(headers: &HeaderMap) -> bool {
         && (events.quality > json.quality || (events.quality >= json.quality && !json.named))
 }
 
+/// How a log is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LogForm {
+    /// Lines of text.
+    Text,
+    /// One JSON document a line.
+    Json,
+    /// A stream of events.
+    Events,
+}
+
+/// Chooses how a log is written: as text unless the caller names something else and would rather have
+/// that. `None` when it can read none.
+pub(crate) fn log(headers: &HeaderMap) -> Option<LogForm> {
+    let json = ["application/jsonl", "application/x-ndjson"];
+    let forms = [
+        (LogForm::Text, wanted(headers, &["text/plain"], "text/*")),
+        (LogForm::Json, wanted(headers, &json, "application/*")),
+        (LogForm::Events, wanted_events(headers)),
+    ];
+    let mut best = None;
+    for (form, wanted) in forms.into_iter().filter(|(_, wanted)| wanted.quality > 0.0) {
+        // Who takes anything expects an answer that ends.
+        let usable = wanted.named || form != LogForm::Events;
+        let better = best.is_none_or(|(_, have): (LogForm, Wanted)| {
+            (wanted.quality, wanted.named) > (have.quality, have.named)
+        });
+        if usable && better {
+            best = Some((form, wanted));
+        }
+    }
+    best.map(|(form, _)| form)
+}
+
 fn wanted_json(headers: &HeaderMap) -> Wanted {
     // Errors are JSON too, so who accepts only these can read the rest.
     let names = ["application/json", "application/problem+json"];
@@ -107,6 +141,29 @@ mod tests {
             "*/*;q=0",
         ] {
             assert!(!json(&headers(bad)), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_log_is_text_unless_something_else_is_named() {
+        let text = Some(LogForm::Text);
+        assert_eq!(log(&HeaderMap::new()), text);
+        for (accept, form) in [
+            ("*/*", text),
+            ("text/*", text),
+            ("text/plain, application/jsonl", text),
+            ("application/*", Some(LogForm::Json)),
+            ("application/jsonl, */*", Some(LogForm::Json)),
+            (
+                "application/x-ndjson;q=0.9, text/plain;q=0.5",
+                Some(LogForm::Json),
+            ),
+            ("text/event-stream", Some(LogForm::Events)),
+            ("text/event-stream, */*;q=0.1", Some(LogForm::Events)),
+            ("application/xml", None),
+            ("text/plain;q=0", None),
+        ] {
+            assert_eq!(log(&headers(accept)), form, "{accept}");
         }
     }
 

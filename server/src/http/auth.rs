@@ -20,16 +20,28 @@ pub(crate) const X_AUTH_TOKEN: HeaderName = HeaderName::from_static("x-auth-toke
 
 /// A caller with a valid token.
 #[derive(Debug, Clone)]
-pub(crate) struct Authenticated(pub AuthContext);
+pub(crate) struct Authenticated;
 
 /// A caller whose token is scoped to a project and has the role `reader` there.
 #[derive(Debug, Clone)]
 pub(crate) struct ProjectReader {
     pub context: AuthContext,
     pub project: Project,
+    /// What it came with: an answer that lasts asks again whether it is still valid.
+    pub token: Token,
 }
 
 impl ProjectReader {
+    /// Asks again whether the token is valid, for this project and with this role. A service that does
+    /// not answer refuses nobody.
+    pub async fn is_still_valid(&self, app: &App) -> bool {
+        match app.identity.validate(&self.token).await {
+            Ok(now) => now.project.as_ref() == Some(&self.project) && now.has_role("reader"),
+            Err(IdentityError::Unavailable(_)) => true,
+            Err(IdentityError::Invalid | IdentityError::Refused) => false,
+        }
+    }
+
     /// Refuses a caller without this role.
     pub fn require(&self, role: &str) -> Result<(), ApiError> {
         require(&self.context, role)
@@ -48,7 +60,7 @@ impl FromRequestParts<Arc<App>> for Authenticated {
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, ApiError> {
         let token = token(&parts.headers)?;
-        validate(app, &token).await.map(Self)
+        validate(app, &token).await.map(|_| Self)
     }
 }
 
@@ -56,13 +68,18 @@ impl FromRequestParts<Arc<App>> for ProjectReader {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, ApiError> {
-        let Authenticated(context) = Authenticated::from_request_parts(parts, app).await?;
+        let token = token(&parts.headers)?;
+        let context = validate(app, &token).await?;
         let Some(project) = context.project.clone() else {
             return Err(ApiError::new(ProblemType::Forbidden)
                 .detail("the token is not scoped to a project"));
         };
         require(&context, "reader")?;
-        Ok(Self { context, project })
+        Ok(Self {
+            context,
+            project,
+            token,
+        })
     }
 }
 

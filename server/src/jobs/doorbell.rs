@@ -5,7 +5,7 @@
 //! only: waiting requests then look at the store by themselves.
 
 use std::{
-    collections::{HashMap, hash_map::Entry},
+    collections::{BTreeMap, HashMap, hash_map::Entry},
     convert::Infallible,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -16,7 +16,7 @@ use std::{
 
 use tokio::{sync::watch, time::sleep};
 use vmctl_api_types::JobId;
-use vmctl_core::bus::{BusError, Feed, LogEntry, LogStart};
+use vmctl_core::bus::{BusError, Feed, HeaderValue, LogEntry, LogStart, Received};
 
 use crate::{
     app::App,
@@ -27,6 +27,9 @@ const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 const BATCH: usize = 1_000;
 
+/// The type attribute of lines of a log.
+const LOG_TYPE: &str = "jobs.log.v1";
+
 /// Who waits for what.
 #[derive(Default)]
 pub(crate) struct Doorbell {
@@ -35,16 +38,44 @@ pub(crate) struct Doorbell {
     attached: AtomicBool,
 }
 
+/// Jobs of one project whose progress is remembered for its streams; more lose some.
+pub(crate) const TICKED: usize = 1_024;
+
 /// Which bell.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Subject {
     Job(JobId),
+    Lines(JobId),
     Project(Arc<str>),
 }
 
 struct Bell {
     rings: watch::Sender<()>,
     listeners: usize,
+    ticked: Ticked,
+}
+
+/// Jobs with progress, each under the number of its newest one.
+#[derive(Default)]
+struct Ticked {
+    newest: u64,
+    jobs: BTreeMap<u64, JobId>,
+    numbers: HashMap<JobId, u64>,
+}
+
+impl Ticked {
+    fn note(&mut self, job: JobId) {
+        self.newest += 1;
+        if let Some(old) = self.numbers.insert(job, self.newest) {
+            self.jobs.remove(&old);
+        }
+        self.jobs.insert(self.newest, job);
+        while self.jobs.len() > TICKED
+            && let Some((_, oldest)) = self.jobs.pop_first()
+        {
+            self.numbers.remove(&oldest);
+        }
+    }
 }
 
 /// Hears one bell. Bounded by the number of requests that may wait and of streams.
@@ -60,7 +91,12 @@ impl Doorbell {
         self.listen_to(Subject::Job(id))
     }
 
-    /// Starts to listen for all jobs of a project; progress does not ring here.
+    /// Starts to listen for lines of a job's log.
+    pub fn listen_to_lines(&self, id: JobId) -> Listener {
+        self.listen_to(Subject::Lines(id))
+    }
+
+    /// Starts to listen for all jobs of a project, and for their progress.
     pub fn listen_to_project(&self, project: &str) -> Listener {
         self.listen_to(Subject::Project(project.into()))
     }
@@ -70,6 +106,7 @@ impl Doorbell {
         let bell = bells.entry(subject.clone()).or_insert_with(|| Bell {
             rings: watch::Sender::new(()),
             listeners: 0,
+            ticked: Ticked::default(),
         });
         bell.listeners += 1;
         Listener {
@@ -117,10 +154,27 @@ impl Doorbell {
         }
     }
 
-    /// Rings for progress.
-    fn tick(&self, correlation_id: Option<&str>) {
-        if let Some(id) = correlation_id.and_then(|text| text.parse().ok()) {
-            self.ring(&[Subject::Job(id)]);
+    /// Rings for lines of a log, or for progress.
+    fn tick(&self, message: &Received) {
+        let id = message.correlation_id.as_deref();
+        let Some(id) = id.and_then(|text| text.parse().ok()) else {
+            return;
+        };
+        if message.message_type.as_deref() == Some(LOG_TYPE) {
+            self.ring(&[Subject::Lines(id)]);
+            return;
+        }
+        self.ring(&[Subject::Job(id)]);
+        if let Some(HeaderValue::Text(project)) = message.headers.get("project") {
+            self.ring_for_progress(project, id);
+        }
+    }
+
+    fn ring_for_progress(&self, project: &str, id: JobId) {
+        let mut bells = self.bells.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(bell) = bells.get_mut(&Subject::Project(project.into())) {
+            bell.ticked.note(id);
+            bell.rings.send_replace(());
         }
     }
 
@@ -133,6 +187,18 @@ impl Doorbell {
 }
 
 impl Listener {
+    /// Returns the jobs of a project that had progress since `heard`, and moves that on.
+    pub fn ticked(&self, heard: &mut u64) -> Vec<JobId> {
+        let bells = self.bells.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(bell) = bells.get(&self.subject) else {
+            return Vec::new();
+        };
+        let news = bell.ticked.jobs.range(*heard + 1..);
+        let news = news.map(|(_, job)| *job).collect();
+        *heard = bell.ticked.newest;
+        news
+    }
+
     /// Waits for the next ring. Cancel safe.
     pub async fn rung(&mut self) {
         // The sender lives in the map for as long as this listener is counted there.
@@ -195,7 +261,7 @@ pub(crate) async fn follow_ticks(app: &App) -> Infallible {
             Ok(mut feed) => {
                 while let Some(tick) = feed.next().await {
                     pause = FIRST_PAUSE;
-                    app.doorbell.tick(tick.correlation_id.as_deref());
+                    app.doorbell.tick(&tick);
                 }
             }
             Err(error) => tracing::warn!(
@@ -218,6 +284,41 @@ mod tests {
             .unwrap()
     }
 
+    fn tick(id: Option<&str>, message_type: &str) -> Received {
+        Received {
+            exchange: "jobs.tick".into(),
+            routing_key: String::new(),
+            content_type: None,
+            message_id: None,
+            correlation_id: id.map(str::to_owned),
+            message_type: Some(message_type.to_owned()),
+            timestamp: None,
+            headers: BTreeMap::new(),
+            death: None,
+            redelivered: false,
+            delivery_count: 0,
+            body: bytes::Bytes::new(),
+        }
+    }
+
+    #[test]
+    fn progress_of_a_project_is_remembered_once_a_job_and_bounded() {
+        let doorbell = Doorbell::default();
+        let listener = doorbell.listen_to_project("demo");
+        let mut heard = 0;
+        for n in [1, 2, 1] {
+            doorbell.ring_for_progress("demo", id(n));
+            doorbell.ring_for_progress("other", id(9));
+        }
+        assert_eq!(listener.ticked(&mut heard), [id(2), id(1)]);
+        assert_eq!(listener.ticked(&mut heard), []);
+        for _ in 0..2 * TICKED {
+            let job = vmctl_core::clock::new_job_id(&vmctl_core::clock::SystemClock);
+            doorbell.ring_for_progress("demo", job);
+        }
+        assert_eq!(listener.ticked(&mut heard).len(), TICKED);
+    }
+
     async fn is_quiet(listener: &mut Listener) -> bool {
         tokio::time::timeout(Duration::from_secs(1), listener.rung())
             .await
@@ -231,9 +332,10 @@ mod tests {
         let mut twin = doorbell.listen(id(1));
         let mut other = doorbell.listen(id(2));
         let mut project = doorbell.listen_to_project("demo");
-        doorbell.tick(Some(&id(1).to_string()));
-        doorbell.tick(Some("nonsense"));
-        doorbell.tick(None);
+        doorbell.tick(&tick(Some(&id(1).to_string()), "jobs.progress.v1"));
+        doorbell.tick(&tick(Some("nonsense"), "jobs.progress.v1"));
+        doorbell.tick(&tick(Some(&id(2).to_string()), LOG_TYPE));
+        doorbell.tick(&tick(None, LOG_TYPE));
         first.rung().await;
         twin.rung().await;
         assert!(is_quiet(&mut other).await && is_quiet(&mut project).await);

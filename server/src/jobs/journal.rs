@@ -160,6 +160,11 @@ impl Journal {
         self.first + self.entries.len() as u64
     }
 
+    /// Returns the offset of the newest entry that was read.
+    pub fn newest(&self) -> Option<u64> {
+        self.newest
+    }
+
     /// Returns the offset of the newest entry about a job, if it is kept.
     pub fn latest(&self, job: JobId) -> Option<u64> {
         self.latest.get(&job).copied()

@@ -29,8 +29,8 @@ use crate::{
 /// their progress, until all of them have ended.
 ///
 /// Without `job`: the project's jobs, at most 50 and newest first, in one frame `snapshot` (a
-/// `JobList`), then the events of all its jobs, without progress. `kind` and `state` choose among
-/// both; the state of an event is the one that it announces.
+/// `JobList`), then the events of all its jobs and their progress. `kind` and `state` choose among
+/// all of them; the state of an event is the one that it announces.
 ///
 /// Frames and reconnection are as for one job (`GET /v1/jobs/{id}/events`). A stream of the project that
 /// cannot go on behind `Last-Event-ID` says so in a frame `gap` before a new snapshot.
@@ -50,6 +50,7 @@ use crate::{
         (status = 400, description = "Not a job id, or a parameter that cannot be used", body = Problem, content_type = "application/problem+json"),
         Guarded, Absent,
         (status = 406, description = "`Accept` has no room for `text/event-stream`", body = Problem, content_type = "application/problem+json"),
+        (status = 429, description = "The project has too many streams", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn stream(
@@ -108,7 +109,7 @@ pub(super) async fn of_jobs(
     ids: &[JobId],
     last: Option<&str>,
 ) -> Result<Response, ApiError> {
-    let place = Place::take(app)?;
+    let place = Place::take(app, &caller.project.id)?;
     let stream = JobStream::open(app, &caller.project.id, ids, last).await?;
     Ok(match stream {
         Some(stream) => streams::answer(app, caller, place, Source::Jobs(stream)),
@@ -122,7 +123,7 @@ async fn of_project(
     filter: Filter,
     last: Option<&str>,
 ) -> Result<Response, ApiError> {
-    let place = Place::take(app)?;
+    let place = Place::take(app, &caller.project.id)?;
     let stream = ProjectStream::open(app, &caller.project.id, filter, last).await?;
     Ok(streams::answer(app, caller, place, Source::Project(stream)))
 }

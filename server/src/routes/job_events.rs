@@ -47,6 +47,7 @@ const DEFAULT_LIMIT: usize = 100;
         (status = 204, description = "For a stream: the job has ended and the caller has had its end"),
         (status = 400, description = "Not a job id, or a parameter that cannot be used", body = Problem, content_type = "application/problem+json"),
         Guarded, Absent,
+        (status = 429, description = "For a stream: the project has too many", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn events(

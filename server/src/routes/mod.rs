@@ -11,6 +11,7 @@ mod job_cancel;
 mod job_events;
 mod job_get;
 mod job_list;
+mod job_logs;
 mod job_result;
 mod job_retry;
 mod job_submit;
@@ -56,6 +57,7 @@ pub(crate) fn api() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(job_result::result))
         .routes(routes!(job_retry::retry))
         .routes(routes!(job_events::events))
+        .routes(routes!(job_logs::logs))
         .routes(routes!(event_stream::stream))
         .routes(routes!(kind_list::list))
         .routes(routes!(kind_get::get))

@@ -59,7 +59,7 @@ pub(super) fn progress(job: JobId, kind: &Kind, winner: &Winner, tick: &Tick) ->
     named(word, &StreamEvent::new(job, kind.clone(), event))
 }
 
-fn named(word: &str, what: &impl Serialize) -> Event {
+pub(super) fn named(word: &str, what: &impl Serialize) -> Event {
     // The view is not ours alone: a line end in a name would be a frame of somebody's own making.
     let word = if is_word(word) { word } else { "event" };
     // Strings and numbers only, so this cannot fail.

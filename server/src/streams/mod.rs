@@ -1,4 +1,5 @@
-//! Streams of server-sent events: of some jobs ([`jobs`]), or of a whole project ([`project`]).
+//! Streams of server-sent events: of some jobs ([`jobs`]), of a whole project ([`project`]), or of the
+//! lines of a job's log ([`lines`], which come beside the log and have an order of their own).
 //!
 //! ```text
 //! tail of the log --> journal, bells --ring--> a stream: reads the view, sends what is new
@@ -13,12 +14,15 @@
 //! - **Log order.** An event is sent once, after everything before it in the log, so that its id
 //!   alone says what a client has. A client that was cut goes on behind the id that it names.
 //! - **An id that names no place is no error:** the client gets a snapshot again.
-//! - **Every stream ends:** with its jobs, when the token expires, when it is old, when the client
+//! - **Every stream ends:** with its jobs, when the token expires or is refused, when it is old, when the client
 //!   does not read, when the server stops. Only the end of its jobs is final (204).
 
 pub(crate) mod followed;
 pub(crate) mod frame;
 pub(crate) mod jobs;
+pub(crate) mod lines;
+mod places;
+mod progress;
 pub(crate) mod project;
 
 use std::{convert::Infallible, sync::Arc};
@@ -32,12 +36,13 @@ use axum::{
 };
 use futures::stream;
 use tokio::{
-    sync::{OwnedSemaphorePermit, mpsc},
-    time::{Instant, sleep_until, timeout},
+    sync::mpsc,
+    time::{Instant, sleep, sleep_until, timeout},
 };
-use vmctl_api_types::ProblemType;
 
-use crate::{app::App, error::ApiError, http::auth::ProjectReader};
+use crate::{app::App, http::auth::ProjectReader};
+
+pub(crate) use places::{Place, Places};
 
 /// Tells nginx not to collect frames.
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
@@ -47,6 +52,7 @@ const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 pub(crate) enum Source {
     Jobs(jobs::JobStream),
     Project(project::ProjectStream),
+    Lines(lines::LineStream),
 }
 
 /// Why a stream ended.
@@ -62,6 +68,8 @@ pub(crate) enum End {
     Slow,
     /// The token has expired.
     Expired,
+    /// The token is not valid any more.
+    Refused,
     /// It was open for as long as a stream may be.
     Old,
     /// The server stops.
@@ -76,6 +84,7 @@ impl End {
             Self::Gone => "gone",
             Self::Slow => "slow",
             Self::Expired => "expired",
+            Self::Refused => "refused",
             Self::Old => "old",
             Self::Stopping => "stopping",
         }
@@ -103,29 +112,6 @@ impl Sink<'_> {
     async fn left(&self) -> End {
         self.frames.closed().await;
         End::Gone
-    }
-}
-
-/// A place among the open streams.
-pub(crate) struct Place(#[expect(dead_code, reason = "held, not read")] OwnedSemaphorePermit);
-
-impl Place {
-    /// Takes one, or says that there is none.
-    pub fn take(app: &App) -> Result<Self, ApiError> {
-        let Ok(permit) = Arc::clone(&app.streams).try_acquire_owned() else {
-            metrics::counter!("event_streams_refused_total").increment(1);
-            return Err(ApiError::new(ProblemType::Overloaded)
-                .detail("as many streams are open as this server carries")
-                .retry_after(5));
-        };
-        metrics::gauge!("event_streams_open").increment(1);
-        Ok(Self(permit))
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        metrics::gauge!("event_streams_open").decrement(1);
     }
 }
 
@@ -158,9 +144,9 @@ pub(crate) fn answer(
     } else {
         End::Old
     };
-    let shared = Arc::clone(app);
+    let (shared, caller) = (Arc::clone(app), caller.clone());
     tokio::spawn(async move {
-        let end = run(&shared, source, frames, (expiry, end)).await;
+        let end = run(&shared, caller, source, frames, (expiry, end)).await;
         metrics::counter!("event_streams_ended_total", "reason" => end.word()).increment(1);
         tracing::debug!(reason = end.word(), "a stream of events ended");
         drop(place);
@@ -176,6 +162,7 @@ pub(crate) fn answer(
 
 async fn run(
     app: &App,
+    caller: ProjectReader,
     source: Source,
     frames: mpsc::Sender<Event>,
     (expiry, expired): (Instant, End),
@@ -188,12 +175,24 @@ async fn run(
         match source {
             Source::Jobs(jobs) => jobs.run(app, &sink).await,
             Source::Project(project) => project.run(app, &sink).await,
+            Source::Lines(lines) => lines.run(app, &sink).await,
         }
     };
     tokio::select! {
         end = ended => end,
         end = sink.left() => end,
         () = sleep_until(expiry) => expired,
+        () = refused(app, &caller) => End::Refused,
         () = app.stopping.cancelled() => End::Stopping,
+    }
+}
+
+/// Waits until the token is refused.
+async fn refused(app: &App, caller: &ProjectReader) {
+    loop {
+        sleep(app.config.limits.stream_check).await;
+        if !caller.is_still_valid(app).await {
+            return;
+        }
     }
 }

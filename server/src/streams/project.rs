@@ -7,11 +7,11 @@
 use std::{collections::HashMap, time::Duration};
 
 use axum::response::sse::Event;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout_at};
 use vmctl_api_types::{JobId, JobList};
 use vmctl_core::record::HistoryEntry;
 
-use super::{End, Sink, frame, jobs::RETRY};
+use super::{End, Sink, frame, jobs::RETRY, progress::Progresses};
 use crate::{
     app::App,
     error::ApiError,
@@ -46,6 +46,9 @@ pub(crate) struct ProjectStream {
     bell: Listener,
     /// The number of the journal's entry to go on from.
     next: u64,
+    /// How much of the feed of progress was heard.
+    heard: u64,
+    progresses: Progresses,
     opening: Vec<Event>,
 }
 
@@ -62,6 +65,8 @@ impl ProjectStream {
             filter,
             bell: app.doorbell.listen_to_project(project),
             next: 0,
+            heard: 0,
+            progresses: Progresses::default(),
             opening: Vec::new(),
         };
         let cut = last.map(|id| {
@@ -91,6 +96,8 @@ impl ProjectStream {
             incomplete: list::is_incomplete(app).await?,
         };
         self.next = next;
+        // What the snapshot says is not told again.
+        self.bell.ticked(&mut self.heard);
         let name = name.map(|id| id.to_string());
         Ok(frame::snapshot(name.as_deref(), &jobs))
     }
@@ -116,9 +123,7 @@ impl ProjectStream {
         };
         if page.entries.is_empty() {
             self.next = page.next;
-            // Nothing in time is an occasion to look.
-            let _ = timeout(IDLE_LOOK, self.bell.rung()).await;
-            return Ok(());
+            return self.idle(app, sink).await;
         }
         let mut told = HashMap::new();
         for (number, noted) in page.entries {
@@ -133,6 +138,28 @@ impl ProjectStream {
             self.next = number + 1;
         }
         self.next = page.next;
+        Ok(())
+    }
+
+    /// Tells progress, or waits until there is something to tell.
+    async fn idle(&mut self, app: &App, sink: &Sink<'_>) -> Result<(), End> {
+        for job in self.bell.ticked(&mut self.heard) {
+            self.progresses.note(job);
+        }
+        let newest = app.doorbell.journal().newest();
+        let frames = self
+            .progresses
+            .frames(app, &self.project, &self.filter, newest);
+        let frames = frames.await;
+        for frame in &frames {
+            sink.send(frame.clone()).await?;
+        }
+        if frames.is_empty() {
+            let idle = Instant::now() + IDLE_LOOK;
+            let due = self.progresses.due().map_or(idle, |due| due.min(idle));
+            // Nothing in time is an occasion to look.
+            let _ = timeout_at(due, self.bell.rung()).await;
+        }
         Ok(())
     }
 

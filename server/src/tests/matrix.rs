@@ -24,7 +24,7 @@ fn case(operation: &str) -> (Needs, Option<Value>) {
         "test_token" => (Needs::Nothing, Some(json!({"token": MEMBER}))),
         "list_kinds" | "get_kind" | "list_profiles" | "list_regions" => (Needs::Token, None),
         "get_vm" | "list_jobs" | "get_job" | "get_job_result" | "list_job_events"
-        | "stream_events" => (Needs::Reader, None),
+        | "get_job_logs" | "stream_events" => (Needs::Reader, None),
         "create_vm" => (Needs::Member, Some(vm())),
         "delete_vm" => (Needs::Member, Some(json!({"vm_hostname": "lx1"}))),
         "submit_job" => (Needs::Member, Some(create())),
@@ -115,5 +115,5 @@ async fn every_route_asks_for_what_it_needs() {
             operations += 1;
         }
     }
-    assert_eq!(operations, 19);
+    assert_eq!(operations, 20);
 }

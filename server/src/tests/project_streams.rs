@@ -9,7 +9,7 @@ use vmctl_core::event::Event;
 use super::support::{Frame, Frames, MEMBER, OTHER, Suite, create, eventually, next};
 
 impl Suite {
-    async fn project(&self, query: &str, last: Option<&str>) -> Frames {
+    pub(super) async fn project(&self, query: &str, last: Option<&str>) -> Frames {
         let path = format!("/v1/events{query}");
         let mut call = self.request("GET", &path).token(MEMBER);
         if let Some(last) = last {

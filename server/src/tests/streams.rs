@@ -18,7 +18,7 @@ use super::support::{Frame, Frames, MEMBER, OTHER, Suite, eventually, next};
 use crate::Config;
 
 impl Suite {
-    async fn events(&self, id: &str, last: Option<&str>) -> Frames {
+    pub(super) async fn events(&self, id: &str, last: Option<&str>) -> Frames {
         let path = format!("/v1/jobs/{id}/events");
         let mut call = self.request("GET", &path).token(MEMBER);
         if let Some(last) = last {
@@ -28,7 +28,7 @@ impl Suite {
     }
 
     /// Submits a job and takes its command.
-    async fn job(&self) -> (String, Event) {
+    pub(super) async fn job(&self) -> (String, Event) {
         let mut work = self.work("vm.create").await;
         let id = self.submit().await;
         loop {
@@ -42,14 +42,14 @@ impl Suite {
         }
     }
 
-    async fn started(&self, command: &Event) {
+    pub(super) async fn started(&self, command: &Event) {
         self.say(command, EventType::Started, |e| {
             e.data.state = JobState::Running;
         })
         .await;
     }
 
-    async fn succeeded(&self, command: &Event) {
+    pub(super) async fn succeeded(&self, command: &Event) {
         self.say(command, EventType::Succeeded, |e| {
             e.data.state = JobState::Succeeded;
             e.data.output = Some(json!({"vm_hostname": "lx1", "provider": "test"}));
@@ -58,7 +58,7 @@ impl Suite {
     }
 
     /// The next slice of the same attempt, as a worker announces it.
-    async fn continued(&self, command: &Event, seq: u32) {
+    pub(super) async fn continued(&self, command: &Event, seq: u32) {
         self.say(command, EventType::Continued, |e| {
             e.data.state = JobState::Running;
             e.data.seq = seq;
@@ -66,7 +66,7 @@ impl Suite {
         .await;
     }
 
-    async fn history(&self, id: &str) -> Vec<String> {
+    pub(super) async fn history(&self, id: &str) -> Vec<String> {
         let list = self.get(&format!("/v1/jobs/{id}/events")).await.json();
         let items = list["items"].as_array().unwrap();
         let id = |event: &serde_json::Value| event["id"].as_str().unwrap().to_owned();
@@ -74,7 +74,7 @@ impl Suite {
     }
 
     /// A worker's progress, as it arrives at the reader and at the server.
-    async fn tick(&self, command: &Event, number: u32) {
+    pub(super) async fn tick(&self, command: &Event, number: u32) {
         let mut event = command.clone();
         event.event_type = EventType::Progress;
         let message = event.to_message();
@@ -446,7 +446,7 @@ async fn a_stream_ends_when_its_token_expires_or_when_it_is_old() {
 /// All streams have ended.
 async fn everything_is_free(suite: &Suite) {
     eventually("all places are free", async || {
-        suite.app.streams.available_permits() == suite.app.config.limits.streams
+        suite.app.streams.free() == suite.app.config.limits.streams
     })
     .await;
 }
@@ -467,7 +467,7 @@ async fn a_reader_that_does_not_read_is_dropped() {
     for _ in 1..20 {
         quick.is("continued").await;
     }
-    let permits = || suite.app.streams.available_permits();
+    let permits = || suite.app.streams.free();
     let most = suite.app.config.limits.streams;
     assert_eq!(permits(), most - 2);
     sleep(suite.app.config.limits.stream_patience).await;
@@ -503,10 +503,7 @@ async fn streams_are_bounded_and_keep_nobody_out() {
     assert_eq!(suite.get("/v1/kinds").await.status, 200);
     // A client that leaves makes room.
     drop(first);
-    eventually("a place is free", async || {
-        suite.app.streams.available_permits() == 1
-    })
-    .await;
+    eventually("a place is free", async || suite.app.streams.free() == 1).await;
     assert_eq!(refused().await.status, 200);
 }
 

@@ -61,9 +61,14 @@ impl Clock for RuntimeClock {
 pub(super) struct TestIdentity {
     pub down: AtomicBool,
     passwords: Mutex<HashMap<String, String>>,
+    revoked: Mutex<Vec<String>>,
 }
 
 impl TestIdentity {
+    pub fn revoke(&self, token: &str) {
+        self.revoked.lock().unwrap().push(token.to_owned());
+    }
+
     fn check_up(&self) -> Result<(), IdentityError> {
         if self.down.load(Ordering::Relaxed) {
             return Err(IdentityError::Unavailable("connection refused".into()));
@@ -109,6 +114,15 @@ impl Identity for TestIdentity {
 
     async fn validate(&self, token: &Token) -> Result<AuthContext, IdentityError> {
         self.check_up()?;
+        if self
+            .revoked
+            .lock()
+            .unwrap()
+            .iter()
+            .any(|t| t == token.expose())
+        {
+            return Err(IdentityError::Invalid);
+        }
         describe(token.expose()).ok_or(IdentityError::Invalid)
     }
 
@@ -355,18 +369,26 @@ impl Call<'_> {
 
     /// Sends it as one who wants a stream, and gets one.
     pub async fn open(self) -> Frames {
+        self.open_or_end().await.expect("there is more to come")
+    }
+
+    /// As [`Self::open`]; `None` when nothing will follow.
+    pub async fn open_or_end(self) -> Option<Frames> {
         let call = self.header("Accept", "text/event-stream");
         let request = call.request.body(call.body).unwrap();
         let response = call.suite.router.clone().oneshot(request).await.unwrap();
+        if response.status() == StatusCode::NO_CONTENT {
+            return None;
+        }
         assert_eq!(response.status(), StatusCode::OK);
         assert_eq!(
             response.headers()[header::CONTENT_TYPE],
             "text/event-stream"
         );
-        Frames {
+        Some(Frames {
             body: response.into_body(),
             text: String::new(),
-        }
+        })
     }
 }
 
