@@ -258,6 +258,7 @@ Register-ArgumentCompleter -Native -CommandName 'vmctl' -ScriptBlock {
             [CompletionResult]::new('cancel', 'cancel', [CompletionResultType]::ParameterValue, 'Ask to cancel jobs')
             [CompletionResult]::new('retry', 'retry', [CompletionResultType]::ParameterValue, 'Run jobs again that have failed or were cancelled')
             [CompletionResult]::new('events', 'events', [CompletionResultType]::ParameterValue, 'Show the history of a job')
+            [CompletionResult]::new('logs', 'logs', [CompletionResultType]::ParameterValue, 'Show or follow the log of a job')
             [CompletionResult]::new('help', 'help', [CompletionResultType]::ParameterValue, 'Print this message or the help of the given subcommand(s)')
             break
         }
@@ -434,6 +435,29 @@ Register-ArgumentCompleter -Native -CommandName 'vmctl' -ScriptBlock {
             [CompletionResult]::new('--version', '--version', [CompletionResultType]::ParameterName, 'Print version')
             break
         }
+        'vmctl;job;logs' {
+            [CompletionResult]::new('--tail', '--tail', [CompletionResultType]::ParameterName, 'Show only so many of the newest lines; the server keeps 200')
+            [CompletionResult]::new('--endpoint', '--endpoint', [CompletionResultType]::ParameterName, 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]')
+            [CompletionResult]::new('--connect-timeout', '--connect-timeout', [CompletionResultType]::ParameterName, 'Give up connecting after this long')
+            [CompletionResult]::new('--http-timeout', '--http-timeout', [CompletionResultType]::ParameterName, 'Give up on one request after this long')
+            [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'How results are printed')
+            [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'How results are printed')
+            [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'Use colour')
+            [CompletionResult]::new('--progress', '--progress', [CompletionResultType]::ParameterName, 'How progress is shown')
+            [CompletionResult]::new('--config-dir', '--config-dir', [CompletionResultType]::ParameterName, 'Configuration directory; only the environment sets it')
+            [CompletionResult]::new('-f', '-f', [CompletionResultType]::ParameterName, 'Go on until the job has ended')
+            [CompletionResult]::new('--follow', '--follow', [CompletionResultType]::ParameterName, 'Go on until the job has ended')
+            [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Print no progress and no hints')
+            [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Print no progress and no hints')
+            [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Say on stderr what is asked of the server')
+            [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Say on stderr what is asked of the server')
+            [CompletionResult]::new('--no-input', '--no-input', [CompletionResultType]::ParameterName, 'Never ask anything')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('-V', '-V ', [CompletionResultType]::ParameterName, 'Print version')
+            [CompletionResult]::new('--version', '--version', [CompletionResultType]::ParameterName, 'Print version')
+            break
+        }
         'vmctl;job;help' {
             [CompletionResult]::new('submit', 'submit', [CompletionResultType]::ParameterValue, 'Ask for a job of any kind')
             [CompletionResult]::new('list', 'list', [CompletionResultType]::ParameterValue, 'List the project''s jobs, newest first')
@@ -443,6 +467,7 @@ Register-ArgumentCompleter -Native -CommandName 'vmctl' -ScriptBlock {
             [CompletionResult]::new('cancel', 'cancel', [CompletionResultType]::ParameterValue, 'Ask to cancel jobs')
             [CompletionResult]::new('retry', 'retry', [CompletionResultType]::ParameterValue, 'Run jobs again that have failed or were cancelled')
             [CompletionResult]::new('events', 'events', [CompletionResultType]::ParameterValue, 'Show the history of a job')
+            [CompletionResult]::new('logs', 'logs', [CompletionResultType]::ParameterValue, 'Show or follow the log of a job')
             [CompletionResult]::new('help', 'help', [CompletionResultType]::ParameterValue, 'Print this message or the help of the given subcommand(s)')
             break
         }
@@ -468,6 +493,9 @@ Register-ArgumentCompleter -Native -CommandName 'vmctl' -ScriptBlock {
             break
         }
         'vmctl;job;help;events' {
+            break
+        }
+        'vmctl;job;help;logs' {
             break
         }
         'vmctl;job;help;help' {
@@ -719,6 +747,7 @@ Register-ArgumentCompleter -Native -CommandName 'vmctl' -ScriptBlock {
             [CompletionResult]::new('cancel', 'cancel', [CompletionResultType]::ParameterValue, 'Ask to cancel jobs')
             [CompletionResult]::new('retry', 'retry', [CompletionResultType]::ParameterValue, 'Run jobs again that have failed or were cancelled')
             [CompletionResult]::new('events', 'events', [CompletionResultType]::ParameterValue, 'Show the history of a job')
+            [CompletionResult]::new('logs', 'logs', [CompletionResultType]::ParameterValue, 'Show or follow the log of a job')
             break
         }
         'vmctl;help;job;submit' {
@@ -743,6 +772,9 @@ Register-ArgumentCompleter -Native -CommandName 'vmctl' -ScriptBlock {
             break
         }
         'vmctl;help;job;events' {
+            break
+        }
+        'vmctl;help;job;logs' {
             break
         }
         'vmctl;help;profile' {

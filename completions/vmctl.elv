@@ -242,6 +242,7 @@ set edit:completion:arg-completer[vmctl] = {|@words|
             cand cancel 'Ask to cancel jobs'
             cand retry 'Run jobs again that have failed or were cancelled'
             cand events 'Show the history of a job'
+            cand logs 'Show or follow the log of a job'
             cand help 'Print this message or the help of the given subcommand(s)'
         }
         &'vmctl;job;submit'= {
@@ -409,6 +410,28 @@ set edit:completion:arg-completer[vmctl] = {|@words|
             cand -V 'Print version'
             cand --version 'Print version'
         }
+        &'vmctl;job;logs'= {
+            cand --tail 'Show only so many of the newest lines; the server keeps 200'
+            cand --endpoint 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]'
+            cand --connect-timeout 'Give up connecting after this long'
+            cand --http-timeout 'Give up on one request after this long'
+            cand -o 'How results are printed'
+            cand --output 'How results are printed'
+            cand --color 'Use colour'
+            cand --progress 'How progress is shown'
+            cand --config-dir 'Configuration directory; only the environment sets it'
+            cand -f 'Go on until the job has ended'
+            cand --follow 'Go on until the job has ended'
+            cand -q 'Print no progress and no hints'
+            cand --quiet 'Print no progress and no hints'
+            cand -v 'Say on stderr what is asked of the server'
+            cand --verbose 'Say on stderr what is asked of the server'
+            cand --no-input 'Never ask anything'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
         &'vmctl;job;help'= {
             cand submit 'Ask for a job of any kind'
             cand list 'List the project''s jobs, newest first'
@@ -418,6 +441,7 @@ set edit:completion:arg-completer[vmctl] = {|@words|
             cand cancel 'Ask to cancel jobs'
             cand retry 'Run jobs again that have failed or were cancelled'
             cand events 'Show the history of a job'
+            cand logs 'Show or follow the log of a job'
             cand help 'Print this message or the help of the given subcommand(s)'
         }
         &'vmctl;job;help;submit'= {
@@ -435,6 +459,8 @@ set edit:completion:arg-completer[vmctl] = {|@words|
         &'vmctl;job;help;retry'= {
         }
         &'vmctl;job;help;events'= {
+        }
+        &'vmctl;job;help;logs'= {
         }
         &'vmctl;job;help;help'= {
         }
@@ -659,6 +685,7 @@ set edit:completion:arg-completer[vmctl] = {|@words|
             cand cancel 'Ask to cancel jobs'
             cand retry 'Run jobs again that have failed or were cancelled'
             cand events 'Show the history of a job'
+            cand logs 'Show or follow the log of a job'
         }
         &'vmctl;help;job;submit'= {
         }
@@ -675,6 +702,8 @@ set edit:completion:arg-completer[vmctl] = {|@words|
         &'vmctl;help;job;retry'= {
         }
         &'vmctl;help;job;events'= {
+        }
+        &'vmctl;help;job;logs'= {
         }
         &'vmctl;help;profile'= {
             cand list 'List the profiles, smallest first'

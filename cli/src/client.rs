@@ -21,6 +21,7 @@ use crate::{
     exit::Exit,
     output::Output,
     retry::{self, Backoff},
+    sse::{Frame, Parser},
 };
 
 /// Largest body that is read.
@@ -31,6 +32,12 @@ const ATTEMPTS: u32 = 4;
 
 /// Longest pause that an ordinary command makes because the server asks for it.
 const MAX_PAUSE: Duration = Duration::from_secs(10);
+
+/// Media type of a stream of events.
+const EVENTS: &str = "text/event-stream";
+
+/// Longest silence of a stream that is alive: the server says something every 15 s.
+const SILENCE: Duration = Duration::from_secs(45);
 
 /// Keystone's header for the caller's own token.
 const TOKEN_HEADER: HeaderName = HeaderName::from_static("x-auth-token");
@@ -101,6 +108,46 @@ impl Request {
     }
 }
 
+/// What a request for a stream was answered with.
+pub enum Opened {
+    /// A stream.
+    Stream(Box<Stream>),
+    /// Something else.
+    Answer(Answer),
+}
+
+/// A stream of events that is being read.
+pub struct Stream {
+    response: reqwest::Response,
+    parser: Parser,
+    begun: bool,
+    first: Duration,
+    silence: Duration,
+}
+
+impl Stream {
+    /// Returns the headers of the answer.
+    pub fn headers(&self) -> &HeaderMap {
+        self.response.headers()
+    }
+
+    /// Waits for the next events, none for a sign of life; `None` at the end. Errs when nothing comes
+    /// for longer than a server that is alive lets pass.
+    pub async fn next(&mut self) -> Result<Option<Vec<Frame>>, Failure> {
+        let limit = if self.begun { self.silence } else { self.first };
+        let chunk = tokio::time::timeout(limit, self.response.chunk()).await;
+        let Some(chunk) = chunk
+            .map_err(|_| Failure::Timeout(limit))?
+            .map_err(failure)?
+        else {
+            return Ok(None);
+        };
+        self.begun = true;
+        let frames = self.parser.feed(&chunk);
+        frames.map(Some).map_err(|_| Failure::TooLarge)
+    }
+}
+
 /// One answer, whole.
 #[derive(Debug, Clone)]
 pub struct Answer {
@@ -153,6 +200,11 @@ impl Failure {
     /// Says whether sending again may help.
     pub const fn is_temporary(&self) -> bool {
         matches!(self, Self::Connect(_) | Self::Timeout(_) | Self::Lost(_))
+    }
+
+    /// Says whether it was too slow.
+    pub const fn is_timeout(&self) -> bool {
+        matches!(self, Self::Timeout(_))
     }
 
     /// Says whether the server may have acted on the request.
@@ -246,11 +298,54 @@ impl Client {
         result
     }
 
+    /// Asks for a stream of events. What it is not is an answer like any other.
+    pub async fn open(&self, request: &Request) -> Result<Opened, Failure> {
+        let request = request.clone().header(header::ACCEPT, EVENTS);
+        let limit = self.limits.request;
+        let opened = async {
+            let response = self.build(&request)?.send().await.map_err(failure)?;
+            let media = response.headers().get(header::CONTENT_TYPE);
+            let is_stream = media
+                .and_then(|media| media.to_str().ok())
+                .is_some_and(|media| media.starts_with(EVENTS));
+            if response.status() != StatusCode::OK || !is_stream {
+                return read(response).await.map(Opened::Answer);
+            }
+            Ok(Opened::Stream(Box::new(Stream {
+                response,
+                parser: Parser::default(),
+                begun: false,
+                first: limit,
+                silence: SILENCE.min(limit * 4),
+            })))
+        };
+        let opened = tokio::time::timeout(limit, opened).await;
+        let opened = opened.unwrap_or(Err(Failure::Timeout(limit)));
+        let outcome = match &opened {
+            Ok(Opened::Stream(_)) => "streams".to_owned(),
+            Ok(Opened::Answer(answer)) => answer.status.as_u16().to_string(),
+            Err(failure) => failure.to_string(),
+        };
+        self.out
+            .trace(format!("{} {} {outcome}", request.method, request.path));
+        opened
+    }
+
     async fn exchange(&self, request: &Request) -> Result<Answer, Failure> {
+        read(self.build(request)?.send().await.map_err(failure)?).await
+    }
+
+    fn build(&self, request: &Request) -> Result<reqwest::RequestBuilder, Failure> {
         let mut builder = self
             .http
-            .request(request.method.clone(), self.endpoint.join(&request.path))
-            .header(header::ACCEPT, "application/json, application/problem+json");
+            .request(request.method.clone(), self.endpoint.join(&request.path));
+        if request
+            .headers
+            .iter()
+            .all(|(name, _)| name != header::ACCEPT)
+        {
+            builder = builder.header(header::ACCEPT, "application/json, application/problem+json");
+        }
         if !request.query.is_empty() {
             builder = builder.query(&request.query);
         }
@@ -268,19 +363,7 @@ impl Client {
         if let Some(body) = &request.body {
             builder = builder.json(body);
         }
-        let mut response = builder.send().await.map_err(failure)?;
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(failure)? {
-            if body.len() + chunk.len() > MAX_BODY {
-                return Err(Failure::TooLarge);
-            }
-            body.extend_from_slice(&chunk);
-        }
-        Ok(Answer {
-            status: response.status(),
-            headers: response.headers().clone(),
-            body,
-        })
+        Ok(builder)
     }
 
     /// Sends a request that may safely arrive twice: again after lost connections and temporary
@@ -307,6 +390,22 @@ impl Client {
             tokio::time::sleep(pause).await;
         }
     }
+}
+
+/// Reads an answer to its end.
+async fn read(mut response: reqwest::Response) -> Result<Answer, Failure> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(failure)? {
+        if body.len() + chunk.len() > MAX_BODY {
+            return Err(Failure::TooLarge);
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(Answer {
+        status: response.status(),
+        headers: response.headers().clone(),
+        body,
+    })
 }
 
 /// Says whether a connection may need TLS: to the server itself, or to a proxy before it.

@@ -23,6 +23,7 @@ pub mod private_file;
 pub mod prompt;
 pub mod retry;
 pub mod signals;
+pub mod sse;
 pub mod state;
 pub mod submit;
 pub mod text;

@@ -287,6 +287,251 @@ fn many_jobs_are_followed_with_bounded_concurrency() {
     assert!(peak.load(Ordering::SeqCst) <= 17, "{peak:?} at once");
 }
 
+// Streams.
+
+fn frames(frames: &[(&str, &str, Value)]) -> Vec<u8> {
+    let mut text =
+        "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\nretry: 3000\n\n".to_owned();
+    for (id, event, data) in frames {
+        let id = if id.is_empty() {
+            String::new()
+        } else {
+            format!("id: {id}\n")
+        };
+        text.push_str(&format!("{id}event: {event}\ndata: {data}\n\n"));
+    }
+    text.into_bytes()
+}
+
+fn event(job: &str, word: &str, state: &str, progress: Value) -> Value {
+    json!({"specversion": "1.0", "id": "x", "type": format!("jobs.{word}.v1"), "source": "/", "subject": job,
+        "time": "2026-11-23T17:43:01Z", "datacontenttype": "application/json",
+        "data": {"kind": "vm.create", "state": state, "epoch": 0, "attempt": 1, "seq": 0, "progress": progress}})
+}
+
+fn boot(percent: u8) -> Value {
+    json!({"percent": percent, "step": "boot", "step_number": 2, "steps": 4, "at": "2026-11-23T17:43:10Z"})
+}
+
+fn streams(fake: &Fake) -> Vec<Request> {
+    let seen = fake.seen().into_iter();
+    seen.filter(|request| request.path() == "/v1/events")
+        .collect()
+}
+
+#[test]
+fn jobs_are_followed_on_one_stream_and_their_records_say_how_they_ended() {
+    let fake = Fake::streaming(|request| {
+        if request.path() == "/v1/events" {
+            return Reply::Hangs(frames(&[
+                ("", "snapshot", state("queued")),
+                ("1", "snapshot", job(OTHER, "queued", &json!({}))),
+                ("2", "started", event(ID, "started", "running", Value::Null)),
+                ("", "progress", event(ID, "progress", "running", boot(40))),
+                (
+                    "3",
+                    "succeeded",
+                    event(ID, "succeeded", "succeeded", Value::Null),
+                ),
+                ("4", "failed", event(OTHER, "failed", "failed", Value::Null)),
+            ]));
+        }
+        match request.path().ends_with(ID) {
+            true => Reply::ok(job(
+                ID,
+                "succeeded",
+                &json!({"output": {"address": "10.0.0.7"}}),
+            )),
+            false => Reply::ok(job(OTHER, "cancelled", &json!({}))),
+        }
+    });
+    let ran = Home::new()
+        .run(&fake, &["job", "watch", ID, OTHER])
+        .expect(13);
+    for part in [
+        "queued",
+        "running",
+        "step=2/4 boot 40%",
+        "succeeded",
+        "address 10.0.0.7",
+        "cancelled",
+    ] {
+        assert!(ran.stderr.contains(part), "no {part} in {ran:#?}");
+    }
+    let asked = streams(&fake);
+    assert_eq!(asked.len(), 1);
+    assert!(asked[0].target.ends_with(&format!("?job={ID}&job={OTHER}")));
+    assert_eq!(asked[0].header("accept"), Some("text/event-stream"));
+    assert_eq!(fake.seen().len(), 3);
+}
+
+#[test]
+fn a_stream_that_is_cut_goes_on_behind_its_last_event() {
+    let fake = Fake::streaming(|request| match request.number {
+        0 => Reply::Raw(frames(&[("7", "snapshot", state("queued"))])),
+        1 => Reply::Raw(frames(&[
+            ("8", "started", event(ID, "started", "running", Value::Null)),
+            ("", "progress", event(ID, "progress", "running", boot(9))),
+        ])),
+        2 => Reply::Raw(frames(&[(
+            "9",
+            "succeeded",
+            event(ID, "succeeded", "succeeded", Value::Null),
+        )])),
+        _ => Reply::ok(state("succeeded")),
+    });
+    let ran = Home::new().run(&fake, &["job", "watch", ID]).expect(0);
+    assert_eq!(ran.stderr.matches("running").count(), 2, "{ran:#?}");
+    let last: Vec<_> = streams(&fake)
+        .iter()
+        .map(|request| request.header("last-event-id").map(str::to_owned))
+        .collect();
+    assert_eq!(last, [None, Some("7".into()), Some("8".into())]);
+    assert_eq!(fake.seen().len(), 4);
+}
+
+#[test]
+fn what_does_not_stream_is_polled() {
+    let html = || {
+        Reply::Raw(
+            b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 2\r\n\r\nhi".to_vec(),
+        )
+    };
+    let refusals: [(&str, fn() -> Reply); 7] = [
+        ("404", || Reply::problem(404, "not-found", &json!({}))),
+        ("406", || Reply::problem(406, "not-acceptable", &json!({}))),
+        ("429", || {
+            Reply::problem(429, "too-many-streams", &json!({}))
+        }),
+        ("501", || Reply::problem(501, "x", &json!({}))),
+        ("503", || Reply::problem(503, "overloaded", &json!({}))),
+        ("cut", || Reply::Raw(Vec::new())),
+        ("204", || Reply::Raw(b"HTTP/1.1 204 X\r\n\r\n".to_vec())),
+    ];
+    let mut all: Vec<(&str, Box<dyn Fn() -> Reply + Send + Sync>)> = vec![("html", Box::new(html))];
+    all.extend(refusals.map(|(name, reply)| (name, Box::new(reply) as Box<_>)));
+    for (name, refusal) in all {
+        let fake = Fake::streaming(move |request| match request.number {
+            0 => refusal(),
+            1 => Reply::ok(state("running")).with("Retry-After", "0"),
+            _ => Reply::ok(state("succeeded")),
+        });
+        let ran = Home::new().run(&fake, &["job", "watch", ID]).expect(0);
+        assert!(ran.stderr.contains("running"), "{name} {ran:#?}");
+        assert_eq!(streams(&fake).len(), 1, "{name}");
+        assert!(ran.took < Duration::from_secs(5), "{name} {ran:?}");
+    }
+}
+
+#[test]
+fn a_stream_that_works_and_then_is_refused_is_polled_too() {
+    let fake = Fake::streaming(|request| match request.number {
+        0 => Reply::Raw(frames(&[("7", "snapshot", state("running"))])),
+        1..=3 => Reply::problem(503, "overloaded", &json!({})),
+        4 => Reply::problem(410, "job-expired", &json!({})),
+        other => panic!("{other}"),
+    });
+    // It was seen, so that its end is not known.
+    let ran = Home::new().run(&fake, &["job", "watch", ID]).expect(12);
+    assert_eq!(ran.stderr.matches("connection lost").count(), 1, "{ran:#?}");
+    assert_eq!(streams(&fake).len(), 4);
+}
+
+#[test]
+fn a_silent_stream_is_left_within_bounds() {
+    // Nothing at all, behind a proxy that collects; and nothing any more, not even a heartbeat.
+    for begin in [Vec::new(), vec![("7", "snapshot", state("running"))]] {
+        let told = !begin.is_empty();
+        let fake = Fake::streaming(move |request| match request.path() {
+            "/v1/events" if told => Reply::Hangs(frames(&begin)),
+            "/v1/events" => Reply::Silence,
+            _ => Reply::ok(state("succeeded")),
+        });
+        let ran = Home::new()
+            .run(&fake, &["--http-timeout", "500ms", "job", "wait", ID])
+            .expect(0);
+        assert!(ran.took < Duration::from_secs(15), "{ran:?}");
+        assert_eq!(streams(&fake).len(), if told { 2 } else { 1 });
+    }
+}
+
+// Logs.
+
+fn line(number: u32, text: &str) -> Value {
+    json!({"id": format!("0.1.0.{number}"), "time": "2026-11-23T17:43:10Z", "stream": "log", "text": text})
+}
+
+fn lines(lines: &[Value]) -> Reply {
+    let body: String = lines.iter().map(|line| format!("{line}\n")).collect();
+    Reply::Raw(format!("HTTP/1.1 200 OK\r\nContent-Type: application/jsonl\r\nContent-Length: {}\r\n\r\n{body}", body.len()).into_bytes())
+}
+
+#[test]
+fn a_log_is_shown_without_what_steers_a_terminal() {
+    let fake = Fake::start(|request| {
+        assert_eq!(request.target, format!("/v1/jobs/{ID}/logs?tail=2"));
+        assert_eq!(
+            request.header("accept"),
+            Some("application/jsonl, application/problem+json")
+        );
+        lines(&[line(1, "one"), line(2, "\u{1b}[2Jtwo\u{7}\u{202e}\rthree")])
+    });
+    let home = Home::new();
+    let ran = home
+        .run(&fake, &["job", "logs", ID, "--tail", "2"])
+        .expect(0);
+    assert_eq!(ran.stdout, "one\n[2Jtwo three\n");
+    let ran = home
+        .run(&fake, &["job", "logs", ID, "--tail", "2", "-o", "json"])
+        .expect(0);
+    assert!(!ran.stdout.contains(['\u{1b}', '\u{7}']), "{ran:?}");
+    let last: Value = serde_json::from_str(ran.stdout.lines().last().unwrap()).unwrap();
+    assert_eq!(last, line(2, "\u{1b}[2Jtwo\u{7}\u{202e}\rthree"));
+}
+
+#[test]
+fn a_log_is_followed_behind_its_last_line_and_ends_with_the_job() {
+    let fake = Fake::start(|request| match request.number {
+        0 => Reply::Raw(frames(&[("0.1.0.1", "log", line(1, "one"))])),
+        _ => Reply::Raw(frames(&[
+            ("", "gap", json!({"reason": "3 lines were dropped"})),
+            ("0.1.0.5", "log", line(5, "five")),
+            ("", "end", json!({"state": "failed"})),
+        ])),
+    });
+    let ran = Home::new()
+        .run(&fake, &["job", "logs", ID, "--follow"])
+        .expect(0);
+    assert_eq!(ran.stdout, "one\nfive\n");
+    ran.says("3 lines were dropped");
+    let seen = fake.seen();
+    assert_eq!(seen.len(), 2);
+    assert_eq!(seen[1].header("last-event-id"), Some("0.1.0.1"));
+}
+
+#[test]
+fn a_log_that_nobody_streams_is_read_until_the_job_has_ended() {
+    let fake = Fake::start(|request| {
+        if request.header("accept") == Some("text/event-stream") {
+            return Reply::problem(406, "not-acceptable", &json!({}));
+        }
+        match request.number {
+            0 | 1 => Reply::ok(state("running")),
+            2 => lines(&[line(1, "one")]),
+            _ if request.path().ends_with("/logs") => lines(&[line(1, "one"), line(2, "two")]),
+            _ => Reply::ok(state("succeeded")),
+        }
+    });
+    let ran = Home::new().run(&fake, &["job", "logs", ID, "-f"]).expect(0);
+    assert_eq!(ran.stdout, "one\ntwo\n");
+    let fake = Fake::start(|_| Reply::problem(404, "job-not-found", &json!({})));
+    for follow in ["--follow", "--tail=5"] {
+        Home::new()
+            .run(&fake, &["job", "logs", ID, follow])
+            .expect(6);
+    }
+}
+
 // Submitting.
 
 fn create(more: &[&'static str]) -> Vec<&'static str> {

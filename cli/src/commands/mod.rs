@@ -5,6 +5,7 @@ pub mod job_cancel;
 pub mod job_change;
 pub mod job_events;
 pub mod job_list;
+pub mod job_logs;
 pub mod job_retry;
 pub mod job_show;
 pub mod job_submit;
@@ -88,6 +89,9 @@ pub enum Job {
     Retry(job_retry::JobRetry),
     /// Show the history of a job
     Events(job_events::JobEvents),
+    /// Show or follow the log of a job
+    #[command(alias = "log")]
+    Logs(job_logs::JobLogs),
 }
 
 /// `vmctl profile`.
@@ -130,6 +134,7 @@ pub fn run(app: &App, command: Command) -> Result<Exit, CliError> {
         Command::Job(Job::Cancel(args)) => job_cancel::run(app, &args),
         Command::Job(Job::Retry(args)) => job_retry::run(app, &args),
         Command::Job(Job::Events(args)) => job_events::run(app, &args),
+        Command::Job(Job::Logs(args)) => job_logs::run(app, &args),
         Command::Profile(Profile::List) => profile_list::run(app),
         Command::Region(Region::List) => region_list::run(app),
         Command::Kind(Kind::List) => kind_list::run(app),

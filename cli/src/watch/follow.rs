@@ -8,7 +8,7 @@ use std::{
 use jiff::SignedDuration;
 use reqwest::{
     StatusCode,
-    header::{self, HeaderName},
+    header::{self, HeaderMap, HeaderName},
 };
 use tokio::sync::{Semaphore, mpsc};
 use vmctl_api_types::{Job, JobId};
@@ -52,6 +52,10 @@ pub struct Follower {
     pub etag: Option<String>,
     /// Whether this command submitted it.
     pub submitted: bool,
+    /// Whether it was seen already.
+    pub seen: bool,
+    /// Whether the connection is known to be lost.
+    pub lost: bool,
     /// How hard to lean on the server.
     pub pace: Pace,
     /// Shared by all followers: how many requests are under way.
@@ -62,7 +66,7 @@ impl Follower {
     /// Runs until the end, or until nobody listens.
     pub async fn run(mut self, api: Api, send: mpsc::Sender<News>) {
         let started = Instant::now();
-        let mut poll = Poll::new(self.submitted);
+        let mut poll = Poll::new(self.submitted).after(self.seen, self.lost);
         loop {
             let asked = Instant::now();
             let (answer, document) = self.ask(&api).await;
@@ -147,7 +151,7 @@ impl Follower {
                         held,
                         retry_after,
                     };
-                    (current, Some((document, ahead(&answer))))
+                    (current, Some((document, ahead_of(&answer.headers))))
                 }
                 Err(error) => (Answer::Denied(error), None),
             },
@@ -162,8 +166,11 @@ impl Follower {
 }
 
 /// Returns how far the server's clock is ahead of ours, to the second that HTTP tells.
-fn ahead(answer: &client::Answer) -> SignedDuration {
-    let date = answer.header(header::DATE).and_then(retry::http_date);
+pub fn ahead_of(headers: &HeaderMap) -> SignedDuration {
+    let date = headers
+        .get(header::DATE)
+        .and_then(|date| date.to_str().ok());
+    let date = date.and_then(retry::http_date);
     let ahead = date.map_or(SignedDuration::ZERO, |date| {
         date.duration_since(crate::clock::now())
     });

@@ -1,5 +1,6 @@
 //! Following jobs until they end, the time is over, or the person leaves.
 //!
+//! [`stream`] follows by one stream of events where the server and what is before it stream; else
 //! [`poll`] decides what to do after each answer, [`follow`] asks the server, [`board`] holds what
 //! is known, [`plain`] and [`bar`] show it on stderr. Leaving never touches the jobs.
 
@@ -9,6 +10,7 @@ pub mod follow;
 pub mod model;
 pub mod plain;
 pub mod poll;
+pub mod stream;
 
 use std::{sync::Arc, time::Duration};
 
@@ -23,6 +25,7 @@ use self::{
     board::{Board, Report, Row},
     follow::{Follower, News, What},
     poll::{AT_ONCE, End},
+    stream::Streamer,
 };
 use crate::{
     api::Api,
@@ -213,13 +216,15 @@ async fn watch(
     let permits = Arc::new(Semaphore::new(AT_ONCE));
     let pace = poll::pace(targets.len());
     let (send, mut receive) = mpsc::channel::<News>(64);
-    let mut followers = JoinSet::new();
+    let mut waiting = Vec::new();
     for (row, target) in targets.into_iter().enumerate() {
         let mut follower = Follower {
             row,
             id: target.id,
             etag: None,
             submitted: target.accepted.is_some(),
+            seen: false,
+            lost: false,
             pace,
             permits: Arc::clone(&permits),
         };
@@ -234,7 +239,15 @@ async fn watch(
             }
             follower.etag = accepted.etag;
         }
-        followers.spawn(follower.run(api.clone(), send.clone()));
+        waiting.push(follower);
+    }
+    let mut followers = JoinSet::new();
+    while !waiting.is_empty() {
+        let rest = waiting.split_off(waiting.len().min(stream::JOBS));
+        let streamer = Streamer {
+            followers: std::mem::replace(&mut waiting, rest),
+        };
+        followers.spawn(streamer.run(api.clone(), send.clone()));
     }
     drop(send);
     let deadline = async {

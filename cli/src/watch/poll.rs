@@ -108,6 +108,14 @@ impl Poll {
         }
     }
 
+    /// Goes on where another way of following has come to.
+    #[must_use]
+    pub const fn after(mut self, seen: bool, lost: bool) -> Self {
+        self.seen |= seen;
+        self.lost = lost;
+        self
+    }
+
     /// Decides. `age` is the time since following began, `took` how long the answer took,
     /// `random` is drawn from 0 to 1.
     pub fn decide(

@@ -74,6 +74,8 @@ pub enum Reply {
     Json(u16, Vec<(&'static str, String)>, Value),
     /// These bytes, as they are, then the end of the connection.
     Raw(Vec<u8>),
+    /// These bytes, as they are, then nothing until the client leaves.
+    Hangs(Vec<u8>),
     /// Nothing, until the client leaves.
     Silence,
 }
@@ -107,7 +109,17 @@ pub struct Fake {
 }
 
 impl Fake {
+    /// A server that polls must do for: it has no streams, and does not count requests for them.
     pub fn start(reply: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Self {
+        Self::with(reply, false)
+    }
+
+    /// A server whose streams are its own to answer, too.
+    pub fn streaming(reply: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Self {
+        Self::with(reply, true)
+    }
+
+    fn with(reply: impl Fn(&Request) -> Reply + Send + Sync + 'static, streams: bool) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let seen = Arc::new(Mutex::new(Vec::new()));
@@ -119,7 +131,7 @@ impl Fake {
                 let Ok(stream) = stream else { return };
                 let (reply, counter, log) =
                     (Arc::clone(&reply), Arc::clone(&counter), Arc::clone(&log));
-                thread::spawn(move || serve(stream, &*reply, &counter, &log));
+                thread::spawn(move || serve(stream, streams, &*reply, &counter, &log));
             }
         });
         Self { address, seen }
@@ -141,6 +153,7 @@ impl Fake {
 
 fn serve(
     mut stream: TcpStream,
+    streams: bool,
     reply: &(dyn Fn(&Request) -> Reply + Send + Sync),
     counter: &AtomicUsize,
     log: &Mutex<Vec<Request>>,
@@ -154,6 +167,16 @@ fn serve(
     let (Some(method), Some(target)) = (words.next(), words.next()) else {
         return;
     };
+    if !streams && target.starts_with("/v1/events") {
+        // Read to the end: a connection that is closed before is reset.
+        let mut line = String::new();
+        while reader.read_line(&mut line).unwrap_or(0) > 2 {
+            line.clear();
+        }
+        let _ =
+            stream.write_all(b"HTTP/1.1 404 X\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+        return;
+    }
     let mut request = Request {
         method: method.to_owned(),
         target: target.to_owned(),
@@ -183,6 +206,11 @@ fn serve(
     log.lock().unwrap().push(request.clone());
     let bytes = match reply(&request) {
         Reply::Silence => {
+            let _ = reader.read(&mut [0]);
+            return;
+        }
+        Reply::Hangs(bytes) => {
+            let _ = stream.write_all(&bytes);
             let _ = reader.read(&mut [0]);
             return;
         }
