@@ -298,12 +298,13 @@ fn frames(frames: &[(&str, &str, Value)]) -> Vec<u8> {
         } else {
             format!("id: {id}\n")
         };
-        text.push_str(&format!("{id}event: {event}\ndata: {data}\n\n"));
+        let data = data.to_string();
+        text.extend([&*id, "event: ", event, "\ndata: ", &data, "\n\n"]);
     }
     text.into_bytes()
 }
 
-fn event(job: &str, word: &str, state: &str, progress: Value) -> Value {
+fn event(job: &str, word: &str, state: &str, progress: &Value) -> Value {
     json!({"specversion": "1.0", "id": "x", "type": format!("jobs.{word}.v1"), "source": "/", "subject": job,
         "time": "2026-11-23T17:43:01Z", "datacontenttype": "application/json",
         "data": {"kind": "vm.create", "state": state, "epoch": 0, "attempt": 1, "seq": 0, "progress": progress}})
@@ -326,24 +327,29 @@ fn jobs_are_followed_on_one_stream_and_their_records_say_how_they_ended() {
             return Reply::Hangs(frames(&[
                 ("", "snapshot", state("queued")),
                 ("1", "snapshot", job(OTHER, "queued", &json!({}))),
-                ("2", "started", event(ID, "started", "running", Value::Null)),
-                ("", "progress", event(ID, "progress", "running", boot(40))),
+                (
+                    "2",
+                    "started",
+                    event(ID, "started", "running", &Value::Null),
+                ),
+                ("", "progress", event(ID, "progress", "running", &boot(40))),
                 (
                     "3",
                     "succeeded",
-                    event(ID, "succeeded", "succeeded", Value::Null),
+                    event(ID, "succeeded", "succeeded", &Value::Null),
                 ),
-                ("4", "failed", event(OTHER, "failed", "failed", Value::Null)),
+                (
+                    "4",
+                    "failed",
+                    event(OTHER, "failed", "failed", &Value::Null),
+                ),
             ]));
         }
-        match request.path().ends_with(ID) {
-            true => Reply::ok(job(
-                ID,
-                "succeeded",
-                &json!({"output": {"address": "10.0.0.7"}}),
-            )),
-            false => Reply::ok(job(OTHER, "cancelled", &json!({}))),
+        if request.path().ends_with(OTHER) {
+            return Reply::ok(job(OTHER, "cancelled", &json!({})));
         }
+        let output = json!({"output": {"address": "10.0.0.7"}});
+        Reply::ok(job(ID, "succeeded", &output))
     });
     let ran = Home::new()
         .run(&fake, &["job", "watch", ID, OTHER])
@@ -370,13 +376,17 @@ fn a_stream_that_is_cut_goes_on_behind_its_last_event() {
     let fake = Fake::streaming(|request| match request.number {
         0 => Reply::Raw(frames(&[("7", "snapshot", state("queued"))])),
         1 => Reply::Raw(frames(&[
-            ("8", "started", event(ID, "started", "running", Value::Null)),
-            ("", "progress", event(ID, "progress", "running", boot(9))),
+            (
+                "8",
+                "started",
+                event(ID, "started", "running", &Value::Null),
+            ),
+            ("", "progress", event(ID, "progress", "running", &boot(9))),
         ])),
         2 => Reply::Raw(frames(&[(
             "9",
             "succeeded",
-            event(ID, "succeeded", "succeeded", Value::Null),
+            event(ID, "succeeded", "succeeded", &Value::Null),
         )])),
         _ => Reply::ok(state("succeeded")),
     });
@@ -392,27 +402,19 @@ fn a_stream_that_is_cut_goes_on_behind_its_last_event() {
 
 #[test]
 fn what_does_not_stream_is_polled() {
-    let html = || {
-        Reply::Raw(
-            b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 2\r\n\r\nhi".to_vec(),
-        )
+    let refusal = |name: &str| match name {
+        "404" => Reply::problem(404, "not-found", &json!({})),
+        "406" => Reply::problem(406, "not-acceptable", &json!({})),
+        "429" => Reply::problem(429, "too-many-streams", &json!({})),
+        "501" => Reply::problem(501, "unknown", &json!({})),
+        "503" => Reply::problem(503, "overloaded", &json!({})),
+        "204" => Reply::Raw(b"HTTP/1.1 204 X\r\n\r\n".to_vec()),
+        "json" => Reply::ok(json!({"items": []})),
+        _ => Reply::Raw(Vec::new()),
     };
-    let refusals: [(&str, fn() -> Reply); 7] = [
-        ("404", || Reply::problem(404, "not-found", &json!({}))),
-        ("406", || Reply::problem(406, "not-acceptable", &json!({}))),
-        ("429", || {
-            Reply::problem(429, "too-many-streams", &json!({}))
-        }),
-        ("501", || Reply::problem(501, "x", &json!({}))),
-        ("503", || Reply::problem(503, "overloaded", &json!({}))),
-        ("cut", || Reply::Raw(Vec::new())),
-        ("204", || Reply::Raw(b"HTTP/1.1 204 X\r\n\r\n".to_vec())),
-    ];
-    let mut all: Vec<(&str, Box<dyn Fn() -> Reply + Send + Sync>)> = vec![("html", Box::new(html))];
-    all.extend(refusals.map(|(name, reply)| (name, Box::new(reply) as Box<_>)));
-    for (name, refusal) in all {
+    for name in ["404", "406", "429", "501", "503", "204", "json", "cut"] {
         let fake = Fake::streaming(move |request| match request.number {
-            0 => refusal(),
+            0 => refusal(name),
             1 => Reply::ok(state("running")).with("Retry-After", "0"),
             _ => Reply::ok(state("succeeded")),
         });
@@ -462,7 +464,8 @@ fn line(number: u32, text: &str) -> Value {
 }
 
 fn lines(lines: &[Value]) -> Reply {
-    let body: String = lines.iter().map(|line| format!("{line}\n")).collect();
+    let body: Vec<_> = lines.iter().map(Value::to_string).collect();
+    let body = body.join("\n");
     Reply::Raw(format!("HTTP/1.1 200 OK\r\nContent-Type: application/jsonl\r\nContent-Length: {}\r\n\r\n{body}", body.len()).into_bytes())
 }
 

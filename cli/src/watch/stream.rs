@@ -130,14 +130,14 @@ impl Streamer {
         };
         let mut jobs: Vec<_> = self.followers.into_iter().map(streamed).collect();
         let mut polls = JoinSet::new();
-        let (mut plan, mut last, mut lost) = (Plan::default(), None, false);
+        let (mut plan, mut behind, mut lost) = (Plan::default(), None, false);
         loop {
             let mut session = Session {
                 api: &api,
                 send: &send,
                 jobs: &mut jobs,
                 polls: &mut polls,
-                last: &mut last,
+                last: &mut behind,
                 lost: &mut lost,
             };
             let Some(ended) = session.run().await else {
@@ -208,11 +208,10 @@ impl Session<'_> {
             {
                 return Some(Ended::Away(self.api.refusal(&answer).what));
             }
-            Ok(Opened::Answer(_)) => return Some(Ended::Refused),
             Err(failure) if failure.is_temporary() => {
                 return Some(Ended::Away(failure.to_string()));
             }
-            Err(_) => return Some(Ended::Refused),
+            Ok(Opened::Answer(_)) | Err(_) => return Some(Ended::Refused),
         };
         self.read(&mut stream).await
     }

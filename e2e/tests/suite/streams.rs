@@ -1,6 +1,7 @@
 //! Events as they happen, on connections that are cut.
 
 use anyhow::{Context as _, Result, ensure};
+use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 
 use crate::support::{
     api::Api,
@@ -83,14 +84,86 @@ async fn a_job_is_followed_over_cuts_and_over_servers() -> Result<()> {
     // The project's stream has shown the same, and goes on at the other server too.
     let mut shown = Vec::new();
     while shown.last() != Some(&all[1]) {
-        shown.push(project.one().await?.id);
+        shown.push(project.event().await?.id);
     }
     drop(project);
     let mut project = other.follow("/v1/events", Some(&all[1])).await?;
     while shown.last() != Some(last) {
-        shown.push(project.one().await?.id);
+        shown.push(project.event().await?.id);
     }
     ensure!(shown == all, "{shown:?} of {all:?}");
+    second.stop(DRAIN).await?;
+    three.stop().await
+}
+
+#[tokio::test]
+async fn t14_a_stream_that_is_cut_at_random_points_shows_every_event_once_and_in_order() -> Result<()> {
+    let Some(mut suite) = Suite::new("sse-cuts").await? else {
+        return Ok(());
+    };
+    suite.set("VMCTL_SIMULATED_DURATION", "3s");
+    let three = suite.start_three().await?;
+    let second = suite.start_ready("server").await?;
+    let servers = [suite.user(&three.server).await?, suite.user(&second).await?];
+    let mut random = StdRng::seed_from_u64(14);
+    for _ in 0..5 {
+        let id = servers[0].create().await?;
+        let path = format!("/v1/jobs/{id}/events");
+        let (mut seen, mut turn) = (Vec::<String>::new(), 0);
+        loop {
+            turn += 1;
+            let last = seen.last().map(String::as_str);
+            let answer = servers[turn % 2].followed(&path, last).await?;
+            if answer.status() == 204 {
+                break;
+            }
+            let mut events = Frames::of(answer)?;
+            for _ in 0..random.random_range(0..5) {
+                let Some(frame) = events.next().await? else {
+                    break;
+                };
+                if !frame.id.is_empty() {
+                    seen.push(frame.id);
+                }
+            }
+        }
+        let all = history(&servers[0], &id).await?;
+        ensure!(turn > 2 && all.ends_with(&seen), "{seen:?} of {all:?}");
+        ensure!(all.len() <= seen.len() + 1, "{seen:?} of {all:?}");
+    }
+    second.stop(DRAIN).await?;
+    three.stop().await
+}
+
+#[tokio::test]
+async fn a_log_is_followed_over_cuts_and_read_afterwards() -> Result<()> {
+    let Some(mut suite) = Suite::new("logs").await? else {
+        return Ok(());
+    };
+    suite.set("VMCTL_SIMULATED_DURATION", "3s");
+    let three = suite.start_three().await?;
+    let second = suite.start_ready("server").await?;
+    let servers = [suite.user(&three.server).await?, suite.user(&second).await?];
+    let id = servers[0].create().await?;
+    let path = format!("/v1/jobs/{id}/logs");
+    // Cut after every line, at one server and the other.
+    let (mut seen, mut turn) = (Vec::<Frame>::new(), 0);
+    let end = loop {
+        turn += 1;
+        let last = seen.last().map(|line| line.id.as_str());
+        let mut log = servers[turn % 2].follow(&path, last).await?;
+        let frame = log.one().await?;
+        match frame.event.as_str() {
+            "log" => seen.push(frame),
+            _ => break frame,
+        }
+    };
+    ensure!(end.event == "end" && end.data["state"] == "succeeded", "{end:?}");
+    let texts: Vec<_> = seen.iter().filter_map(|line| line.data["text"].as_str()).collect();
+    ensure!(texts.len() > 3 && texts[0].starts_with("creating "), "{texts:?}");
+    ensure!(texts.iter().any(|text| text.contains(" is ready, address ")), "{texts:?}");
+    let whole = servers[1].follow(&path, None).await?.rest().await?;
+    ensure!(ids(&whole) == ids(&seen), "{whole:?} for {seen:?}");
     second.stop(DRAIN).await?;
     three.stop().await
 }
