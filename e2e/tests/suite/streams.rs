@@ -97,7 +97,8 @@ async fn a_job_is_followed_over_cuts_and_over_servers() -> Result<()> {
 }
 
 #[tokio::test]
-async fn t14_a_stream_that_is_cut_at_random_points_shows_every_event_once_and_in_order() -> Result<()> {
+async fn t14_a_stream_that_is_cut_at_random_points_shows_every_event_once_and_in_order()
+-> Result<()> {
     let Some(mut suite) = Suite::new("sse-cuts").await? else {
         return Ok(());
     };
@@ -158,10 +159,24 @@ async fn a_log_is_followed_over_cuts_and_read_afterwards() -> Result<()> {
             _ => break frame,
         }
     };
-    ensure!(end.event == "end" && end.data["state"] == "succeeded", "{end:?}");
-    let texts: Vec<_> = seen.iter().filter_map(|line| line.data["text"].as_str()).collect();
-    ensure!(texts.len() > 3 && texts[0].starts_with("creating "), "{texts:?}");
-    ensure!(texts.iter().any(|text| text.contains(" is ready, address ")), "{texts:?}");
+    ensure!(
+        end.event == "end" && end.data["state"] == "succeeded",
+        "{end:?}"
+    );
+    let texts: Vec<_> = seen
+        .iter()
+        .filter_map(|line| line.data["text"].as_str())
+        .collect();
+    ensure!(
+        texts.len() > 3 && texts[0].starts_with("creating "),
+        "{texts:?}"
+    );
+    ensure!(
+        texts
+            .iter()
+            .any(|text| text.contains(" is ready, address ")),
+        "{texts:?}"
+    );
     let whole = servers[1].follow(&path, None).await?.rest().await?;
     ensure!(ids(&whole) == ids(&seen), "{whole:?} for {seen:?}");
     second.stop(DRAIN).await?;
