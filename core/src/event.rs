@@ -252,10 +252,12 @@ impl EventData {
 
 /// One line of a job's log, on its way.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(utoipa::ToSchema))]
 pub struct SaidLine {
     /// Counts inside the command that the worker is on, from 1; lines that were dropped count too.
     pub n: u32,
     /// When.
+    #[cfg_attr(feature = "schemas", schema(value_type = String, format = DateTime))]
     pub at: Timestamp,
     /// Where it comes from.
     #[serde(default)]

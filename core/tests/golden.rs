@@ -10,10 +10,10 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 use vmctl_core::{
-    JobError, JobState, Progress,
+    JobError, JobState, LogStream, Progress,
     bus::{HeaderValue, Message},
     clock::{add, from_unix_ms},
-    event::{Caller, Control, Event, EventData, EventType, JobSpec, Mark},
+    event::{Caller, Control, Event, EventData, EventType, JobSpec, Mark, SaidLine},
     topology::Tier,
 };
 
@@ -140,6 +140,14 @@ fn messages() -> Vec<(&'static str, Message)> {
     let mut ticked = by_worker(40, T::Progress, S::Running);
     ticked.data.progress = Some(progress(40));
     ticked.data.tick = Some(7);
+    let mut log = by_worker(40, T::Log, S::Running);
+    log.data.job.input = Value::Null;
+    log.data.lines = vec![SaidLine {
+        n: 17,
+        at: at(39),
+        stream: LogStream::Stdout,
+        text: "next phase: boot".to_owned(),
+    }];
     let mark = Mark {
         id: "0198f2a4-7c1e-7a02-8000-000000000001".parse().unwrap(),
         server: "server-a-00000001".to_owned(),
@@ -167,6 +175,7 @@ fn messages() -> Vec<(&'static str, Message)> {
         ("deadline", deadline.to_message()),
         ("kept", kept.to_message()),
         ("progress", ticked.to_message()),
+        ("log", log.to_message()),
         ("mark", mark.to_message()),
         ("control-cancel", cancel.to_message(control_id, at(20))),
     ]

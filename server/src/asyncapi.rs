@@ -147,6 +147,7 @@ const fn summary(event_type: EventType) -> &'static str {
         EventType::Deadline => "The job ended because its time was over.",
         EventType::Kept => "The job is alive; said again so that the log still holds it.",
         EventType::Progress => "How far an attempt is; losing one is harmless.",
+        EventType::Log => "Lines of the job's log; losing some is harmless.",
     }
 }
 
@@ -235,6 +236,14 @@ const SHARED: [Shared; 6] = [
         exchange: EXCHANGE_TICK,
         description: "Progress, not persistent and not confirmed.",
         messages: &["progress"],
+    },
+    Shared {
+        name: "write-log",
+        action: "send",
+        address: "tick.{domain}.{action}.log",
+        exchange: EXCHANGE_TICK,
+        description: "Lines of the job's log, not persistent and not confirmed.",
+        messages: &["log"],
     },
     Shared {
         name: "listen",
