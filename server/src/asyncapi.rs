@@ -196,7 +196,7 @@ struct Shared {
     messages: &'static [&'static str],
 }
 
-const SHARED: [Shared; 6] = [
+const SHARED: [Shared; 7] = [
     Shared {
         name: "go-on",
         action: "send",
