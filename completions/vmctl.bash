@@ -91,6 +91,9 @@ _vmctl() {
             vmctl__subcmd__help__subcmd__job,list)
                 cmd="vmctl__subcmd__help__subcmd__job__subcmd__list"
                 ;;
+            vmctl__subcmd__help__subcmd__job,logs)
+                cmd="vmctl__subcmd__help__subcmd__job__subcmd__logs"
+                ;;
             vmctl__subcmd__help__subcmd__job,retry)
                 cmd="vmctl__subcmd__help__subcmd__job__subcmd__retry"
                 ;;
@@ -136,6 +139,9 @@ _vmctl() {
             vmctl__subcmd__job,list)
                 cmd="vmctl__subcmd__job__subcmd__list"
                 ;;
+            vmctl__subcmd__job,logs)
+                cmd="vmctl__subcmd__job__subcmd__logs"
+                ;;
             vmctl__subcmd__job,retry)
                 cmd="vmctl__subcmd__job__subcmd__retry"
                 ;;
@@ -162,6 +168,9 @@ _vmctl() {
                 ;;
             vmctl__subcmd__job__subcmd__help,list)
                 cmd="vmctl__subcmd__job__subcmd__help__subcmd__list"
+                ;;
+            vmctl__subcmd__job__subcmd__help,logs)
+                cmd="vmctl__subcmd__job__subcmd__help__subcmd__logs"
                 ;;
             vmctl__subcmd__job__subcmd__help,retry)
                 cmd="vmctl__subcmd__job__subcmd__help__subcmd__retry"
@@ -379,7 +388,7 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__help__subcmd__job)
-            opts="submit list show watch wait cancel retry events"
+            opts="submit list show watch wait cancel retry events logs"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -421,6 +430,20 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__help__subcmd__job__subcmd__list)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        vmctl__subcmd__help__subcmd__job__subcmd__logs)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -701,7 +724,7 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__job)
-            opts="-o -q -v -h -V --endpoint --connect-timeout --http-timeout --output --quiet --verbose --color --progress --no-input --config-dir --help --version submit list show watch wait cancel retry events help"
+            opts="-o -q -v -h -V --endpoint --connect-timeout --http-timeout --output --quiet --verbose --color --progress --no-input --config-dir --help --version submit list show watch wait cancel retry events logs help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -843,7 +866,7 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__job__subcmd__help)
-            opts="submit list show watch wait cancel retry events help"
+            opts="submit list show watch wait cancel retry events logs help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -899,6 +922,20 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__job__subcmd__help__subcmd__list)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        vmctl__subcmd__job__subcmd__help__subcmd__logs)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -998,6 +1035,56 @@ _vmctl() {
                     return 0
                     ;;
                 --limit)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --endpoint)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --connect-timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --http-timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --output)
+                    COMPREPLY=($(compgen -W "table json" -- "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -W "table json" -- "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                --progress)
+                    COMPREPLY=($(compgen -W "auto bar plain none" -- "${cur}"))
+                    return 0
+                    ;;
+                --config-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        vmctl__subcmd__job__subcmd__logs)
+            opts="-f -o -q -v -h -V --tail --follow --endpoint --connect-timeout --http-timeout --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --tail)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
