@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{JobId, Kind};
+use crate::{Callback, CallbackStatus, JobId, Kind};
 
 /// Where a job stands. It only moves forward; the last three are final.
 ///
@@ -145,6 +145,9 @@ pub struct Job {
     pub cancel_requested_at: Option<Timestamp>,
     /// The HTTP request that submitted it.
     pub request_id: Option<String>,
+    /// How its callback stands. Absent without one, and in lists and streams once the job has ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub callback: Option<CallbackStatus>,
     /// Where to go from here.
     pub links: JobLinks,
 }
@@ -243,6 +246,9 @@ pub struct SubmitRequest {
     /// instant of RFC 3339. The kind's default when absent; at most 8 days.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline: Option<String>,
+    /// Whom to tell of the job's end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub callback: Option<Callback>,
 }
 
 /// `POST /v1/jobs/{id}/cancel`; the whole body may be left out.

@@ -104,6 +104,8 @@ problem_types! {
     UnknownField = ("unknown-field", 422, "Unknown field"),
     /// No kind of that name.
     UnknownKind = ("unknown-kind", 422, "Unknown kind"),
+    /// The callback's address is not https, or leads where callbacks may not go.
+    CallbackForbidden = ("callback-forbidden", 422, "The callback's address is not allowed"),
     /// The `Idempotency-Key` was used with another body.
     IdempotencyMismatch = ("idempotency-mismatch", 422, "The Idempotency-Key was used with another request"),
     /// No token was sent.

@@ -5,7 +5,9 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
-use vmctl_api_types::{Job, JobEvent, JobId, JobLinks, JobState, Owner, Progress};
+use vmctl_api_types::{
+    CallbackState, CallbackStatus, Job, JobEvent, JobId, JobLinks, JobState, Owner, Progress,
+};
 
 use crate::{
     event::{EventType, JobSpec},
@@ -179,6 +181,26 @@ impl Record {
             .or_else(|| self.winner.as_ref()?.body.progress.as_ref())
     }
 
+    /// Says whether somebody is told of the job's end.
+    pub fn has_callback(&self) -> bool {
+        self.spec
+            .as_ref()
+            .is_some_and(|s| s.spec.callback.is_some())
+    }
+
+    /// Returns the callback of a job that has not ended: there is nothing to tell yet. That of an
+    /// ended job stands in the record of the job that delivers it.
+    pub fn callback_to_come(&self) -> Option<CallbackStatus> {
+        let callback = self.spec.as_ref()?.spec.callback.as_ref()?;
+        (!self.is_terminal()).then(|| CallbackStatus {
+            state: CallbackState::Pending,
+            url: callback.url.clone(),
+            attempts: 0,
+            last_status: None,
+            next_attempt_at: None,
+        })
+    }
+
     /// Returns the job as a client sees it; `None` while nothing readable has described it.
     pub fn to_job(&self) -> Option<Job> {
         let winner = self.winner.as_ref()?;
@@ -217,6 +239,7 @@ impl Record {
             expires_at: winner.expires,
             cancel_requested_at: self.cancel_requested().map(|c| c.at),
             request_id: spec.auth.request_id.clone(),
+            callback: self.callback_to_come(),
             links: JobLinks {
                 events: format!("{path}/events"),
                 cancel: format!("{path}/cancel"),

@@ -12,6 +12,7 @@ use vmctl_core::{
     kinds::Registry,
     store::JobStore,
 };
+use vmctl_egress::Guard;
 
 /// Settings of one server.
 #[derive(Debug, Clone)]
@@ -32,6 +33,8 @@ pub struct Config {
     /// Project that `POST /v1/connect` scopes to when the body names none; `None` leaves it to the
     /// user's default.
     pub connect_project: Option<String>,
+    /// Where callbacks may go. The same rules as the workers', so that what is accepted is sent.
+    pub callbacks: Guard,
     /// The bounds.
     pub limits: Limits,
 }
@@ -49,6 +52,7 @@ impl Config {
             compat_post_status: CompatPostStatus::Accepted,
             auth: AuthDiscovery::Connect,
             connect_project: None,
+            callbacks: Guard::default(),
             limits: Limits::default(),
         }
     }

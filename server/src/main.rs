@@ -17,6 +17,7 @@ use vmctl_core::{
     kinds::Registry,
 };
 use vmctl_daemon::{Health, Process, Program, Status};
+use vmctl_egress::{Guard, Policy};
 use vmctl_server::{Backends, CheckState, Config, Limits, Readiness};
 
 use settings::Settings;
@@ -75,6 +76,15 @@ fn config(settings: &Settings, process: &Process) -> Config {
             url: url.0.to_string(),
         },
         connect_project: settings.connect_project.clone(),
+        callbacks: Guard::new(Policy {
+            allow_http: settings.callback_allow_http,
+            ports: settings.callback_ports.clone(),
+            allow_networks: settings
+                .callback_allow_networks
+                .iter()
+                .map(|n| n.0)
+                .collect(),
+        }),
         limits: Limits {
             drain: process.grace(),
             ..Limits::default()

@@ -5,6 +5,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use secrecy::SecretString;
 use url::Url;
 use vmctl_daemon::{Parsed, SecretUrl, settings, settings::Value};
+use vmctl_egress::Network;
 use vmctl_server::{CompatPostStatus, CompatPostStatusError};
 
 settings! {
@@ -22,6 +23,12 @@ settings! {
         "connect_project" => connect_project: Option<String>,
         /// What `POST /v1/vm` answers: 202, or 200 as the original service did
         "compat_post_status" = "202" => compat_post_status: PostStatus,
+        /// Let callbacks use `http` and port 80 too; for development
+        "callback.allow_http" = "false" => callback_allow_http: bool,
+        /// Ports that callbacks may use, comma-separated
+        "callback.ports" = "443,8443" => callback_ports: Vec<u16>,
+        /// Networks that callbacks may reach although they are not public, comma-separated
+        "callback.allow_networks" => callback_allow_networks: Vec<Parsed<Network>>,
         /// Certificates, PEM, to trust besides the system's, for RabbitMQ and Keystone
         "ca_file" => ca_file: Option<PathBuf>,
         /// Addresses of the RabbitMQ nodes of one cluster, comma-separated

@@ -25,10 +25,13 @@ use vmctl_core::{
         store::InMemoryJobStore,
     },
 };
+use vmctl_egress::{Guard, Policy};
 use vmctl_reader::Reader;
 use vmctl_server::{CompatPostStatus, Limits};
 use vmctl_worker::{
-    Worker, kinds,
+    Worker,
+    callbacks::{Client, ClientConfig, Secrets},
+    kinds::{self, CallbackDeliver},
     provisioner::{
         Provisioner,
         simulated::{FailRule, Simulated, SimulatedConfig},
@@ -68,6 +71,9 @@ impl Standalone {
             job_ttl: Duration::from_secs(24 * 3600),
             compat_post_status: CompatPostStatus::Accepted,
             slots: 8,
+            callback_policy: Policy::default(),
+            callback_secret: None,
+            callback_secrets_dir: None,
             simulated_duration: DURATION,
             simulated_dir: None,
             data_dir: None,
@@ -89,6 +95,9 @@ pub struct Builder {
     job_ttl: Duration,
     compat_post_status: CompatPostStatus,
     slots: u16,
+    callback_policy: Policy,
+    callback_secret: Option<SecretString>,
+    callback_secrets_dir: Option<PathBuf>,
     simulated_duration: Duration,
     simulated_dir: Option<PathBuf>,
     data_dir: Option<PathBuf>,
@@ -146,6 +155,27 @@ impl Builder {
     #[must_use]
     pub fn slots(mut self, slots: u16) -> Self {
         self.slots = slots;
+        self
+    }
+
+    /// Lets callbacks go where this says; otherwise to public addresses by `https` alone.
+    #[must_use]
+    pub fn callback_policy(mut self, policy: Policy) -> Self {
+        self.callback_policy = policy;
+        self
+    }
+
+    /// Signs callbacks that name no secret with this one.
+    #[must_use]
+    pub fn callback_secret(mut self, secret: Option<SecretString>) -> Self {
+        self.callback_secret = secret;
+        self
+    }
+
+    /// Finds the other secrets of callbacks in this directory.
+    #[must_use]
+    pub fn callback_secrets_dir(mut self, directory: Option<PathBuf>) -> Self {
+        self.callback_secrets_dir = directory;
         self
     }
 
@@ -213,6 +243,8 @@ impl Builder {
     ///
     /// [`Error`]; nothing runs then.
     pub async fn start(self) -> Result<Running, Error> {
+        // What sends callbacks is a TLS client.
+        vmctl_daemon::install_crypto();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let registry = match &self.kinds_dir {
             Some(directory) => Registry::with_directory(directory),
@@ -263,6 +295,7 @@ impl Builder {
         };
         let worker = Worker::builder(worker_config, worker_backends)
             .handlers(kinds::built_in(&provisioner, &registry))
+            .handlers(kinds::callbacks(self.callbacks(clock.clone())?))
             .build()?;
         let server_backends = vmctl_server::Backends {
             bus: memory.bus(),
@@ -307,11 +340,26 @@ impl Builder {
         Ok(Arc::new(simulated))
     }
 
+    fn callbacks(&self, clock: Arc<dyn Clock>) -> Result<CallbackDeliver, Error> {
+        let guard = Guard::new(self.callback_policy.clone());
+        let client = Client::new(guard, &ClientConfig::default());
+        let secrets = Secrets::new(
+            self.callback_secret.clone(),
+            self.callback_secrets_dir.clone(),
+        );
+        Ok(CallbackDeliver::new(
+            client.map_err(|error| Error::Callbacks(error.into()))?,
+            secrets.map_err(|error| Error::Callbacks(error.into()))?,
+            clock,
+        ))
+    }
+
     fn server(&self, secret: SecretString) -> vmctl_server::Config {
         vmctl_server::Config {
             name: "server-standalone".to_owned(),
             job_ttl: self.job_ttl,
             compat_post_status: self.compat_post_status,
+            callbacks: Guard::new(self.callback_policy.clone()),
             limits: Limits {
                 drain: self.grace,
                 ..self.limits.clone()

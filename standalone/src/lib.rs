@@ -46,6 +46,9 @@ pub enum Error {
     /// The directory of the machines cannot be used.
     #[error("the directory of the machines cannot be used")]
     Machines(#[source] std::io::Error),
+    /// Callbacks cannot be sent.
+    #[error("callbacks cannot be sent")]
+    Callbacks(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The socket could not be bound.
     #[error("the server could not be built")]
     Bind(#[from] vmctl_server::BuildError),

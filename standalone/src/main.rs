@@ -17,6 +17,7 @@ use std::{
 use anyhow::Context;
 use clap::{Arg, ArgAction, ArgMatches, value_parser};
 use vmctl_daemon::{Process, Program, Status};
+use vmctl_egress::Policy;
 use vmctl_standalone::{Standalone, User, data, users};
 
 use settings::Settings;
@@ -61,6 +62,17 @@ async fn run(settings: Settings, process: Process) -> anyhow::Result<()> {
         .job_ttl(settings.job_ttl)
         .compat_post_status(settings.compat_post_status.0)
         .slots(settings.slots)
+        .callback_policy(Policy {
+            allow_http: settings.callback_allow_http,
+            ports: settings.callback_ports,
+            allow_networks: settings
+                .callback_allow_networks
+                .into_iter()
+                .map(|n| n.0)
+                .collect(),
+        })
+        .callback_secret(settings.callback_secret)
+        .callback_secrets_dir(settings.callback_secrets_dir)
         .simulated_duration(settings.simulated_duration)
         .simulated_dir(settings.simulated_dir)
         .simulated_fail(settings.simulated_fail.map(|rule| rule.0))

@@ -2,7 +2,9 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
+use secrecy::SecretString;
 use vmctl_daemon::{Parsed, settings, settings::Value};
+use vmctl_egress::Network;
 use vmctl_server::{CompatPostStatus, CompatPostStatusError};
 use vmctl_standalone::FailRule;
 
@@ -21,6 +23,16 @@ settings! {
         "compat_post_status" = "202" => compat_post_status: PostStatus,
         /// Jobs of one kind that run at once
         "worker.slots" = "8" => slots: u16,
+        /// Secret that signs callbacks which name none, `whsec_` and base64; two while it is changed
+        "callback.secret" => callback_secret: Option<SecretString>,
+        /// Directory with a file for each other secret: `NAME`, or `NAME.PROJECT` for one project alone
+        "callback.secrets_dir" => callback_secrets_dir: Option<PathBuf>,
+        /// Let callbacks use `http` and port 80 too; for development
+        "callback.allow_http" = "false" => callback_allow_http: bool,
+        /// Ports that callbacks may use, comma-separated
+        "callback.ports" = "443,8443" => callback_ports: Vec<u16>,
+        /// Networks that callbacks may reach although they are not public, comma-separated
+        "callback.allow_networks" => callback_allow_networks: Vec<Parsed<Network>>,
         /// How long a simulated machine takes to be created
         "simulated.duration" = "90s" => simulated_duration: Duration,
         /// Directory of the simulated machines; else `machines` in the data directory, or a temporary one that goes away

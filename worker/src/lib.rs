@@ -26,6 +26,7 @@
 
 mod admission;
 mod author;
+pub mod callbacks;
 mod config;
 mod consume;
 mod handler;

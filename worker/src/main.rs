@@ -12,8 +12,11 @@ use vmctl_core::{
     kinds::Registry,
 };
 use vmctl_daemon::{Health, HealthServer, Process, Program, Status};
+use vmctl_egress::{Guard, Policy};
 use vmctl_worker::{
-    Backends, Config, Readiness, Worker, kinds,
+    Backends, Config, Readiness, Worker,
+    callbacks::{Client, ClientConfig, Secrets},
+    kinds::{self, CallbackDeliver},
     provisioner::{
         self, Provisioner,
         simulated::{Simulated, SimulatedConfig},
@@ -56,9 +59,11 @@ async fn run(settings: Settings, process: Process) -> anyhow::Result<()> {
         drain_grace: process.grace(),
         ..Config::new(&process.name)
     };
+    let callbacks = callbacks(&settings, clock.clone())?;
     let provisioner = simulated(&settings, clock)?;
     let worker = Worker::builder(config, backends)
         .handlers(kinds::built_in(&provisioner, &registry))
+        .handlers(kinds::callbacks(callbacks))
         .build()?;
     watch(&process.health, worker.readiness(), store);
     watch_provisioner(&process.health, provisioner);
@@ -81,6 +86,28 @@ fn bus(settings: &Settings, name: &str) -> anyhow::Result<rabbitmq::Config> {
         ca_pem: ca_pem.transpose().context("VMCTL_CA_FILE")?,
         ..rabbitmq::Config::new(urls)
     })
+}
+
+fn callbacks(settings: &Settings, clock: Arc<dyn Clock>) -> anyhow::Result<CallbackDeliver> {
+    let guard = Guard::new(Policy {
+        allow_http: settings.callback_allow_http,
+        ports: settings.callback_ports.clone(),
+        allow_networks: settings
+            .callback_allow_networks
+            .iter()
+            .map(|n| n.0)
+            .collect(),
+    });
+    let ca_pem = settings.ca_file.as_ref().map(fs::read);
+    let config = ClientConfig {
+        ca_pem: ca_pem.transpose().context("VMCTL_CA_FILE")?,
+        ..ClientConfig::default()
+    };
+    let client = Client::new(guard, &config).context("VMCTL_CA_FILE")?;
+    let directory = settings.callback_secrets_dir.clone();
+    let secrets = Secrets::new(settings.callback_secret.clone(), directory)
+        .context("VMCTL_CALLBACK_SECRET")?;
+    Ok(CallbackDeliver::new(client, secrets, clock))
 }
 
 fn simulated(settings: &Settings, clock: Arc<dyn Clock>) -> anyhow::Result<Arc<dyn Provisioner>> {

@@ -2,8 +2,10 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use secrecy::SecretString;
 use vmctl_core::Kind;
 use vmctl_daemon::{Listen, Parsed, SecretUrl, settings};
+use vmctl_egress::Network;
 use vmctl_worker::provisioner::simulated::FailRule;
 
 settings! {
@@ -11,7 +13,7 @@ settings! {
     pub struct Settings {
         /// Directory with a TOML file for each kind beside the built-in ones
         "kinds_dir" => kinds_dir: Option<PathBuf>,
-        /// Certificates, PEM, to trust besides the system's, for RabbitMQ
+        /// Certificates, PEM, to trust besides the system's, for RabbitMQ and the receivers of callbacks
         "ca_file" => ca_file: Option<PathBuf>,
         /// Kinds that this worker runs, comma-separated; all built-in ones if not set
         "worker.kinds" => kinds: Vec<Parsed<Kind>>,
@@ -29,6 +31,16 @@ settings! {
         "simulated.dir" => simulated_dir: Option<PathBuf>,
         /// Phase of a simulated machine that fails, `PHASE:TIMES` or `PHASE` for ever
         "simulated.fail" => simulated_fail: Option<Parsed<FailRule>>,
+        /// Secret that signs callbacks which name none, `whsec_` and base64; two while it is changed
+        "callback.secret" => callback_secret: Option<SecretString>,
+        /// Directory with a file for each other secret: `NAME`, or `NAME.PROJECT` for one project alone
+        "callback.secrets_dir" => callback_secrets_dir: Option<PathBuf>,
+        /// Let callbacks use `http` and port 80 too; for development
+        "callback.allow_http" = "false" => callback_allow_http: bool,
+        /// Ports that callbacks may use, comma-separated
+        "callback.ports" = "443,8443" => callback_ports: Vec<u16>,
+        /// Networks that callbacks may reach although they are not public, comma-separated
+        "callback.allow_networks" => callback_allow_networks: Vec<Parsed<Network>>,
         /// Address of `/health/*` and `/metrics`, or `off`
         "health.listen" = "127.0.0.1:8081" => health_listen: Listen,
     }

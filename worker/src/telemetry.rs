@@ -15,6 +15,7 @@ const DEAD: &str = "jobs_dead_total";
 const QUEUE_WAIT: &str = "job_queue_wait_seconds";
 const RUN: &str = "job_run_seconds";
 const TOTAL: &str = "job_total_seconds";
+const CALLBACKS: &str = "callback_deliveries_total";
 const UNCONFIRMED: &str = "worker_unconfirmed_total";
 
 /// Describes the worker's metrics to the recorder.
@@ -36,6 +37,11 @@ pub fn describe() {
     describe_histogram!(RUN, Unit::Seconds, "Running time of one slice");
     describe_histogram!(TOTAL, Unit::Seconds, "From submission to the end");
     describe_counter!(
+        CALLBACKS,
+        Unit::Count,
+        "Attempts to deliver a callback, by outcome"
+    );
+    describe_counter!(
         UNCONFIRMED,
         Unit::Count,
         "Publishes that had to be tried again"
@@ -44,6 +50,11 @@ pub fn describe() {
 
 pub(crate) fn delivery(kind: &Kind, result: &'static str) {
     counter!(DELIVERIES, "kind" => kind.to_string(), "result" => result).increment(1);
+}
+
+/// `delivered`, `refused`, `redirect`, `gone`, `timeout`, `unreachable`, `forbidden`, `unsigned`.
+pub(crate) fn callback(outcome: &'static str) {
+    counter!(CALLBACKS, "outcome" => outcome).increment(1);
 }
 
 pub(crate) fn unconfirmed(kind: &Kind) {

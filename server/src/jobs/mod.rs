@@ -1,6 +1,7 @@
 //! What the server does with jobs, apart from HTTP.
 
 pub(crate) mod admission;
+pub(crate) mod callbacks;
 pub(crate) mod cancel;
 pub(crate) mod doorbell;
 pub(crate) mod ids;

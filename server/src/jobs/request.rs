@@ -4,16 +4,19 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
-use vmctl_api_types::{FieldError, Kind, ProblemType};
+use vmctl_api_types::{Callback, FieldError, Kind, ProblemType};
 use vmctl_core::{
     clock,
     kinds::{KindSpec, MAX_DEADLINE, Registry, parse_duration},
     pointer,
 };
 
-use crate::{error::ApiError, jobs::ids};
+use crate::{
+    error::ApiError,
+    jobs::{callbacks, ids},
+};
 
-const FIELDS: [&str; 4] = ["kind", "input", "labels", "deadline"];
+const FIELDS: [&str; 5] = ["kind", "input", "labels", "deadline", "callback"];
 const MAX_LABELS: usize = 32;
 const MAX_LABEL_KEY: usize = 63;
 const MAX_LABEL_VALUE: usize = 255;
@@ -28,6 +31,8 @@ pub(crate) struct JobRequest {
     /// When it was checked; durations count from here.
     pub created_at: Timestamp,
     pub deadline: Timestamp,
+    /// Whom to tell of its end; where it may go is not checked here.
+    pub callback: Option<Callback>,
     /// The same for the same request, whenever it is sent.
     pub fingerprint: String,
 }
@@ -45,6 +50,7 @@ pub(crate) fn kind_of<'r>(registry: &'r Registry, body: &Value) -> Result<&'r Ki
     name.parse()
         .ok()
         .and_then(|kind| registry.get(&kind))
+        .filter(|kind| !kind.internal)
         .ok_or_else(|| ApiError::new(ProblemType::UnknownKind).detail("GET /v1/kinds lists them"))
 }
 
@@ -68,6 +74,7 @@ pub(crate) fn check(
     let labels = labels(fields.remove("labels"), &mut errors);
     let given = fields.remove("deadline").filter(|d| !d.is_null());
     let deadline = deadline(kind, given.as_ref(), now, &mut errors);
+    let callback = callbacks::read(fields.remove("callback"), &mut errors);
     if input.is_null() {
         errors.push(field("/input", "required", "is missing"));
     } else {
@@ -79,13 +86,8 @@ pub(crate) fn check(
     if !errors.is_empty() {
         return Err(invalid(errors));
     }
-    Ok(request(
-        kind,
-        input,
-        labels,
-        (now, deadline),
-        given.as_ref(),
-    ))
+    let request = request(kind, input, labels, (now, deadline), given.as_ref());
+    Ok(with_callback(request, callback))
 }
 
 /// Checks the input of a compat route. Fields that nobody knows are dropped, the original's `token`
@@ -128,6 +130,7 @@ fn request(
         "deadline": given_deadline,
     }));
     JobRequest {
+        callback: None,
         kind: kind.kind.clone(),
         max_attempts: kind.max_attempts,
         input,
@@ -136,6 +139,16 @@ fn request(
         deadline,
         fingerprint,
     }
+}
+
+/// Another callback is another request. Without one the fingerprint is what it always was.
+fn with_callback(mut request: JobRequest, callback: Option<Callback>) -> JobRequest {
+    if let Some(callback) = &callback {
+        let both = json!({"request": request.fingerprint, "callback": callback});
+        request.fingerprint = ids::fingerprint(&both);
+    }
+    request.callback = callback;
+    request
 }
 
 fn unknown_fields(fields: &Map<String, Value>) -> Vec<FieldError> {

@@ -33,9 +33,34 @@ pub(crate) async fn retry(
     record: Record,
     traceparent: Option<String>,
 ) -> Result<Published, ApiError> {
+    let may = |state| matches!(state, JobState::Failed | JobState::Cancelled);
+    again(app, id, record, traceparent, may).await
+}
+
+/// The same for the delivery of a callback, which may also be repeated when it succeeded.
+///
+/// # Errors
+///
+/// `not-retryable` while it is live, and whatever a submission may answer.
+pub(crate) async fn redeliver(
+    app: &Arc<App>,
+    id: JobId,
+    record: Record,
+    traceparent: Option<String>,
+) -> Result<Published, ApiError> {
+    again(app, id, record, traceparent, JobState::is_terminal).await
+}
+
+async fn again(
+    app: &Arc<App>,
+    id: JobId,
+    record: Record,
+    traceparent: Option<String>,
+    may: fn(JobState) -> bool,
+) -> Result<Published, ApiError> {
     let work = {
         let app = Arc::clone(app);
-        async move { run(&app, id, record, traceparent).await }
+        async move { run(&app, id, record, traceparent, may).await }
     };
     publish::to_the_end(app, id, work).await
 }
@@ -45,11 +70,12 @@ async fn run(
     id: JobId,
     record: Record,
     traceparent: Option<String>,
+    may: fn(JobState) -> bool,
 ) -> Result<Published, ApiError> {
     let (Some(winner), Some(submission)) = (&record.winner, &record.spec) else {
         return Err(ApiError::new(ProblemType::JobNotFound).job(id));
     };
-    if !matches!(winner.state, JobState::Failed | JobState::Cancelled) {
+    if !may(winner.state) {
         let refused = ApiError::new(ProblemType::NotRetryable).job(id);
         return Err(refused.detail(format!("the job is {}", winner.state)));
     }

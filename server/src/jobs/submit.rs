@@ -187,6 +187,7 @@ fn command(app: &App, id: JobId, submission: Submission) -> Event {
     let job = JobSpec {
         max_attempts: request.max_attempts,
         labels: request.labels,
+        callback: request.callback,
         fp: request.fingerprint,
         ..JobSpec::new(
             id,

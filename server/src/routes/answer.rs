@@ -5,7 +5,7 @@ use axum::{
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use vmctl_api_types::{JobId, JobState, ProblemType};
+use vmctl_api_types::{Job, JobId, JobState, ProblemType};
 use vmctl_core::record::Record;
 
 use crate::{
@@ -23,10 +23,14 @@ pub(super) fn job(
     status: StatusCode,
     known: Option<&Tags>,
 ) -> Result<Response, ApiError> {
-    let body = record
+    Ok(conditional(record, status, known, body(id, record)?))
+}
+
+/// The job as its record shows it.
+pub(super) fn body(id: JobId, record: &Record) -> Result<Job, ApiError> {
+    record
         .to_job()
-        .ok_or_else(|| ApiError::new(ProblemType::JobNotFound).job(id))?;
-    Ok(conditional(record, status, known, body))
+        .ok_or_else(|| ApiError::new(ProblemType::JobNotFound).job(id))
 }
 
 /// Answers with a body that shows the record, or 304.

@@ -14,7 +14,7 @@ use crate::{
     edge::slot::Slot,
     error::ApiError,
     http::{auth::ProjectReader, conditional::Tags, path::JobPath, prefer::Prefer},
-    jobs::{view, wait::Until},
+    jobs::{callbacks, view, wait::Until},
     openapi::{Absent, Guarded},
     routes::{answer, held},
 };
@@ -50,7 +50,16 @@ pub(super) async fn get(
     let mut record = view::find(&app, &caller.project.id, id).await?;
     let until = known.clone().map_or(Until::Terminal, Until::Changed);
     let prefer = held::hold(&app, &slot, &caller, id, &until, prefer, &mut record).await?;
-    let mut response = answer::job(id, &record, StatusCode::OK, known.as_ref())?;
+    let called = record.is_terminal() && record.has_callback();
+    let mut response = if called {
+        // How the callback stands is not in the record's `ETag`, so the whole job is sent.
+        let callback = callbacks::status(&app, &record).await?;
+        let mut job = answer::body(id, &record)?;
+        job.callback = callback;
+        answer::conditional(&record, StatusCode::OK, None, job)
+    } else {
+        answer::job(id, &record, StatusCode::OK, known.as_ref())?
+    };
     answer::preferences(response.headers_mut(), prefer);
     Ok(response)
 }

@@ -20,6 +20,7 @@ use crate::{
         request_id::RequestId, trace,
     },
     jobs::{
+        callbacks,
         request::{self, JobRequest},
         submit::{self, Accepted, Submission},
         wait::Until,
@@ -66,6 +67,7 @@ pub(super) async fn submit(
     let kind = request::kind_of(&app.registry, &body)?;
     caller.require(&kind.required_role)?;
     let request = request::check(kind, body, app.now(), prefer.lenient)?;
+    callbacks::check(&app, request.callback.as_ref()).await?;
     let submission = submission("POST /v1/jobs", request, &caller, &request_id, &headers)?;
     if validate_only {
         let body = Json(submit::normalised(&submission.request));

@@ -31,6 +31,7 @@ pub(super) async fn get(
     name.ok()
         .and_then(|Path(name)| name.parse().ok())
         .and_then(|kind| app.registry.get(&kind))
+        .filter(|kind| !kind.internal)
         .map(|kind| Json(kind.info()))
         .ok_or_else(|| ApiError::new(ProblemType::NotFound).detail("GET /v1/kinds lists them"))
 }

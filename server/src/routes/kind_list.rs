@@ -15,6 +15,7 @@ use crate::{app::App, http::auth::Authenticated, openapi::SignedIn};
     responses((status = 200, description = "All kinds, by name", body = KindList), SignedIn)
 )]
 pub(super) async fn list(State(app): State<Arc<App>>, _: Authenticated) -> Json<KindList> {
-    let items = app.registry.kinds().map(KindSpec::info).collect();
+    let items = app.registry.kinds().filter(|kind| !kind.internal);
+    let items = items.map(KindSpec::info).collect();
     Json(KindList { items })
 }

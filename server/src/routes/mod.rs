@@ -1,12 +1,14 @@
 //! The routes, one handler to a file.
 
 mod answer;
+mod callback_redeliver;
 mod change;
 mod connect;
 mod discovery;
 mod docs;
 mod event_stream;
 mod held;
+mod job_callbacks;
 mod job_cancel;
 mod job_events;
 mod job_get;
@@ -56,6 +58,8 @@ pub(crate) fn api() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(job_cancel::cancel))
         .routes(routes!(job_result::result))
         .routes(routes!(job_retry::retry))
+        .routes(routes!(job_callbacks::list))
+        .routes(routes!(callback_redeliver::redeliver))
         .routes(routes!(job_events::events))
         .routes(routes!(job_logs::logs))
         .routes(routes!(event_stream::stream))

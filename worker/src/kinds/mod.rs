@@ -1,5 +1,6 @@
 //! Our own kinds: one module for each.
 
+mod callback_deliver;
 mod vm_create;
 mod vm_delete;
 
@@ -7,6 +8,7 @@ use std::{sync::Arc, time::Duration};
 
 use vmctl_core::{JobError, Kind, kinds::Registry};
 
+pub use callback_deliver::CallbackDeliver;
 pub use vm_create::VmCreate;
 pub use vm_delete::VmDelete;
 
@@ -18,7 +20,7 @@ use crate::{
 /// The longest slice of our kinds.
 const SLICE: Duration = Duration::from_secs(5 * 60);
 
-/// Returns the handlers of all built-in kinds, on one provisioner.
+/// Returns the handlers of the built-in kinds that need a provisioner.
 pub fn built_in(
     provisioner: &Arc<dyn Provisioner>,
     registry: &Arc<Registry>,
@@ -30,6 +32,12 @@ pub fn built_in(
         // Both words are kinds, which a test shows.
         .filter_map(|(kind, handler)| Some((kind.parse().ok()?, handler)))
         .collect()
+}
+
+/// Returns the handler of the kind that delivers callbacks.
+pub fn callbacks(handler: CallbackDeliver) -> Option<(Kind, Arc<dyn Handler>)> {
+    // The word is a kind, which a test shows.
+    Some((vmctl_core::callback::KIND.parse().ok()?, Arc::new(handler)))
 }
 
 /// Turns a provisioner's error into its verdict.

@@ -6,6 +6,8 @@
     reason = "every test file uses its own part of it"
 )]
 
+pub mod receiver;
+
 use std::{
     future::Future,
     pin::Pin,
@@ -211,7 +213,11 @@ impl World {
     /// A world on this bus, once it is there.
     pub async fn on(bus: Bus, clock: Arc<dyn Clock>) -> Self {
         let store = InMemoryJobStore::new(clock.clone());
-        let kinds: [Kind; 2] = [kind(), "vm.delete".parse().unwrap()];
+        let others = ["vm.delete", "callback.deliver"];
+        let kinds = [kind()]
+            .into_iter()
+            .chain(others.map(|kind| kind.parse().unwrap()));
+        let kinds: Vec<Kind> = kinds.collect();
         let topology = Topology::new(&kinds);
         eventually("topology", async || bus.admin.declare(&topology).await.ok()).await;
         let log = watch::Sender::new(Vec::new());
@@ -402,6 +408,15 @@ impl World {
     pub async fn state(&self, job: JobId) -> Option<JobState> {
         self.store.get(job).await.unwrap().record?.state()
     }
+}
+
+/// Waits for what comes after the first `started` of a job: what its first slice said.
+pub async fn event_after_start(world: &World, job: JobId) -> Event {
+    world
+        .first(job, "outcome of the slice", |event| {
+            !matches!(event.event_type, EventType::Submitted | EventType::Started)
+        })
+        .await
 }
 
 /// Waits until `what` holds.

@@ -1,0 +1,20 @@
+//! Requests that tell a receiver of a job's end, as Standard Webhooks 1.0 describes them.
+//!
+//! What must always hold:
+//!
+//! - A request goes only where [`vmctl_egress`] lets it, to the very addresses that were checked; no
+//!   redirect is followed and no proxy of the environment is used.
+//! - A request is signed over the exact bytes that are sent. A secret is in no message and no log.
+//! - Every attempt is bounded in time, and what is read of an answer in size. Nothing of an answer
+//!   but its status reaches a user.
+
+mod client;
+mod schedule;
+mod secrets;
+mod sign;
+
+pub(crate) use client::{Answer, SendError, Webhook};
+pub use client::{Client, ClientConfig};
+pub(crate) use schedule::wait;
+pub use secrets::{SecretError, Secrets};
+pub(crate) use sign::signature;
