@@ -8,8 +8,9 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use vmctl_api_types::{
-    AccessResponse, CancelRequest, ConnectRequest, Discovery, Job, JobEventList, JobId, JobList,
-    JobState, KindList, Problem, ProblemType, ProfileList, RegionList, SubmitRequest,
+    AccessResponse, CallbackDelivery, CallbackList, CancelRequest, ConnectRequest, Discovery, Job,
+    JobEventList, JobId, JobList, JobState, KindList, Problem, ProblemType, ProfileList,
+    RegionList, SubmitRequest,
 };
 
 use crate::{
@@ -179,6 +180,24 @@ impl Api {
     /// Runs an ended job again. Sent once: a second request would find the job live and be refused.
     pub async fn retry(&self, id: JobId) -> Result<Document<Job>, CliError> {
         let request = Request::new(Method::POST, format!("/v1/jobs/{id}/retry"));
+        let answer = self.accepted(self.client.send(&request).await)?;
+        self.parse(&answer)
+    }
+
+    /// Lists the callbacks of a job, the newest first.
+    pub async fn callbacks(&self, id: JobId) -> Result<Document<CallbackList>, CliError> {
+        let request = Request::get(format!("/v1/jobs/{id}/callbacks"));
+        self.parse(&self.ask(&request).await?)
+    }
+
+    /// Delivers a callback again. Sent once: a second request would find it being delivered.
+    pub async fn redeliver(
+        &self,
+        id: JobId,
+        callback: JobId,
+    ) -> Result<Document<CallbackDelivery>, CliError> {
+        let path = format!("/v1/jobs/{id}/callbacks/{callback}/redeliver");
+        let request = Request::new(Method::POST, path);
         let answer = self.accepted(self.client.send(&request).await)?;
         self.parse(&answer)
     }

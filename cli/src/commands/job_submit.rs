@@ -11,7 +11,7 @@ use clap::Args;
 use serde_json::Value;
 use vmctl_api_types::{Kind, SubmitRequest};
 
-use super::{vm_create::Wait, vm_delete};
+use super::{callback_args::CallbackArgs, vm_create::Wait, vm_delete};
 use crate::{
     app::App,
     error::CliError,
@@ -38,6 +38,9 @@ pub struct JobSubmit {
     /// End at the latest after this long, or at this time (RFC 3339) [default: the kind's]
     #[arg(long, value_name = "DUR|TIME")]
     pub deadline: Option<String>,
+    /// Whom to tell of its end.
+    #[command(flatten)]
+    pub callback: CallbackArgs,
     /// What happens after the job was accepted.
     #[command(flatten)]
     pub wait: Wait,
@@ -75,8 +78,9 @@ pub fn run(app: &App, args: &JobSubmit) -> Result<Exit, CliError> {
             .map(|Label(key, value)| (key.clone(), value.clone()))
             .collect::<BTreeMap<_, _>>(),
         deadline: args.deadline.clone(),
+        callback: args.callback.callback(),
     };
-    let again = command_line(app, &body, &key, &args.wait);
+    let again = command_line(app, &body, &key, args);
     let mut signals = Signals::listen()?;
     let accepted = submit::submit(app, &api, &mut signals, &body, &key, &again)?;
     vm_delete::follow(app, &api, signals, accepted, &args.wait)
@@ -110,7 +114,7 @@ fn read(from: impl io::Read) -> io::Result<String> {
 }
 
 /// Returns the command that asks for the very same job again.
-fn command_line(app: &App, body: &SubmitRequest, key: &str, wait: &Wait) -> String {
+fn command_line(app: &App, body: &SubmitRequest, key: &str, args: &JobSubmit) -> String {
     let mut line = format!(
         "vmctl job submit {} --input {}",
         body.kind,
@@ -125,7 +129,8 @@ fn command_line(app: &App, body: &SubmitRequest, key: &str, wait: &Wait) -> Stri
     for (option, value) in labels.chain(deadline).chain([key]) {
         line = format!("{line} --{option} {}", shell_word(&value));
     }
-    if wait.wait {
+    line.push_str(&args.callback.words());
+    if args.wait.wait {
         line.push_str(" --wait");
     }
     line + &app.endpoint_option()

@@ -1,11 +1,14 @@
 //! The commands, one per file: arguments, what it does, what it prints.
 
+pub mod callback_args;
 pub mod completion;
+pub mod job_callbacks;
 pub mod job_cancel;
 pub mod job_change;
 pub mod job_events;
 pub mod job_list;
 pub mod job_logs;
+pub mod job_redeliver;
 pub mod job_retry;
 pub mod job_show;
 pub mod job_submit;
@@ -92,6 +95,10 @@ pub enum Job {
     /// Show or follow the log of a job
     #[command(alias = "log")]
     Logs(job_logs::JobLogs),
+    /// Show how the callbacks of a job went
+    Callbacks(job_callbacks::JobCallbacks),
+    /// Deliver a callback of a job again
+    Redeliver(job_redeliver::JobRedeliver),
 }
 
 /// `vmctl profile`.
@@ -135,6 +142,8 @@ pub fn run(app: &App, command: Command) -> Result<Exit, CliError> {
         Command::Job(Job::Retry(args)) => job_retry::run(app, &args),
         Command::Job(Job::Events(args)) => job_events::run(app, &args),
         Command::Job(Job::Logs(args)) => job_logs::run(app, &args),
+        Command::Job(Job::Callbacks(args)) => job_callbacks::run(app, &args),
+        Command::Job(Job::Redeliver(args)) => job_redeliver::run(app, &args),
         Command::Profile(Profile::List) => profile_list::run(app),
         Command::Region(Region::List) => region_list::run(app),
         Command::Kind(Kind::List) => kind_list::run(app),

@@ -8,8 +8,14 @@ use serde_json::json;
 use vmctl_api_types::{SubmitRequest, VmRequest};
 
 use crate::{
-    api::Api, app::App, cli::parse_duration, commands::vm_delete, error::CliError, exit::Exit,
-    signals::Signals, submit, text,
+    api::Api,
+    app::App,
+    cli::parse_duration,
+    commands::{callback_args::CallbackArgs, vm_delete},
+    error::CliError,
+    exit::Exit,
+    signals::Signals,
+    submit, text,
 };
 
 /// Arguments of `vm create`.
@@ -33,6 +39,9 @@ pub struct VmCreate {
     /// Description [default: empty]
     #[arg(long)]
     pub desc: Option<String>,
+    /// Whom to tell of its end.
+    #[command(flatten)]
+    pub callback: CallbackArgs,
     /// What happens after the job was accepted.
     #[command(flatten)]
     pub wait: Wait,
@@ -71,12 +80,13 @@ pub fn run(app: &App, args: &VmCreate) -> Result<Exit, CliError> {
         .idempotency_key
         .clone()
         .unwrap_or_else(submit::new_key);
-    let again = command_line(app, &request, &key, &args.wait);
+    let again = command_line(app, &request, &key, args);
     let body = SubmitRequest {
         kind: vm_delete::kind("vm.create")?,
         input: json!(request),
         labels: std::collections::BTreeMap::default(),
         deadline: None,
+        callback: args.callback.callback(),
     };
     let mut signals = Signals::listen()?;
     let accepted = submit::submit(app, &api, &mut signals, &body, &key, &again)?;
@@ -152,14 +162,15 @@ fn random_hostname() -> String {
 }
 
 /// Returns the command that asks for the very same job again.
-fn command_line(app: &App, request: &VmRequest, key: &str, wait: &Wait) -> String {
+fn command_line(app: &App, request: &VmRequest, key: &str, args: &VmCreate) -> String {
+    let wait = &args.wait;
     let word = |text: &str| text::shell_word(text);
     let timeout = wait.timeout.map_or_else(String::new, |timeout| {
         let text = humantime::format_duration(timeout).to_string();
         format!(" --timeout {}", word(&text))
     });
     format!(
-        "vmctl vm create --profile {} --region {} --hostname {} --env {} --trigram {} --desc {} --idempotency-key {}{}{timeout}{}",
+        "vmctl vm create --profile {} --region {} --hostname {} --env {} --trigram {} --desc {} --idempotency-key {}{}{}{timeout}{}",
         word(&request.vm_profile),
         word(&request.vm_region),
         word(&request.vm_hostname),
@@ -167,6 +178,7 @@ fn command_line(app: &App, request: &VmRequest, key: &str, wait: &Wait) -> Strin
         word(&request.app_trigram),
         word(&request.vm_desc),
         word(key),
+        args.callback.words(),
         if wait.wait { " --wait" } else { "" },
         app.endpoint_option(),
     )

@@ -7,7 +7,7 @@ use vmctl_api_types::{Kind, SubmitRequest, VmDeleteRequest};
 use crate::{
     api::Api,
     app::App,
-    commands::vm_create::Wait,
+    commands::{callback_args::CallbackArgs, vm_create::Wait},
     error::CliError,
     exit::Exit,
     signals::Signals,
@@ -21,6 +21,9 @@ use crate::{
 pub struct VmDelete {
     /// Host name of the machine
     pub hostname: String,
+    /// Whom to tell of its end.
+    #[command(flatten)]
+    pub callback: CallbackArgs,
     /// What happens after the job was accepted.
     #[command(flatten)]
     pub wait: Wait,
@@ -35,9 +38,10 @@ pub fn run(app: &App, args: &VmDelete) -> Result<Exit, CliError> {
         .clone()
         .unwrap_or_else(submit::new_key);
     let again = format!(
-        "vmctl vm delete {} --idempotency-key {}{}{}",
+        "vmctl vm delete {} --idempotency-key {}{}{}{}",
         text::shell_word(&args.hostname),
         text::shell_word(&key),
+        args.callback.words(),
         if args.wait.wait { " --wait" } else { "" },
         app.endpoint_option(),
     );
@@ -48,6 +52,7 @@ pub fn run(app: &App, args: &VmDelete) -> Result<Exit, CliError> {
         }),
         labels: std::collections::BTreeMap::default(),
         deadline: None,
+        callback: args.callback.callback(),
     };
     let mut signals = Signals::listen()?;
     let accepted = submit::submit(app, &api, &mut signals, &body, &key, &again)?;

@@ -50,8 +50,8 @@ pub(super) async fn get(
     let mut record = view::find(&app, &caller.project.id, id).await?;
     let until = known.clone().map_or(Until::Terminal, Until::Changed);
     let prefer = held::hold(&app, &slot, &caller, id, &until, prefer, &mut record).await?;
-    let called = record.is_terminal() && record.has_callback();
-    let mut response = if called {
+    let told = record.is_terminal() && record.has_callback();
+    let mut response = if told {
         // How the callback stands is not in the record's `ETag`, so the whole job is sent.
         let callback = callbacks::status(&app, &record).await?;
         let mut job = answer::body(id, &record)?;

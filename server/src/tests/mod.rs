@@ -3,6 +3,7 @@
 mod answering;
 mod auth;
 mod bad_input;
+mod callbacks;
 mod cancel;
 mod compat;
 mod guards;
