@@ -21,8 +21,53 @@ pub struct KindInfo {
     pub required_role: String,
     /// How many attempts it gets.
     pub max_attempts: u32,
-    /// Seconds from submission after which it ends, unless the request says otherwise.
+    /// Seconds from submission, or from `run_at`, after which it ends, unless the request says
+    /// otherwise.
     pub deadline_seconds: u64,
+    /// Seconds from the same instant within which a worker must start it; absent: no such limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_by_seconds: Option<u64>,
+    /// Seconds that one attempt may take; absent: until the deadline.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempt_timeout_seconds: Option<u64>,
+    /// Seconds without a sign of life after which an attempt is stopped and tried again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stall_after_seconds: Option<u64>,
+    /// What is done when an attempt has failed.
+    #[serde(default)]
+    pub retry: RetryInfo,
+}
+
+/// What is done when an attempt of a kind has failed.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct RetryInfo {
+    /// How many attempts a job gets, unless the request says otherwise.
+    pub max_attempts: u32,
+    /// How many attempts a request may ask for at most.
+    pub max_attempts_limit: u32,
+    /// Least seconds to wait before attempt 2, 3, …; the last one repeats.
+    pub backoff_seconds: Vec<f64>,
+    /// The longest jitter, as a share of the wait that it is added to: 0 to 1.
+    pub jitter: f64,
+    /// What is done otherwise for some errors; the first one that matches decides.
+    pub on: Vec<RetryRuleInfo>,
+}
+
+/// What is done when an attempt has failed with certain errors.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct RetryRuleInfo {
+    /// The error type, or its beginning and `*`.
+    pub error: String,
+    /// The job fails at once.
+    pub never: bool,
+    /// The job fails after so many attempts, if it has not had all of its own before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_attempts: Option<u32>,
+    /// Least seconds to wait before attempt 2, 3, …; empty: as for other errors.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub backoff_seconds: Vec<f64>,
 }
 
 /// `GET /v1/kinds`.

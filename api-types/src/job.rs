@@ -116,7 +116,7 @@ pub struct Job {
     pub progress: Option<Progress>,
     /// The try inside this run, from 1.
     pub attempt: u32,
-    /// How many tries the kind allows.
+    /// How many tries it gets.
     pub max_attempts: u32,
     /// The run, from 0; a user's retry opens the next one.
     pub epoch: u32,
@@ -131,6 +131,20 @@ pub struct Job {
     /// When it reached its final state.
     #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, format = DateTime))]
     pub finished_at: Option<Timestamp>,
+    /// When it is due, if it was scheduled: `queued` until then.
+    #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, format = DateTime))]
+    pub run_at: Option<Timestamp>,
+    /// When it fails, with error type `start-deadline`, unless a worker has started it before.
+    #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, format = DateTime))]
+    pub start_by: Option<Timestamp>,
+    /// Seconds that one attempt may take.
+    #[serde(default)]
+    pub attempt_timeout_seconds: Option<u64>,
+    /// Seconds without a sign of life after which an attempt is stopped and tried again.
+    #[serde(default)]
+    pub stall_after_seconds: Option<u64>,
     /// When the next attempt is due, while `retrying`.
     #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, format = DateTime))]
     pub next_attempt_at: Option<Timestamp>,
@@ -179,7 +193,8 @@ pub struct JobLinks {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct JobError {
-    /// A stable word: `deadline`, `outcome-unknown`, `delivery-limit`, or one of the kind's own.
+    /// A stable word: `deadline`, `start-deadline`, `attempt-timeout`, `stalled`, `panic`,
+    /// `outcome-unknown`, `delivery-limit`, `malformed`, or one of the kind's own.
     #[serde(rename = "type")]
     pub error_type: String,
     /// One line for people.
@@ -195,6 +210,23 @@ pub struct JobError {
     /// The worker that said so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub worker: Option<String>,
+}
+
+impl JobError {
+    /// Says that no worker has started the job by the instant that it was given for that.
+    pub fn start_deadline() -> Self {
+        Self {
+            error_type: "start-deadline".to_owned(),
+            title: "no worker started the job in time".to_owned(),
+            detail: Some(
+                "nothing was done; ask again, with more time to start or with more workers"
+                    .to_owned(),
+            ),
+            retryable: true,
+            attempt: Some(1),
+            worker: None,
+        }
+    }
 }
 
 /// How far a running job is.
@@ -243,12 +275,36 @@ pub struct SubmitRequest {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
     /// How long the job may take in all, as an ISO 8601 duration (`PT2H`) or `90s`, `2h`, or an
-    /// instant of RFC 3339. The kind's default when absent; at most 8 days.
+    /// instant of RFC 3339. The kind's default when absent; at most 8 days. A duration counts from
+    /// `run_at`, if that is given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline: Option<String>,
     /// Whom to tell of the job's end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub callback: Option<Callback>,
+    /// When it may start: an instant, or a duration from now; at most 7 days. What has passed is now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run_at: Option<String>,
+    /// When a worker must have started it, else it fails with `start-deadline`: as `deadline`, and
+    /// not after that. The kind's default when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_by: Option<String>,
+    /// How long one attempt may take: a duration of whole seconds. Where the kind has a limit, at
+    /// most that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempt_timeout: Option<String>,
+    /// How often it is tried.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry: Option<RetryRequest>,
+}
+
+/// How often a job is tried.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct RetryRequest {
+    /// How many attempts it gets: 1 to the kind's `max_attempts_limit`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_attempts: Option<u32>,
 }
 
 /// `POST /v1/jobs/{id}/cancel`; the whole body may be left out.

@@ -17,7 +17,9 @@ mod stream;
 pub use callback::{
     Callback, CallbackDelivery, CallbackEvent, CallbackList, CallbackState, CallbackStatus,
 };
-pub use catalog::{KindInfo, KindList, Profile, ProfileList, Region, RegionList};
+pub use catalog::{
+    KindInfo, KindList, Profile, ProfileList, Region, RegionList, RetryInfo, RetryRuleInfo,
+};
 pub use compat::{
     Access, AccessResponse, AccessRole, AccessTenant, AccessToken, AccessUser, CompatState,
     ConnectRequest, Hello, TestTokenRequest, VmAccepted, VmDeleteRequest, VmRequest, VmView,
@@ -26,7 +28,7 @@ pub use discovery::{AuthDiscovery, Discovery};
 pub use ids::{JobId, Kind, ParseIdError};
 pub use job::{
     CancelRequest, Job, JobError, JobEvent, JobEventList, JobLinks, JobList, JobState, Owner,
-    ParseStateError, Progress, SubmitRequest,
+    ParseStateError, Progress, RetryRequest, SubmitRequest,
 };
 pub use log::{LineId, LogEnd, LogLine, LogStream, ParseLineIdError};
 pub use problem::{FieldError, Problem, ProblemType};

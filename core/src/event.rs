@@ -4,7 +4,7 @@
 //! that any single message rebuilds a usable record. `.v1` is additive only: readers ignore fields
 //! that they do not know, and keep them when they publish the message on.
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, time::Duration};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -191,6 +191,9 @@ pub struct EventData {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schemas", schema(value_type = Option<String>, format = DateTime))]
     pub not_before: Option<Timestamp>,
+    /// When the attempt that this command goes on with must have ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempt_until: Option<Timestamp>,
     /// Where the next slice goes on; only the kind understands it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checkpoint: Option<Value>,
@@ -235,6 +238,7 @@ impl EventData {
             attempt: 1,
             seq: 0,
             not_before: None,
+            attempt_until: None,
             checkpoint: None,
             progress: None,
             tick: None,
@@ -282,6 +286,18 @@ pub struct JobSpec {
     /// When it ends at the latest.
     #[cfg_attr(feature = "schemas", schema(value_type = String, format = DateTime))]
     pub deadline: Timestamp,
+    /// Not to be started before this instant; only for a job that was scheduled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run_at: Option<Timestamp>,
+    /// A job that no worker has started by this instant has failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_by: Option<Timestamp>,
+    /// Seconds that one attempt may take, over all its slices and the waits between them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempt_timeout: Option<u64>,
+    /// Seconds without a sign of life after which an attempt is stopped and tried again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stall_after: Option<u64>,
     /// How many attempts it gets.
     pub max_attempts: u32,
     /// Free pairs given by the caller.
@@ -316,6 +332,10 @@ impl JobSpec {
             input,
             created_at,
             deadline,
+            run_at: None,
+            start_by: None,
+            attempt_timeout: None,
+            stall_after: None,
             max_attempts: 1,
             labels: BTreeMap::new(),
             auth,
@@ -457,6 +477,36 @@ impl Event {
     /// Wraps the message for the bus, to run or to be seen now.
     pub fn to_message(&self) -> Message {
         self.message_with_key(self.routing_key())
+    }
+
+    /// Returns when a command is due: never after its deadline or the end of its attempt, because
+    /// then it is to end.
+    pub fn due(&self) -> Option<Timestamp> {
+        let data = &self.data;
+        let at = data.not_before?.min(data.job.deadline);
+        Some(data.attempt_until.map_or(at, |until| at.min(until)))
+    }
+
+    /// Returns the tier that a command has to pass first; `None` when it is due within a second, or
+    /// is no command. It is the largest one that is not too long; whoever receives the command early
+    /// delays it again.
+    pub fn tier(&self, now: Timestamp) -> Option<Tier> {
+        let due = self.due().filter(|_| self.event_type.is_command())?;
+        Tier::at_most(Duration::try_from(now.duration_until(due)).unwrap_or_default())
+    }
+
+    /// Wraps the message for the bus; a command that is not due goes through a delay tier.
+    pub fn to_due_message(&self, now: Timestamp) -> Message {
+        match self.tier(now) {
+            Some(tier) => self.to_delayed_message(tier),
+            None => self.to_message(),
+        }
+    }
+
+    /// Says whether this is the command that opens an epoch, and nothing has been done of it.
+    pub fn is_untouched(&self) -> bool {
+        let data = &self.data;
+        (data.attempt, data.seq) == (1, 0) && data.checkpoint.is_none()
     }
 
     /// Wraps a command for the bus, to run after the tier's delay.

@@ -14,7 +14,8 @@ use vmctl_api_types::{JobError, JobId, JobState, Progress};
 use crate::{
     bus::{LogEntry, Received},
     clock,
-    event::{Event, EventType, JobSpec, MARK_TYPE, Mark},
+    event::{Event, EventData, EventType, JobSpec, MARK_TYPE, Mark},
+    kinds::MAX_DEADLINE,
     report,
     topology::{EXCHANGE_JOBS, EXCHANGE_READY, QUEUE_DEAD},
 };
@@ -104,11 +105,12 @@ impl JobFact {
     /// Reduces an event.
     pub fn from_event(event: Event, offset: Option<u64>, retention: Retention) -> Self {
         let data = event.data;
-        let expires = if data.state.is_terminal() {
-            clock::add(event.time, retention.0)
-        } else {
-            clock::add(data.job.deadline, retention.0)
-        };
+        let expires =
+            if data.state.is_terminal() && !is_command_left(event.event_type, &data, event.time) {
+                clock::add(event.time, retention.0)
+            } else {
+                clock::add(data.job.deadline, retention.0)
+            };
         Self {
             job: event.subject,
             id: event.id,
@@ -141,6 +143,38 @@ impl JobFact {
             _ => 3,
         }
     }
+}
+
+/// Says whether a job was ended while its command still waits for `run_at`: then the end must be
+/// known until the command cannot run any more.
+fn is_command_left(event_type: EventType, data: &EventData, time: Timestamp) -> bool {
+    event_type == EventType::Cancelled
+        && (data.attempt, data.seq) == (1, 0)
+        && data.job.run_at.is_some_and(|at| at > time)
+}
+
+/// How far the clock of an honest process may be wrong: further ahead than this, or further before
+/// its job, and what it says is not believed.
+pub const CLOCK_TRUST: Duration = Duration::from_secs(24 * 3600);
+
+/// Says why a fact cannot come from an honest process with a usable clock, by the reader's own clock.
+/// Whoever believed it would keep a record for centuries, or take a live one for long over.
+pub fn implausible(fact: &JobFact, now: Timestamp) -> Option<&'static str> {
+    let latest = clock::add(now, CLOCK_TRUST);
+    let spec = fact.spec.as_ref();
+    if fact.time > latest {
+        return Some("its time is in the future");
+    }
+    if spec.is_some_and(|s| s.deadline > clock::add(latest, MAX_DEADLINE)) {
+        return Some("its deadline is too far ahead");
+    }
+    // Only a version 7 id says when it was drawn; whoever submits draws it then.
+    let drawn = fact.job.unix_ms().map(clock::from_unix_ms);
+    let submitted = spec.map(|s| s.created_at).into_iter().chain(drawn).max();
+    if submitted.is_some_and(|at| clock::add(fact.time, CLOCK_TRUST) < at) {
+        return Some("its time is before its job's");
+    }
+    None
 }
 
 /// Reads one log entry.

@@ -8,10 +8,12 @@ use std::{collections::BTreeMap, fmt, path::Path, time::Duration};
 
 use serde::Deserialize;
 use serde_json::Value;
-use sha2::{Digest, Sha256};
-use vmctl_api_types::{FieldError, JobId, Kind, KindInfo, Profile, Region};
+use vmctl_api_types::{FieldError, Kind, KindInfo, Profile, Region};
 
-use crate::pointer;
+use crate::{
+    pointer,
+    retry::{RetryPolicy, RetryTable},
+};
 
 /// Longest deadline that a kind or a caller may set.
 pub const MAX_DEADLINE: Duration = Duration::from_secs(8 * 24 * 3600);
@@ -33,12 +35,6 @@ const BUILT_IN: [(&str, &str); 3] = [
         include_str!("../data/kinds/vm.delete.toml"),
     ),
 ];
-
-/// The longest jitter of a backoff is one part in so many of it.
-const JITTER_SHARE: u32 = 5;
-
-/// How many jitters there are.
-const JITTER_STEPS: u32 = 1 << 16;
 
 /// A registry file that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -87,14 +83,20 @@ pub struct KindSpec {
     pub summary: String,
     /// Role needed to submit it.
     pub required_role: String,
-    /// From submission to the end, unless the caller says otherwise.
+    /// From submission, or from `run_at`, to the end, unless the caller says otherwise.
     pub deadline: Duration,
-    /// How many attempts it gets.
-    pub max_attempts: u32,
-    /// Least waiting time before attempt 2, 3, …; the last one repeats.
-    pub backoff: Vec<Duration>,
     /// Whether only the suite itself asks for it. Clients are not told of it and cannot submit it.
     pub internal: bool,
+    /// From the same instant until a worker must have started it; `None` = any time.
+    pub start_by: Option<Duration>,
+    /// How long one attempt may take over all its slices; `None` = until the deadline.
+    pub attempt_timeout: Option<Duration>,
+    /// How long a handler may report nothing; `None` = as long as a slice may take.
+    pub stall_after: Option<Duration>,
+    /// The longest slice, for a handler that cannot divide its work; `None` = as the worker is set.
+    pub slice_limit: Option<Duration>,
+    /// What is done when an attempt has failed.
+    pub retry: RetryPolicy,
     input_schema: Value,
     output_schema: Value,
     validator: jsonschema::Validator,
@@ -181,15 +183,11 @@ impl Registry {
         if deadline.is_zero() || deadline > MAX_DEADLINE {
             return Err("deadline must be more than 0 s and at most 8 d".to_owned());
         }
-        let max_attempts = file.max_attempts.unwrap_or(5);
-        if !(1..=MAX_ATTEMPTS).contains(&max_attempts) {
-            return Err(format!("max_attempts must be 1 to {MAX_ATTEMPTS}"));
-        }
-        let backoff = file
-            .backoff
-            .iter()
-            .map(|text| duration("backoff", text))
-            .collect::<Result<Vec<_>, _>>()?;
+        let start_by = limit("start_by", file.start_by.as_deref(), deadline)?;
+        let attempt_timeout = limit("attempt_timeout", file.attempt_timeout.as_deref(), deadline)?;
+        let stall_after = limit("stall_after", file.stall_after.as_deref(), deadline)?;
+        let slice_limit = limit("slice_limit", file.slice_limit.as_deref(), deadline)?;
+        let retry = file.retry.read()?;
         let mut input_schema = file.input_schema;
         self.fill(&mut input_schema);
         let validator = jsonschema::draft202012::new(&input_schema)
@@ -201,9 +199,12 @@ impl Registry {
             summary: file.summary,
             required_role: file.required_role,
             deadline,
-            max_attempts,
-            backoff,
             internal: file.internal,
+            start_by,
+            attempt_timeout,
+            stall_after,
+            slice_limit,
+            retry,
             input_schema,
             output_schema: file.output_schema,
             validator,
@@ -267,20 +268,6 @@ impl KindSpec {
         &self.input_schema
     }
 
-    /// Returns how long to wait before this attempt (2 or more): what the kind says, and up to a
-    /// fifth more, so that jobs that failed together do not come back together. How much more
-    /// depends on the job, its run and the attempt alone: whoever asks again gets the same answer.
-    pub fn backoff_before(&self, job: JobId, epoch: u32, attempt: u32) -> Duration {
-        let index = usize::try_from(attempt.saturating_sub(2)).unwrap_or(usize::MAX);
-        let least = self
-            .backoff
-            .get(index)
-            .or(self.backoff.last())
-            .copied()
-            .unwrap_or(Duration::from_secs(1));
-        least.saturating_add(least / JITTER_SHARE / JITTER_STEPS * jitter(job, epoch, attempt))
-    }
-
     /// Describes the kind to clients.
     pub fn info(&self) -> KindInfo {
         KindInfo {
@@ -289,20 +276,14 @@ impl KindSpec {
             input_schema: self.input_schema.clone(),
             output_schema: self.output_schema.clone(),
             required_role: self.required_role.clone(),
-            max_attempts: self.max_attempts,
+            max_attempts: self.retry.max_attempts,
             deadline_seconds: self.deadline.as_secs(),
+            start_by_seconds: self.start_by.map(|limit| limit.as_secs()),
+            attempt_timeout_seconds: self.attempt_timeout.map(|limit| limit.as_secs()),
+            stall_after_seconds: self.stall_after.map(|limit| limit.as_secs()),
+            retry: self.retry.info(),
         }
     }
-}
-
-/// Draws a number below [`JITTER_STEPS`].
-fn jitter(job: JobId, epoch: u32, attempt: u32) -> u32 {
-    let mut hash = Sha256::new();
-    hash.update(job.as_uuid().as_bytes());
-    hash.update(epoch.to_be_bytes());
-    hash.update(attempt.to_be_bytes());
-    let digest = hash.finalize();
-    u32::from(u16::from_be_bytes([digest[0], digest[1]]))
 }
 
 fn field_error(error: &jsonschema::ValidationError<'_>) -> FieldError {
@@ -361,9 +342,12 @@ struct KindFile {
     summary: String,
     required_role: String,
     deadline: Option<String>,
-    max_attempts: Option<u32>,
+    start_by: Option<String>,
+    attempt_timeout: Option<String>,
+    stall_after: Option<String>,
+    slice_limit: Option<String>,
     #[serde(default)]
-    backoff: Vec<String>,
+    retry: RetryTable,
     #[serde(default)]
     internal: bool,
     input_schema: Value,
@@ -382,7 +366,20 @@ fn parse<T: serde::de::DeserializeOwned>(file: &str, text: &str) -> Result<T, Re
     })
 }
 
-fn duration(name: &str, text: &str) -> Result<Duration, String> {
+/// Reads an optional limit: whole seconds, at least one, at most what the kind's deadline allows.
+fn limit(name: &str, text: Option<&str>, deadline: Duration) -> Result<Option<Duration>, String> {
+    let Some(text) = text else { return Ok(None) };
+    let limit = duration(name, text)?;
+    if limit < Duration::from_secs(1) || limit.subsec_nanos() != 0 || limit > deadline {
+        return Err(format!(
+            "{name} must be whole seconds, at least 1 s and at most the deadline"
+        ));
+    }
+    Ok(Some(limit))
+}
+
+/// Reads the duration of a key.
+pub(crate) fn duration(name: &str, text: &str) -> Result<Duration, String> {
     parse_duration(text)
         .ok_or_else(|| format!("{name}: {text:?} is not a duration such as 90s or 2h"))
 }
@@ -513,48 +510,26 @@ mod tests {
         }
     }
 
-    /// The waits before attempts 2 to 7 of some job of a kind.
-    fn waits(job: &str, epoch: u32) -> Vec<Duration> {
-        let registry = registry();
-        let kind = registry.get(&"vm.create".parse().unwrap()).unwrap();
-        let job = job.parse().unwrap();
-        (2..8)
-            .map(|attempt| kind.backoff_before(job, epoch, attempt))
-            .collect()
-    }
-
-    const ONE: &str = "0198c1de-7b2a-7000-8000-000000000001";
-    const OTHER: &str = "0198c1de-7b2a-7000-8000-000000000002";
-
     #[test]
-    fn the_last_backoff_repeats_with_a_jitter_of_its_own() {
-        let waits = waits(ONE, 0);
-        let least = [1, 5, 15, 60, 60, 60].map(Duration::from_secs);
-        for (wait, least) in waits.iter().zip(least) {
-            assert!((least..=least * 6 / 5).contains(wait), "{waits:?}");
+    fn limits_are_whole_seconds_within_the_deadline() {
+        let kind = |line: &str| {
+            let text = format!(
+                "kind = \"a.b\"\nsummary = \"x\"\nrequired_role = \"member\"\ndeadline = \"1h\"\n{line}\n[input_schema]\n"
+            );
+            let mut registry = registry();
+            registry.add("a.toml", &text).map(|()| registry)
+        };
+        let name = "a.b".parse().unwrap();
+        let registry = kind("stall_after = \"90s\"").unwrap();
+        let spec = registry.get(&name).unwrap();
+        assert_eq!(spec.stall_after, Some(Duration::from_secs(90)));
+        assert_eq!(spec.info().stall_after_seconds, Some(90));
+        assert_eq!((spec.start_by, spec.attempt_timeout), (None, None));
+        for key in ["start_by", "attempt_timeout", "stall_after", "slice_limit"] {
+            for value in ["0s", "61m", "1500ms", "soon"] {
+                let error = kind(&format!("{key} = \"{value}\"")).unwrap_err();
+                assert!(error.to_string().contains(key), "{error}");
+            }
         }
-        assert!(waits[3] != waits[4] && waits[4] != waits[5], "{waits:?}");
-    }
-
-    #[test]
-    fn a_jitter_depends_on_the_job_and_its_run_alone() {
-        assert_eq!(waits(ONE, 0), waits(ONE, 0));
-        assert_ne!(waits(ONE, 0), waits(ONE, 1));
-        assert_ne!(waits(ONE, 0), waits(OTHER, 0));
-    }
-
-    #[test]
-    fn jitters_spread_over_the_whole_fifth() {
-        let registry = registry();
-        let kind = registry.get(&"vm.create".parse().unwrap()).unwrap();
-        let mut counts = [0_u32; 10];
-        for n in 0..1000_u128 {
-            let job = JobId::from_uuid(uuid::Uuid::from_u128(n));
-            let wait = kind.backoff_before(job, 0, 5);
-            let more = wait.checked_sub(Duration::from_secs(60)).unwrap();
-            assert!(more < Duration::from_secs(12));
-            counts[usize::try_from(more.as_millis() / 1200).unwrap()] += 1;
-        }
-        assert!(counts.iter().all(|count| *count > 50), "{counts:?}");
     }
 }

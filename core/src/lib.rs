@@ -27,6 +27,7 @@ pub mod partition;
 pub mod pointer;
 pub mod record;
 pub mod report;
+pub mod retry;
 pub mod store;
 #[cfg(feature = "testing")]
 pub mod testing;

@@ -12,6 +12,9 @@
 //! | confirmed | the greatest epoch; set by servers only |
 //! | tick | the greatest of the winner's epoch and attempt; touches only a live record |
 //!
+//! All messages of a job name the same project and kind. One that does not is not merged, which is the
+//! one place where the order counts: who came first stays.
+//!
 //! A fact whose record would have expired by `now` adds nothing. If it is the end of the job, and the
 //! record does not have it yet, then the record itself is over: it is emptied, so that reading an old
 //! log does not bring an ended job back to life. The Redis backend does the same in Lua, and a test
@@ -34,8 +37,21 @@ use crate::{
     },
 };
 
-/// Merges one fact into a record. Returns whether anything changed.
+/// Says whether a fact speaks of a job of another project or kind under this job's id. No honest
+/// process says that. Whoever does must not move a job to another project: who came first stays.
+pub fn is_foreign(record: &Record, fact: &JobFact) -> bool {
+    let (Some(have), Some(said)) = (&record.spec, &fact.spec) else {
+        return false;
+    };
+    let have = &have.spec;
+    have.auth.project_id != said.auth.project_id || have.kind != said.kind
+}
+
+/// Merges one fact into a record. Returns whether anything changed. A foreign fact changes nothing.
 pub fn merge(record: &mut Record, fact: &JobFact, now: Timestamp) -> bool {
+    if is_foreign(record, fact) {
+        return false;
+    }
     if fact.expires <= now {
         return forget(record, fact);
     }

@@ -155,6 +155,25 @@ impl Record {
             || !winner.event_type.is_submission()
     }
 
+    /// Says whether a worker may have entered the job in its current epoch. A view that was rebuilt
+    /// from a log that has dropped the `started` knows it by what came after.
+    pub fn may_have_begun(&self) -> bool {
+        let Some(winner) = &self.winner else {
+            return false;
+        };
+        let started = self.started.as_ref();
+        let untouched = (winner.state, winner.attempt, winner.seq) == (JobState::Queued, 1, 0);
+        !untouched || started.is_some_and(|s| s.epoch == winner.epoch)
+    }
+
+    /// Returns when something is to be done about a live job that nobody speaks of: it is to be
+    /// started, or to end.
+    pub fn next_limit(&self) -> Option<Timestamp> {
+        let spec = &self.spec.as_ref()?.spec;
+        let start_by = spec.start_by.filter(|_| !self.may_have_begun());
+        Some(start_by.map_or(spec.deadline, |at| at.min(spec.deadline)))
+    }
+
     /// Returns the validator of RFC 9110, section 8.8.3, without quotes: the winner's id and the
     /// number of the newest tick.
     pub fn etag(&self) -> Option<String> {
@@ -231,6 +250,10 @@ impl Record {
                 .filter(|s| s.epoch == winner.epoch)
                 .map(|s| s.at),
             finished_at: winner.state.is_terminal().then_some(winner.time),
+            run_at: spec.run_at,
+            start_by: spec.start_by,
+            attempt_timeout_seconds: spec.attempt_timeout,
+            stall_after_seconds: spec.stall_after,
             next_attempt_at: winner
                 .body
                 .not_before

@@ -229,6 +229,11 @@ pub fn work_queue(kind: &Kind) -> String {
     format!("work.{kind}")
 }
 
+/// Returns the name of a tier's queue.
+pub fn delay_queue(tier: Tier) -> String {
+    format!("jobs.delay.{tier}")
+}
+
 impl Topology {
     /// Returns everything that is shared, and the work queues of these kinds.
     pub fn new<'a>(kinds: impl IntoIterator<Item = &'a Kind>) -> Self {

@@ -29,7 +29,9 @@ pub fn push_fact(call: &mut Call, fact: &JobFact, now: Timestamp) -> Result<(), 
     } else {
         alone.winner.as_ref().map(join::winner).unwrap_or_default()
     };
-    let deadline = alone.spec.as_ref().map(|s| milliseconds(s.spec.deadline));
+    let spec = alone.spec.as_ref().map(|s| &s.spec);
+    let deadline = spec.map(|s| milliseconds(s.deadline));
+    let start_by = spec.and_then(|s| Some(milliseconds(s.start_by?.min(s.deadline))));
     let entry = merge::history_entry(fact).filter(|_| !over);
     let place = entry
         .as_ref()
@@ -48,6 +50,8 @@ pub fn push_fact(call: &mut Call, fact: &JobFact, now: Timestamp) -> Result<(), 
         )
         .arg(json(alone.spec.as_ref())?)
         .arg(deadline.map(|ms| ms.to_string()).unwrap_or_default())
+        .arg(start_by.map(|ms| ms.to_string()).unwrap_or_default())
+        .arg(fact.spec.as_ref().map(join::identity).unwrap_or_default())
         .arg(alone.cancel.as_ref().map(join::cancel).unwrap_or_default())
         .arg(json(alone.cancel.as_ref())?)
         .arg(

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use uuid::Uuid;
 use vmctl_core::{
     LineId,
+    event::JobSpec,
     record::{Cancel, Started, Submission, Tick, Winner},
 };
 
@@ -51,7 +52,7 @@ impl Digits {
 }
 
 /// Orders winners. Begins with the epoch (10 digits), whether it is an end (1 digit) and, if it is
-/// not, the attempt (10 digits): scripts look at these.
+/// not, the attempt (10 digits), the rank (1 digit) and the number (10 digits): scripts look at these.
 pub fn winner(winner: &Winner) -> String {
     let terminal = winner.state.is_terminal();
     let text = Digits::default().small(winner.epoch).flag(terminal);
@@ -76,6 +77,12 @@ pub fn submission(submission: &Submission) -> String {
         .smallest_id(submission.id)
         .earliest(submission.at)
         .0
+}
+
+/// Names the project and the kind of a job: all its messages must name the same.
+pub fn identity(spec: &JobSpec) -> String {
+    // A kind has no space.
+    format!("{} {}", spec.kind, spec.auth.project_id)
 }
 
 /// Orders wishes to cancel.

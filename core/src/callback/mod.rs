@@ -62,7 +62,7 @@ impl Policy {
         Some(Self {
             kind: kind.kind.clone(),
             deadline: kind.deadline,
-            max_attempts: kind.max_attempts,
+            max_attempts: kind.retry.max_attempts,
         })
     }
 }

@@ -238,8 +238,9 @@ pub trait FoldStore: JobStore {
     /// Gives everything back.
     async fn release_partitions(&self, reader: &str) -> Result<(), StoreError>;
 
-    /// Returns at most `limit` live jobs of a partition whose deadline is at or before `at`,
-    /// earliest first.
+    /// Returns at most `limit` live jobs of a partition whose next limit is at or before `at`,
+    /// earliest first: the instant by which a worker must have started it, while none has, and the
+    /// deadline (see [`Record::next_limit`]).
     async fn overdue(
         &self,
         partition: Partition,

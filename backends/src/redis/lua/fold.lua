@@ -9,8 +9,10 @@
 --       count of marks and each server and time, count of bad entries and each text,
 --       then for each fact what is read below, in that order
 --
--- A record: wk w the winner, sk s d the submission and its deadline, ck c the cancel, bk b the
--- start, f the confirmed epoch, tk t the tick, x the instant when it is forgotten.
+-- A record: wk w the winner, sk s d q the submission, its deadline and by when it must have started,
+-- g its kind and project, ck c the cancel, bk b the start, f the confirmed epoch, tk t the tick, x the instant when it is forgotten.
+-- Attempt, rank and number in the key of a winner that no worker has touched.
+local UNTOUCHED = '000000000120000000000'
 local HEAD, TAIL, ENDS, BAD, MARK_LIFE = 20, 60, 16, 100, 3600000
 
 local at = 0
@@ -73,15 +75,17 @@ for key = 4, #KEYS, 3 do
   local job, history, lines = KEYS[key], KEYS[key + 1], KEYS[key + 2]
   local job_id, over, expires = arg(), arg() == '1', arg()
   local winner_key, winner = arg(), arg()
-  local spec_key, spec, deadline = arg(), arg(), arg()
+  local spec_key, spec, deadline, start_by, identity = arg(), arg(), arg(), arg(), arg()
   local cancel_key, cancel = arg(), arg()
   local start_key, start = arg(), arg()
   local confirmed, place, event = arg(), arg(), arg()
 
-  local have = redis.call('HMGET', job, 'wk', 'sk', 'd', 'ck', 'bk', 'f', 'x')
+  local have = redis.call('HMGET', job, 'wk', 'sk', 'd', 'ck', 'bk', 'f', 'x', 'q', 'g')
   local function wins(new, old) return new ~= '' and (not old or new > old) end
 
-  if over then
+  if have[9] and identity ~= '' and identity ~= have[9] then
+    -- A job of another project or kind under this id: who came first stays.
+  elseif over then
     -- The end of the job, already past its time: a record that does not have it is over too.
     if have[1] and wins(winner_key, have[1]) then
       redis.call('DEL', job, history, lines)
@@ -97,7 +101,9 @@ for key = 4, #KEYS, 3 do
     local decides = wins(winner_key, have[1])
     local describes = wins(spec_key, have[2])
     if decides then put('wk', winner_key) put('w', winner) end
-    if describes then put('sk', spec_key) put('s', spec) put('d', deadline) end
+    if describes then
+      put('sk', spec_key) put('s', spec) put('d', deadline) put('q', start_by) put('g', identity)
+    end
     if wins(cancel_key, have[4]) then put('ck', cancel_key) put('c', cancel) end
     if wins(start_key, have[5]) then put('bk', start_key) put('b', start) end
     if wins(confirmed, have[6]) then put('f', confirmed) end
@@ -121,6 +127,10 @@ for key = 4, #KEYS, 3 do
     if decides or describes then
       local decided = decides and winner_key or have[1]
       local due = describes and deadline or have[3]
+      local start = describes and start_by or have[8]
+      if decided and start and start ~= '' and string.sub(decided, 12, 32) == UNTOUCHED then
+        due = start
+      end
       if decided and due and string.sub(decided, 11, 11) == '0' then
         redis.call('ZADD', live, due, job_id)
       else

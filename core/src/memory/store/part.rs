@@ -10,7 +10,7 @@ use crate::{
     clock::from_unix_ms,
     fact::JobFact,
     lines::{Lines, LogChunk},
-    merge::{history_entry, merge, merge_history, merge_tick, shown},
+    merge::{history_entry, is_foreign, merge, merge_history, merge_tick, shown},
     record::{HistoryEntry, Record, Tick},
     store::{FoldOutcome, PartitionBatch, PartitionState},
 };
@@ -30,10 +30,10 @@ struct Kept {
 
 impl Kept {
     /// Where the job stands among the live ones; `None` when it is not one of them.
-    fn deadline(&self) -> Option<Timestamp> {
+    fn limit(&self) -> Option<Timestamp> {
         let live = self.record.state().is_some_and(|s| !s.is_terminal());
-        let spec = &self.record.spec.as_ref()?.spec;
-        live.then(|| milliseconds(spec.deadline))
+        let limit = self.record.next_limit()?;
+        live.then(|| milliseconds(limit))
     }
 }
 
@@ -71,6 +71,10 @@ impl Part {
     /// Merges a fact. Returns whether the record changed.
     pub fn merge(&mut self, fact: &JobFact, now: Timestamp) -> bool {
         let (mut kept, expires) = self.records.remove(&fact.job).unwrap_or_default();
+        if is_foreign(&kept.record, fact) {
+            self.records.insert(fact.job, kept, expires);
+            return false;
+        }
         self.unlive(fact.job, &kept);
         let was_decided = kept.record.winner.is_some();
         let changed = merge(&mut kept.record, fact, now);
@@ -85,8 +89,8 @@ impl Part {
             None => expires.max(fact.expires),
         };
         if !forgotten && kept.record != Record::default() {
-            if let Some(deadline) = kept.deadline() {
-                self.live.insert((deadline, fact.job));
+            if let Some(limit) = kept.limit() {
+                self.live.insert((limit, fact.job));
             }
             self.records.insert(fact.job, kept, expires);
         }
@@ -142,15 +146,15 @@ impl Part {
     pub fn overdue(&self, at: Timestamp, limit: usize) -> Vec<JobId> {
         self.live
             .iter()
-            .take_while(|(deadline, _)| *deadline <= at)
+            .take_while(|(limit, _)| *limit <= at)
             .take(limit)
             .map(|(_, job)| *job)
             .collect()
     }
 
     fn unlive(&mut self, job: JobId, kept: &Kept) {
-        if let Some(deadline) = kept.deadline() {
-            self.live.remove(&(deadline, job));
+        if let Some(limit) = kept.limit() {
+            self.live.remove(&(limit, job));
         }
     }
 }
