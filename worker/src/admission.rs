@@ -1,11 +1,16 @@
 //! Whether a command still wants to run, from what the store knows of its job. Pure.
 
-use crate::signals::CancelWish;
+use std::time::Duration;
+
+use jiff::Timestamp;
 use vmctl_core::{
-    JobState,
+    JobState, clock,
     event::{Event, EventType},
     record::{Record, Winner},
+    store::Lookup,
 };
+
+use crate::signals::CancelWish;
 
 /// What becomes of a command that is due and in time.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,6 +55,58 @@ pub(crate) fn admit(
             announce: opens_attempt(command) && !is_announced(command, record),
         },
     }
+}
+
+/// Whether a command that wants to run may be entered now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Entry {
+    /// Yes.
+    Now,
+    /// No, and never: it had to be started before.
+    TooLate,
+    /// That cannot be told before the view is there and far enough.
+    NotKnown,
+}
+
+/// How long before `run_at` the view must be complete. A server ends a scheduled job by itself up to a
+/// minute before that instant, and its clock and those of other servers may differ.
+const VIEW_BEFORE: Duration = Duration::from_secs(30);
+
+/// Says whether asking [`entry`] needs the view.
+pub(crate) fn is_timed(command: &Event, now: Timestamp) -> bool {
+    let job = &command.data.job;
+    let is_late = job.start_by.is_some_and(|at| at <= now);
+    command.is_untouched() && (job.run_at.is_some() || is_late)
+}
+
+/// Decides, for a command that wants to run. Nobody's guess: a job that was cancelled before it was due
+/// must not run, and one that another worker has started has not failed to start.
+pub(crate) fn entry(
+    command: &Event,
+    redelivered: bool,
+    lookup: Option<&Lookup>,
+    now: Timestamp,
+) -> Entry {
+    if !is_timed(command, now) {
+        return Entry::Now;
+    }
+    let job = &command.data.job;
+    let known = lookup.filter(|l| l.record.as_ref().is_some_and(|r| r.winner.is_some()));
+    let Some(Lookup { record, partition }) = known else {
+        return Entry::NotKnown;
+    };
+    if let Some(run_at) = job.run_at
+        && !partition
+            .newest_mark
+            .is_some_and(|mark| clock::add(mark, VIEW_BEFORE) >= run_at)
+    {
+        return Entry::NotKnown;
+    }
+    let is_late = job.start_by.is_some_and(|at| at <= now);
+    if is_late && !may_have_begun(command, redelivered, record.as_ref()) {
+        return Entry::TooLate;
+    }
+    Entry::Now
 }
 
 /// Says whether a worker may have entered the job in this epoch.

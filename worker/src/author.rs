@@ -16,10 +16,8 @@ use jiff::Timestamp;
 use serde_json::Value;
 use vmctl_core::{
     JobError, JobState, Progress,
-    bus::Message,
     clock::{self, Clock},
     event::{Event, EventData, EventType, MAX_BODY, SaidLine},
-    topology::Tier,
 };
 
 use crate::handler::Outcome;
@@ -27,6 +25,9 @@ use crate::handler::Outcome;
 /// Longest title and detail of an error that is published, in bytes.
 const MAX_TITLE: usize = 256;
 const MAX_DETAIL: usize = 4096;
+
+/// The wait before the next attempt where neither the handler nor a policy names one.
+const DEFAULT_WAIT: Duration = Duration::from_secs(1);
 
 /// Writes messages in the name of one worker.
 pub(crate) struct Author {
@@ -112,14 +113,24 @@ impl Author {
         event
     }
 
-    /// The message of an outcome. `wait` is how long to wait before the next attempt when the
-    /// outcome does not say so.
+    /// No worker could start the job in the time that it was given for that.
+    pub(crate) fn start_deadline(&self, command: &Event) -> Event {
+        let mut event = self.follow(command, EventType::Deadline, JobState::Failed);
+        event.data.error = Some(JobError {
+            worker: Some(self.worker.to_string()),
+            ..JobError::start_deadline()
+        });
+        event
+    }
+
+    /// The message of an outcome. `attempt_until` is when the attempt must have ended, for its next
+    /// slice.
     pub(crate) fn conclude(
         &self,
         command: &Event,
         outcome: Outcome,
         progress: Option<Progress>,
-        wait: Duration,
+        attempt_until: Option<Timestamp>,
     ) -> Event {
         let mut event = match outcome {
             Outcome::Done(output) => {
@@ -127,8 +138,14 @@ impl Author {
                 event.data.output = Some(output);
                 event
             }
-            Outcome::Continue { after, checkpoint } => self.continued(command, after, checkpoint),
-            Outcome::Retry { after, error } => self.retry(command, after.unwrap_or(wait), error),
+            Outcome::Continue { after, checkpoint } => {
+                let mut event = self.continued(command, after, checkpoint);
+                event.data.attempt_until = attempt_until;
+                event
+            }
+            Outcome::Retry { after, error } => {
+                self.retry(command, after.unwrap_or(DEFAULT_WAIT), error)
+            }
             Outcome::Fail(error) => self.failed(command, error),
             Outcome::Cancelled => self.cancelled(command, None),
         };
@@ -212,28 +229,7 @@ fn shorten(text: &mut String, most: usize) {
     }
 }
 
-/// When a command is due: never after its deadline, because then it is to end.
-pub(crate) fn due(command: &Event) -> Option<Timestamp> {
-    let at = command.data.not_before?;
-    Some(at.min(command.data.job.deadline))
-}
-
 /// How long it is from `now` until `at`; zero when that has passed.
 pub(crate) fn until(now: Timestamp, at: Timestamp) -> Duration {
     Duration::try_from(now.duration_until(at)).unwrap_or(Duration::ZERO)
-}
-
-/// Wraps an event for the bus. A command that is not due goes through the largest tier that is not
-/// too long; whoever receives it early delays it again.
-pub(crate) fn message(event: &Event, now: Timestamp) -> Message {
-    let tier = event
-        .event_type
-        .is_command()
-        .then(|| due(event))
-        .flatten()
-        .and_then(|at| Tier::at_most(until(now, at)));
-    match tier {
-        Some(tier) => event.to_delayed_message(tier),
-        None => event.to_message(),
-    }
 }

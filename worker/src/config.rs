@@ -15,11 +15,16 @@ pub struct Config {
     pub slots: u16,
     /// How long slices may go on after a shutdown was asked for; then they are given back.
     pub drain_grace: Duration,
-    /// How long a handler may go on after its deadline or after its delivery was lost.
+    /// How long a handler may go on after it was told to stop: its time is over, it has stalled, or its
+    /// delivery was lost.
     pub stop_grace: Duration,
-    /// The longest slice. A handler that is still running then is stopped, and its attempt has
-    /// failed. Must stay below the broker's acknowledgement timeout (30 min on RabbitMQ).
+    /// The longest slice, unless its kind says otherwise. A handler that is still running then is
+    /// stopped, and its attempt has failed.
     pub slice_limit: Duration,
+    /// How long the broker waits for an acknowledgement before it gives a message to somebody else
+    /// (`consumer_timeout` of RabbitMQ, 30 min by default). A worker whose slices may take longer than
+    /// this less 5 min is not built.
+    pub ack_timeout: Duration,
     /// How long the store may take to answer before a slice goes on without it.
     pub store_timeout: Duration,
     /// Least time between two progress messages of one job.
@@ -36,6 +41,7 @@ impl Config {
             drain_grace: Duration::from_secs(25),
             stop_grace: Duration::from_secs(5),
             slice_limit: Duration::from_secs(10 * 60),
+            ack_timeout: Duration::from_secs(30 * 60),
             store_timeout: Duration::from_millis(300),
             tick_interval: Duration::from_millis(250),
         }

@@ -11,7 +11,12 @@ use vmctl_core::{
     event::{Event, JobSpec},
 };
 
-use crate::{logs::LogSink, progress::ProgressSink, signals::CancelReason, signals::Signals};
+use crate::{
+    logs::LogSink,
+    progress::ProgressSink,
+    pulse::Pulse,
+    signals::{CancelReason, Signals},
+};
 
 /// Does the work of one kind.
 #[async_trait]
@@ -20,7 +25,8 @@ pub trait Handler: Send + Sync {
     ///
     /// The same slice may run again, here or elsewhere, also while an older run of it still winds
     /// down: every effect is keyed by the job id, and a second run finds what the first one did.
-    /// A slice should end within minutes; longer work answers [`Outcome::Continue`].
+    /// A slice should end within minutes; longer work answers [`Outcome::Continue`]. A wait of more than
+    /// seconds observes [`Ctx::stop`].
     ///
     /// Only an attempt that is known to have done nothing may [`Outcome::Fail`]; when that is not
     /// known, the answer is [`Outcome::Retry`]. A panic counts as a failed attempt. The future may
@@ -61,6 +67,7 @@ pub struct Ctx {
     signals: Signals,
     progress: ProgressSink,
     log: LogSink,
+    pulse: Pulse,
 }
 
 impl Ctx {
@@ -70,6 +77,7 @@ impl Ctx {
         signals: Signals,
         progress: ProgressSink,
         log: LogSink,
+        pulse: Pulse,
     ) -> Self {
         Self {
             command,
@@ -77,6 +85,7 @@ impl Ctx {
             signals,
             progress,
             log,
+            pulse,
         }
     }
 
@@ -144,7 +153,13 @@ impl Ctx {
         &self.log
     }
 
-    /// Reports progress.
+    /// Says that the handler is alive, for work that has nothing to report. A handler that reports
+    /// nothing at all for its kind's `stall_after` is stopped, and its attempt has failed.
+    pub fn alive(&self) {
+        self.pulse.beat();
+    }
+
+    /// Reports progress, which is a sign of life.
     pub fn progress(&self) -> &ProgressSink {
         &self.progress
     }

@@ -57,6 +57,8 @@ async fn run(settings: Settings, process: Process) -> anyhow::Result<()> {
         kinds: settings.kinds.iter().map(|kind| kind.0.clone()).collect(),
         slots: settings.slots,
         drain_grace: process.grace(),
+        slice_limit: settings.slice_limit,
+        ack_timeout: settings.ack_timeout,
         ..Config::new(&process.name)
     };
     let callbacks = callbacks(&settings, clock.clone())?;

@@ -97,6 +97,11 @@ impl ProgressPump {
         }
     }
 
+    /// Returns what changes with each report.
+    pub(crate) fn reports(&self) -> watch::Receiver<Option<Progress>> {
+        self.newest.clone()
+    }
+
     /// Returns where the job has come to.
     pub(crate) fn newest(&self) -> Option<Progress> {
         self.newest.borrow().clone()

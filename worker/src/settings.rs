@@ -19,6 +19,10 @@ settings! {
         "worker.kinds" => kinds: Vec<Parsed<Kind>>,
         /// Jobs of one kind that run at once
         "worker.slots" = "8" => slots: u16,
+        /// Longest slice of a job, unless its kind says otherwise; at most `amqp.ack_timeout` less 5 min
+        "worker.slice_limit" = "10m" => slice_limit: Duration,
+        /// `consumer_timeout` of the broker: how long it waits for an acknowledgement
+        "amqp.ack_timeout" = "30m" => ack_timeout: Duration,
         /// Addresses of the RabbitMQ nodes of one cluster, comma-separated
         "amqp.url" = "amqp://127.0.0.1:5672/%2f" => amqp_url: Vec<SecretUrl>,
         /// Messages that may be in flight at once: each has a channel of its own

@@ -11,6 +11,10 @@ pub enum CancelReason {
     Requested(Option<String>),
     /// The job's time is over: stop and leave everything as it is.
     Deadline,
+    /// The attempt's time is over: stop and leave everything as it is; the next one goes on.
+    AttemptTimeout,
+    /// The handler gave no sign of life, or its slice took too long: as for `AttemptTimeout`.
+    Stalled,
 }
 
 /// A wish to cancel a job.

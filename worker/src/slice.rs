@@ -2,25 +2,30 @@
 
 use std::{sync::Arc, time::Duration};
 
+use jiff::Timestamp;
 use tokio::{
     task::JoinHandle,
     time::{Instant, sleep, sleep_until, timeout},
 };
 use tokio_util::sync::CancellationToken;
 use vmctl_core::{
-    JobError, Kind,
+    Kind,
     bus::{Delivery, Message, PublishError},
+    clock,
     event::{Event, SaidLine},
     record::Record,
-    store::RunKey,
+    retry::{self as policy, Failed},
+    store::{Lookup, RunKey},
 };
 
 use crate::{
-    admission::{Admission, admit, may_have_begun},
-    author::{due, message, until},
+    admission::{Admission, Entry, admit, entry, is_timed, may_have_begun},
+    author::until,
     handler::{Ctx, Handler, Outcome},
+    limits::{Ending, Limits, retry},
     logs::{self, LogPump},
     progress::{self, ProgressPump},
+    pulse::Pulse,
     running::Place,
     signals::{CancelReason, CancelWish, Signals},
     telemetry,
@@ -32,6 +37,13 @@ const RUN_CLAIM_TTL: Duration = Duration::from_secs(3600);
 
 /// Below this a command that is not due is waited for in place: no delay tier is shorter.
 const SHORTEST_DELAY: Duration = Duration::from_secs(1);
+
+/// How long a command is put aside whose job cannot be entered before the view is there.
+const ASK_AGAIN: Duration = Duration::from_secs(15);
+
+/// How late a `started` may be published before it is looked whether the job still wants to run. Well
+/// below what the reader waits before it ends a job that nobody has started.
+const LATE_START: Duration = Duration::from_secs(30);
 
 /// First and longest pause between two tries to publish the same message. Each is longer by up to a fifth,
 /// so that slices which the same outage stopped do not come back together.
@@ -150,8 +162,8 @@ struct Slice<'a> {
 
 impl Slice<'_> {
     async fn run(&self) -> Result<Verdict, Interrupted> {
-        if self.delay().await? {
-            return Ok(Verdict::Ack("delayed"));
+        if let Some(verdict) = self.early().await? {
+            return Ok(verdict);
         }
         if self.is_overdue() {
             let begun = may_have_begun(&self.command, self.is_redelivered(), None);
@@ -159,10 +171,14 @@ impl Slice<'_> {
             self.conclude(&event).await?;
             return Ok(Verdict::Ack("deadline"));
         }
+        if let Some(verdict) = self.hold_back().await? {
+            return Ok(verdict);
+        }
         let signals = Signals::default();
         // Asked together, to wait for one answer: a claim of a run that is not admitted hurts nobody,
         // because whoever gets this delivery again is no copy.
-        let (mut record, taken) = tokio::join!(self.look_up(), self.is_copy());
+        let (lookup, taken) = tokio::join!(self.look_up(), self.is_copy());
+        let mut record = known(lookup);
         // Without a store nobody can tell a copy; its twin's effects are then the same.
         let copy = record.is_some() && taken;
         let (place, announce) = loop {
@@ -187,17 +203,32 @@ impl Slice<'_> {
                     }
                 }
             }
-            record = self.look_up().await;
+            record = known(self.look_up().await);
         };
         if self.lane.shutdown.is_cancelled() {
             return Err(Interrupted::Stopping);
+        }
+        let now = self.shared().backends.clock.now();
+        let mut limits = self.limits(record.as_ref(), now);
+        if signals.cancel().is_cancelled() {
+            // Whoever cleans up needs no next attempt.
+            limits.attempt_until = None;
+        } else if limits.attempt_until.is_some_and(|until| until <= now) {
+            let failure = self.by_policy(Ending::AttemptTimeout.failure());
+            let author = &self.shared().author;
+            let event = author.conclude(&self.command, failure, None, None);
+            self.conclude(&event).await?;
+            return Ok(Verdict::Ack("attempt-timeout"));
         }
         if announce {
             let started = self.shared().author.started(&self.command);
             self.publish(started.to_message()).await?;
             telemetry::started(&started);
+            if self.was_ended_meanwhile().await {
+                return Ok(Verdict::Ack("overtaken"));
+            }
         }
-        self.work(signals, place).await
+        self.work(signals, place, limits).await
     }
 
     fn shared(&self) -> &Shared {
@@ -212,23 +243,100 @@ impl Slice<'_> {
         self.command.data.job.deadline <= self.shared().backends.clock.now()
     }
 
-    /// Waits until the command is due. Returns true when it was put into a delay tier instead.
-    async fn delay(&self) -> Result<bool, Interrupted> {
+    /// Deals with a command that is not due: it waits here for a moment, or passes a delay tier. One
+    /// whose job is to be cancelled goes on at once, because then there is nothing to wait for.
+    async fn early(&self) -> Result<Option<Verdict>, Interrupted> {
         let now = self.shared().backends.clock.now();
-        let Some(ahead) = due(&self.command).map(|at| until(now, at)) else {
-            return Ok(false);
+        let Some(ahead) = self.command.due().map(|at| until(now, at)) else {
+            return Ok(None);
         };
-        if ahead >= SHORTEST_DELAY {
-            self.publish(message(&self.command, now)).await?;
-            return Ok(true);
+        if ahead < SHORTEST_DELAY {
+            self.wait(sleep(ahead)).await?;
+            return Ok(None);
         }
-        self.wait(sleep(ahead)).await?;
-        Ok(false)
+        match self.admit(known(self.look_up().await).as_ref()) {
+            Admission::Overtaken => Ok(Some(Verdict::Ack("overtaken"))),
+            Admission::Run { cancel: None, .. } => {
+                self.publish(self.command.to_due_message(now)).await?;
+                Ok(Some(Verdict::Ack("delayed")))
+            }
+            Admission::Cancelled(_) | Admission::Run { .. } => Ok(None),
+        }
     }
 
-    /// Returns what the store knows; an empty record when it knows nothing, `None` when it does not
-    /// answer in time.
-    async fn look_up(&self) -> Option<Record> {
+    /// Deals with a command that must not be entered blindly: of a scheduled job, or of one that had to
+    /// be started before. What cannot be told yet is asked again later; the deadline bounds that.
+    async fn hold_back(&self) -> Result<Option<Verdict>, Interrupted> {
+        let now = self.shared().backends.clock.now();
+        if !is_timed(&self.command, now) {
+            return Ok(None);
+        }
+        let lookup = self.look_up().await;
+        let admission = self.admit(lookup.as_ref().and_then(|l| l.record.as_ref()));
+        if !matches!(admission, Admission::Run { cancel: None, .. }) {
+            return Ok(None);
+        }
+        match entry(&self.command, self.is_redelivered(), lookup.as_ref(), now) {
+            Entry::Now => Ok(None),
+            Entry::TooLate => {
+                let event = self.shared().author.start_deadline(&self.command);
+                self.conclude(&event).await?;
+                Ok(Some(Verdict::Ack("start-deadline")))
+            }
+            Entry::NotKnown => {
+                let mut later = (*self.command).clone();
+                later.data.not_before = Some(clock::add(now, ASK_AGAIN));
+                self.publish(later.to_due_message(now)).await?;
+                Ok(Some(Verdict::Ack("held-back")))
+            }
+        }
+    }
+
+    /// Says whether a `started` that took long to publish came after the reader had given the job up:
+    /// then it has ended and must not be entered.
+    async fn was_ended_meanwhile(&self) -> bool {
+        let now = self.shared().backends.clock.now();
+        let start_by = self.command.data.job.start_by;
+        if !start_by.is_some_and(|at| clock::add(at, LATE_START) < now) {
+            return false;
+        }
+        known(self.look_up().await).is_some_and(|record| record.is_terminal())
+    }
+
+    fn limits(&self, record: Option<&Record>, now: Timestamp) -> Limits {
+        let Shared {
+            backends, config, ..
+        } = self.shared();
+        let kind = backends.registry.get(&self.lane.kind);
+        Limits::new(&self.command, kind, config.slice_limit, record, now)
+    }
+
+    /// Replaces a failed attempt by what its kind's policy makes of it.
+    fn by_policy(&self, outcome: Outcome) -> Outcome {
+        let Outcome::Retry { after, error } = outcome else {
+            return outcome;
+        };
+        let data = &self.command.data;
+        let failed = Failed {
+            job: self.command.subject,
+            epoch: data.epoch,
+            attempt: data.attempt,
+            max_attempts: data.job.max_attempts,
+            error_type: &error.error_type,
+        };
+        let kind = self.shared().backends.registry.get(&self.lane.kind);
+        match kind.map(|kind| kind.retry.after(failed)) {
+            Some(policy::Verdict::GiveUp) => Outcome::Fail(error),
+            Some(policy::Verdict::Again(wait)) => Outcome::Retry {
+                after: after.or(Some(wait)),
+                error,
+            },
+            None => Outcome::Retry { after, error },
+        }
+    }
+
+    /// Returns what the store knows; `None` when it does not answer in time.
+    async fn look_up(&self) -> Option<Lookup> {
         let Shared {
             backends, config, ..
         } = self.shared();
@@ -238,7 +346,7 @@ impl Slice<'_> {
         )
         .await;
         match answer {
-            Ok(Ok(lookup)) => Some(lookup.record.unwrap_or_default()),
+            Ok(Ok(lookup)) => Some(lookup),
             Ok(Err(error)) => {
                 tracing::debug!(
                     error = &error as &dyn std::error::Error,
@@ -345,7 +453,7 @@ impl Slice<'_> {
 
     async fn conclude(&self, event: &Event) -> Result<(), Interrupted> {
         let now = self.shared().backends.clock.now();
-        self.publish(message(event, now)).await?;
+        self.publish(event.to_due_message(now)).await?;
         telemetry::concluded(event);
         tracing::info!(
             job.id = %event.subject,
@@ -360,7 +468,12 @@ impl Slice<'_> {
     }
 
     /// Runs the handler and publishes what came out.
-    async fn work(&self, signals: Signals, place: Place) -> Result<Verdict, Interrupted> {
+    async fn work(
+        &self,
+        signals: Signals,
+        place: Place,
+        limits: Limits,
+    ) -> Result<Verdict, Interrupted> {
         let Shared {
             backends, config, ..
         } = self.shared();
@@ -370,18 +483,22 @@ impl Slice<'_> {
             config.tick_interval,
         );
         let (log, mut lines) = logs::channel(backends.clock.clone(), config.tick_interval);
+        let pulse = Pulse::default();
         let ctx = Ctx::new(
             self.command.clone(),
             config.name.as_str().into(),
             signals.clone(),
             sink,
             log,
+            pulse.clone(),
         );
         let handler = self.lane.handler.clone();
         let active = telemetry::Active::new(&self.lane.kind);
         let begun = Instant::now();
         let mut task = HandlerTask(tokio::spawn(async move { handler.run(ctx).await }));
-        let end = self.watch(&mut task, &signals, &mut pump, &mut lines).await;
+        let end = self
+            .watch(&mut task, &signals, (&mut pump, &mut lines), (limits, pulse))
+            .await;
         task.stop().await;
         while let Some(last) = lines.take() {
             self.log(last).await;
@@ -390,7 +507,7 @@ impl Slice<'_> {
         telemetry::ran(&self.lane.kind, begun.elapsed());
 
         let end = end?;
-        let event = self.event_of(end, &signals, pump.newest());
+        let event = self.event_of(end, &signals, pump.newest(), limits.attempt_until);
         let concluded = self.conclude(&event).await;
         // The next slice may be here already; it may go on once this one has nothing left to say.
         drop(place);
@@ -402,41 +519,48 @@ impl Slice<'_> {
         &self,
         task: &mut HandlerTask,
         signals: &Signals,
-        pump: &mut ProgressPump,
-        lines: &mut LogPump,
+        (pump, lines): (&mut ProgressPump, &mut LogPump),
+        (limits, pulse): (Limits, Pulse),
     ) -> Result<End, Interrupted> {
         let Shared {
             backends, config, ..
         } = self.shared();
         let lost = &self.delivery.lost;
-        let left = until(backends.clock.now(), self.command.data.job.deadline);
-        let deadline_at = Instant::now() + left;
-        let mut kill_at = Instant::now() + config.slice_limit;
-        let mut overdue = false;
+        let (begun, now) = (Instant::now(), backends.clock.now());
+        let deadline_at = begun + until(now, self.command.data.job.deadline);
+        let attempt_at = limits.attempt_until.map(|at| begun + until(now, at));
+        let slice_at = begun + limits.slice;
+        let mut reports = pump.reports();
+        let mut kill_at = None;
+        let mut ending = None;
         loop {
             tokio::select! {
                 biased;
                 () = lost.cancelled(), if !signals.lost().is_cancelled() => {
                     signals.say_lost();
-                    kill_at = kill_at.min(Instant::now() + config.stop_grace);
+                    kill_at = Some(soonest(kill_at, Instant::now() + config.stop_grace));
                 }
                 ended = &mut task.0 => {
-                    return if lost.is_cancelled() { Err(Interrupted::Lost) } else { ended_as(ended) };
+                    return if lost.is_cancelled() { Err(Interrupted::Lost) } else { ended_as(ended, ending) };
                 }
                 () = self.lane.abort.cancelled() => return Err(Interrupted::Stopping),
-                () = sleep_until(kill_at) => {
+                () = at(kill_at) => {
                     return if lost.is_cancelled() {
                         Err(Interrupted::Lost)
-                    } else if overdue {
-                        Ok(End::Overdue)
                     } else {
-                        Ok(End::Stalled)
+                        Ok(End::Stopped(ending.unwrap_or(Ending::SliceTimeout)))
                     };
                 }
-                () = sleep_until(deadline_at), if !overdue => {
-                    overdue = true;
-                    signals.ask_to_cancel(CancelReason::Deadline);
-                    kill_at = kill_at.min(Instant::now() + config.stop_grace);
+                why = over(Limited { deadline_at, attempt_at, slice_at }, ending) => {
+                    ending = Some(why);
+                    signals.ask_to_cancel(why.reason());
+                    kill_at = Some(soonest(kill_at, Instant::now() + config.stop_grace));
+                }
+                Ok(()) = reports.changed(), if limits.stall_after.is_some() => pulse.beat(),
+                () = silence(&pulse, limits.stall_after), if ending.is_none() => {
+                    ending = Some(Ending::Stalled);
+                    signals.ask_to_cancel(Ending::Stalled.reason());
+                    kill_at = Some(soonest(kill_at, Instant::now() + config.stop_grace));
                 }
                 () = self.lane.shutdown.cancelled(), if !signals.drain().is_cancelled() => {
                     signals.ask_to_hand_over();
@@ -444,7 +568,10 @@ impl Slice<'_> {
                 (number, progress) = pump.next() => {
                     self.tick(self.shared().author.tick(&self.command, number, progress)).await;
                 }
-                lines = lines.next() => self.log(lines).await,
+                lines = lines.next() => {
+                    pulse.beat();
+                    self.log(lines).await;
+                }
             }
         }
     }
@@ -474,10 +601,9 @@ impl Slice<'_> {
         end: End,
         signals: &Signals,
         progress: Option<vmctl_core::Progress>,
+        attempt_until: Option<Timestamp>,
     ) -> Event {
-        let Shared {
-            author, backends, ..
-        } = self.shared();
+        let author = &self.shared().author;
         let command = &*self.command;
         let overdue = signals.reason() == Some(&CancelReason::Deadline);
         let so_far = |mut event: Event| {
@@ -485,60 +611,106 @@ impl Slice<'_> {
             event
         };
         let outcome = match end {
-            End::Overdue => return so_far(author.deadline(command, true)),
-            End::Finished(Outcome::Done(output)) => Outcome::Done(output),
+            End::Stopped(Ending::Deadline) => return so_far(author.deadline(command, true)),
+            End::Stopped(ending) => ending.failure(),
+            End::Finished(Outcome::Done(output), _) => Outcome::Done(output),
             // Whatever else it says, there is no time left to go on.
-            End::Finished(_) if overdue => return so_far(author.deadline(command, true)),
-            End::Finished(Outcome::Cancelled) => {
-                let reason = match signals.reason() {
-                    Some(CancelReason::Requested(reason)) => reason.clone(),
-                    _ => None,
-                };
-                return so_far(author.cancelled(command, reason));
-            }
-            End::Finished(outcome) => outcome,
+            End::Finished(..) if overdue => return so_far(author.deadline(command, true)),
+            End::Finished(outcome, None | Some(Ending::Deadline)) => outcome,
+            End::Finished(outcome, Some(ending)) => ending.judge(outcome, signals.reason()),
             End::Panicked => retry("panic", "the worker failed unexpectedly"),
-            End::Stalled => retry("stalled", "the attempt did not end in time and was stopped"),
         };
-        let next = command.data.attempt.saturating_add(1);
-        let wait = backends
-            .registry
-            .get(&self.lane.kind)
-            .map_or(SHORTEST_DELAY, |kind| {
-                kind.backoff_before(command.subject, command.data.epoch, next)
-            });
-        author.conclude(command, outcome, progress, wait)
+        if outcome == Outcome::Cancelled {
+            let reason = match signals.reason() {
+                Some(CancelReason::Requested(reason)) => reason.clone(),
+                _ => None,
+            };
+            return so_far(author.cancelled(command, reason));
+        }
+        author.conclude(command, self.by_policy(outcome), progress, attempt_until)
     }
 }
 
-fn retry(error_type: &str, title: &str) -> Outcome {
-    Outcome::Retry {
-        after: None,
-        error: JobError {
-            error_type: error_type.to_owned(),
-            title: title.to_owned(),
-            detail: Some("what it has made, such as a machine, may remain".to_owned()),
-            retryable: true,
-            attempt: None,
-            worker: None,
-        },
+/// Returns the record of a store that answers; an empty one when it has none.
+fn known(lookup: Option<Lookup>) -> Option<Record> {
+    lookup.map(|lookup| lookup.record.unwrap_or_default())
+}
+
+fn soonest(planned: Option<Instant>, at: Instant) -> Instant {
+    planned.map_or(at, |planned| planned.min(at))
+}
+
+/// Waits until this instant; for ever without one.
+async fn at(instant: Option<Instant>) {
+    match instant {
+        Some(instant) => sleep_until(instant).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Waits until the handler has given no sign of life for so long; for ever without a limit.
+async fn silence(pulse: &Pulse, limit: Option<Duration>) {
+    let Some(limit) = limit else {
+        return std::future::pending().await;
+    };
+    loop {
+        let last = pulse.last();
+        sleep_until(last + limit).await;
+        if pulse.last() == last {
+            return;
+        }
+    }
+}
+
+/// When what of a slice is over.
+#[derive(Debug, Clone, Copy)]
+struct Limited {
+    deadline_at: Instant,
+    attempt_at: Option<Instant>,
+    slice_at: Instant,
+}
+
+/// Waits until the next limit is over and says which. A deadline comes also after another one.
+async fn over(limited: Limited, ending: Option<Ending>) -> Ending {
+    let deadline = async {
+        if ending == Some(Ending::Deadline) {
+            std::future::pending::<()>().await;
+        }
+        sleep_until(limited.deadline_at).await;
+    };
+    let others = async {
+        if ending.is_some() {
+            std::future::pending::<()>().await;
+        }
+        tokio::select! {
+            biased;
+            () = at(limited.attempt_at) => Ending::AttemptTimeout,
+            () = sleep_until(limited.slice_at) => Ending::SliceTimeout,
+        }
+    };
+    tokio::select! {
+        biased;
+        () = deadline => Ending::Deadline,
+        other = others => other,
     }
 }
 
 /// How a handler ended.
 #[derive(Debug)]
 enum End {
-    Finished(Outcome),
+    /// By itself, maybe after it was told to stop.
+    Finished(Outcome, Option<Ending>),
     Panicked,
-    /// It ran longer than a slice may.
-    Stalled,
-    /// The deadline passed, and it did not stop in time.
-    Overdue,
+    /// It was told to stop and did not in time.
+    Stopped(Ending),
 }
 
-fn ended_as(ended: Result<Outcome, tokio::task::JoinError>) -> Result<End, Interrupted> {
+fn ended_as(
+    ended: Result<Outcome, tokio::task::JoinError>,
+    ending: Option<Ending>,
+) -> Result<End, Interrupted> {
     match ended {
-        Ok(outcome) => Ok(End::Finished(outcome)),
+        Ok(outcome) => Ok(End::Finished(outcome, ending)),
         // The panic hook has written its text to the log; clients do not see it.
         Err(error) if error.is_panic() => Ok(End::Panicked),
         Err(_) => Err(Interrupted::Stopping),

@@ -17,6 +17,7 @@ use crate::{
     config::{Backends, Config},
     consume::consume,
     handler::Handler,
+    limits::ACK_MARGIN,
     readiness::Readiness,
     running::Running,
     slice::Lane,
@@ -43,6 +44,19 @@ pub enum BuildError {
     /// Two handlers for one kind.
     #[error("kind {0} has two handlers")]
     TwoHandlers(Kind),
+    /// The broker would give a slice's message to somebody else while it runs.
+    #[error(
+        "a slice of {kind} may take {limit:?}, but the broker waits {ack_timeout:?} for its \
+         acknowledgement: it must be at least 5 min longer"
+    )]
+    SliceTooLong {
+        /// Which kind.
+        kind: Kind,
+        /// Its longest slice.
+        limit: Duration,
+        /// What the worker was told of the broker.
+        ack_timeout: Duration,
+    },
     /// There is nothing to run.
     #[error("a worker needs at least one kind")]
     NoKinds,
@@ -105,7 +119,8 @@ impl WorkerBuilder {
         self
     }
 
-    /// Checks that every kind exists and has one handler.
+    /// Checks that every kind exists and has one handler, and that the broker waits longer than its
+    /// slices take.
     pub fn build(self) -> Result<Worker, BuildError> {
         let mut all = BTreeMap::new();
         for (kind, handler) in self.handlers {
@@ -120,8 +135,17 @@ impl WorkerBuilder {
         };
         let mut handlers = BTreeMap::new();
         for kind in wanted {
-            if self.backends.registry.get(&kind).is_none() {
+            let Some(spec) = self.backends.registry.get(&kind) else {
                 return Err(BuildError::UnknownKind(kind));
+            };
+            let ack_timeout = self.config.ack_timeout;
+            let limit = spec.slice_limit.unwrap_or(self.config.slice_limit);
+            if limit.saturating_add(ACK_MARGIN) > ack_timeout {
+                return Err(BuildError::SliceTooLong {
+                    kind,
+                    limit,
+                    ack_timeout,
+                });
             }
             let Some(handler) = all.get(&kind) else {
                 return Err(BuildError::NoHandler(kind));

@@ -8,7 +8,11 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use support::{Script, World, error, kind, vm_input};
-use vmctl_core::{JobState, clock, event::EventType};
+use vmctl_core::{
+    JobState, clock,
+    event::EventType,
+    retry::{Failed, Verdict},
+};
 use vmctl_worker::{Ctx, Outcome};
 
 fn seconds(n: u64) -> Duration {
@@ -174,7 +178,20 @@ async fn attempts_back_off_and_end_in_the_dead_queue() {
     let waited = clock_seconds(&world.events(job)[0], &end);
     // 1 s, 5 s, 15 s and 1 min, as the kind says, and up to a fifth more.
     let spec = world.registry.get(&kind()).unwrap();
-    let planned: Duration = (2..=5).map(|n| spec.backoff_before(job, 0, n)).sum();
+    let after = |attempt| {
+        let failed = Failed {
+            job,
+            epoch: 0,
+            attempt,
+            max_attempts: 5,
+            error_type: "unlucky",
+        };
+        match spec.retry.after(failed) {
+            Verdict::Again(wait) => wait,
+            Verdict::GiveUp => panic!("given up after {attempt}"),
+        }
+    };
+    let planned: Duration = (1..=4).map(after).sum();
     assert!((81.0..97.2).contains(&planned.as_secs_f64()), "{planned:?}");
     let late = waited - planned.as_secs_f64();
     assert!((0.0..1.0).contains(&late), "{waited} for {planned:?}");
