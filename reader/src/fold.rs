@@ -11,12 +11,14 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 use vmctl_core::{
     bus::{BusError, Log, LogEntry, LogReader, LogStart},
     clock::Clock,
     error::chain,
+    fact::implausible,
     partition::Partition,
     store::{FoldOutcome, FoldStore, PartitionBatch, Position, StoreError},
 };
@@ -64,6 +66,21 @@ pub(crate) struct Fold {
     pub config: Config,
     pub holds: watch::Receiver<Vec<Partition>>,
     pub status: StatusWatch,
+}
+
+/// Puts aside what no honest process says.
+fn believed(mut batches: Vec<PartitionBatch>, now: Timestamp) -> Vec<PartitionBatch> {
+    for batch in &mut batches {
+        let bad = &mut batch.bad;
+        batch.facts.retain(|fact| {
+            let reason = implausible(fact, now);
+            if let Some(reason) = reason {
+                bad.push((fact.offset.unwrap_or_default(), reason.to_owned()));
+            }
+            reason.is_none()
+        });
+    }
+    batches
 }
 
 impl Fold {
@@ -197,7 +214,7 @@ impl Fold {
         shutdown: &CancellationToken,
     ) -> Result<(), Restart> {
         let batches = match cursors.plan(entries, self.config.retention) {
-            Plan::Write(batches) => batches,
+            Plan::Write(batches) => believed(batches, self.clock.now()),
             Plan::Void { positions, found } => {
                 let count = positions.len();
                 for (partition, position) in positions {

@@ -6,7 +6,7 @@
 //! - [`leases`]: partitions are shared with the other readers alive;
 //! - [`ticks`]: progress and lines of logs, which may be lost, are merged into records;
 //! - [`lag`]: how far behind the reader is, in seconds and in entries;
-//! - [`sweep`]: jobs past their deadline are ended by an event in the log;
+//! - [`sweep`]: jobs past their deadline, or not started in time, are ended by an event in the log;
 //! - `effects`: what must follow the end of a job is published, such as its callback;
 //! - `reports`: what simple workers say becomes the events that they mean.
 //!
@@ -57,6 +57,8 @@ pub struct Config {
     pub sweep_interval: Duration,
     /// How long after its deadline a job is ended by the sweep: its worker does it first.
     pub sweep_grace: Duration,
+    /// How long after the instant by which it had to be started a job is ended that nobody has started.
+    pub start_grace: Duration,
     /// How long the entry at a position may take to arrive before the position is void.
     pub position_timeout: Duration,
 }
@@ -72,6 +74,8 @@ impl Config {
             lease: Duration::from_secs(7),
             sweep_interval: Duration::from_secs(5),
             sweep_grace: Duration::from_secs(300),
+            // A worker that has taken longer to say `started` looks again before it enters the job.
+            start_grace: Duration::from_secs(60),
             position_timeout: Duration::from_secs(5),
         }
     }

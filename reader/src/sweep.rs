@@ -1,4 +1,5 @@
-//! Ends jobs whose deadline has passed and that no worker has ended.
+//! Ends jobs whose deadline has passed and that no worker has ended, and jobs that no worker has started
+//! in time.
 //!
 //! Only partitions that are caught up are swept, and their time is that of the newest mark: a
 //! reader that lags must not end a job whose success it has not read yet. The end is an event in
@@ -17,7 +18,7 @@ use vmctl_core::{
     event::{Event, EventData, EventType},
     fact::derived_id,
     partition::Partition,
-    record::{Record, Winner},
+    record::Record,
     store::{FoldStore, StoreError},
 };
 
@@ -71,14 +72,18 @@ impl Sweep {
     }
 
     async fn sweep(&self, partition: Partition, mark: Timestamp) -> Result<(), StoreError> {
-        let limit = mark
-            .checked_sub(self.config.sweep_grace)
-            .unwrap_or(Timestamp::MIN);
-        let overdue = self.store.overdue(partition, limit, BATCH).await?;
-        for lookup in self.store.get_many(&overdue).await? {
+        let before = |grace| mark.checked_sub(grace).unwrap_or(Timestamp::MIN);
+        let limits = Limits {
+            deadline: before(self.config.sweep_grace),
+            start: before(self.config.start_grace),
+        };
+        // Earliest first, so that what is over for the longer grace is never hidden.
+        let latest = limits.deadline.max(limits.start);
+        let due = self.store.overdue(partition, latest, BATCH).await?;
+        for lookup in self.store.get_many(&due).await? {
             let event = lookup
                 .record
-                .and_then(|record| end(&record, limit, self.clock.now(), &self.config.name));
+                .and_then(|record| end(&record, limits, self.clock.now(), &self.config.name));
             if let Some(event) = event {
                 self.publish(event).await;
             }
@@ -91,7 +96,7 @@ impl Sweep {
         match self.publisher.publish(event.to_message()).await {
             Ok(()) => {
                 metrics::add(metrics::SWEPT, "published", 1);
-                tracing::info!(job.id = %id, "ended a job whose deadline had passed");
+                tracing::info!(job.id = %id, "ended a job whose time was over");
             }
             // The next round finds it again.
             Err(error) => {
@@ -105,26 +110,49 @@ fn is_caught_up(mark: Timestamp, now: Timestamp) -> bool {
     now.duration_since(mark).unsigned_abs() <= CAUGHT_UP
 }
 
-/// Says whether a worker may have entered the job in this epoch. A view that was rebuilt from a log
-/// that has dropped the `started` knows it by what came after.
-fn may_have_begun(record: &Record, winner: &Winner) -> bool {
-    let started = record
-        .started
-        .as_ref()
-        .is_some_and(|s| s.epoch == winner.epoch);
-    let untouched = winner.event_type.is_submission() && winner.attempt == 1 && winner.seq == 0;
-    started || !untouched
+/// What is over: whatever limit of a job is at or before these.
+#[derive(Debug, Clone, Copy)]
+struct Limits {
+    deadline: Timestamp,
+    start: Timestamp,
 }
 
-/// Makes the event that ends an overdue job; `None` when it has ended, or is not overdue in its
-/// current epoch.
-fn end(record: &Record, limit: Timestamp, now: Timestamp, reader: &str) -> Option<Event> {
+/// Makes the event that ends a job whose time is over; `None` when it has ended, or nothing of it is
+/// over in its current epoch.
+fn end(record: &Record, limits: Limits, now: Timestamp, reader: &str) -> Option<Event> {
     let winner = record.winner.as_ref()?;
     let spec = &record.spec.as_ref()?.spec;
-    if winner.state.is_terminal() || spec.deadline > limit {
+    if winner.state.is_terminal() {
         return None;
     }
-    let started = may_have_begun(record, winner);
+    let started = record.may_have_begun();
+    let late = spec.start_by.filter(|at| !started && *at <= limits.start);
+    let (at, error) = match late {
+        Some(at) => (at, JobError::start_deadline()),
+        None if spec.deadline <= limits.deadline => (spec.deadline, past_deadline(started)),
+        None => return None,
+    };
+    let from = format!("{}:{}", spec.id, winner.epoch);
+    Some(Event::new(
+        derived_id(&from, "deadline", at),
+        EventType::Deadline,
+        format!("/reader/{reader}"),
+        now,
+        EventData {
+            epoch: winner.epoch,
+            attempt: winner.attempt,
+            seq: winner.seq,
+            progress: record.progress().cloned(),
+            error: Some(JobError {
+                attempt: Some(winner.attempt),
+                ..error
+            }),
+            ..EventData::new(JobState::Failed, spec.clone())
+        },
+    ))
+}
+
+fn past_deadline(started: bool) -> JobError {
     let (error_type, title, detail) = if started {
         (
             "outcome-unknown",
@@ -138,26 +166,12 @@ fn end(record: &Record, limit: Timestamp, now: Timestamp, reader: &str) -> Optio
             "nothing was done; ask again, with a later deadline or with more workers",
         )
     };
-    let from = format!("{}:{}", spec.id, winner.epoch);
-    Some(Event::new(
-        derived_id(&from, "deadline", spec.deadline),
-        EventType::Deadline,
-        format!("/reader/{reader}"),
-        now,
-        EventData {
-            epoch: winner.epoch,
-            attempt: winner.attempt,
-            seq: winner.seq,
-            progress: record.progress().cloned(),
-            error: Some(JobError {
-                error_type: error_type.to_owned(),
-                title: title.to_owned(),
-                detail: Some(detail.to_owned()),
-                retryable: !started,
-                attempt: Some(winner.attempt),
-                worker: None,
-            }),
-            ..EventData::new(JobState::Failed, spec.clone())
-        },
-    ))
+    JobError {
+        error_type: error_type.to_owned(),
+        title: title.to_owned(),
+        detail: Some(detail.to_owned()),
+        retryable: !started,
+        attempt: None,
+        worker: None,
+    }
 }
