@@ -1,4 +1,4 @@
-//! Whether a kind's work queue takes more.
+//! Whether a kind's work queue, or the delay before it, takes more.
 //!
 //! The broker's own limit is a far backstop: one full queue would stop a delay tier for every kind.
 //! So the server looks at the queues every few seconds and refuses before it publishes.
@@ -16,7 +16,7 @@ use tokio::{
 use vmctl_api_types::{JobId, Kind, ProblemType};
 use vmctl_core::{
     bus::{BusError, BusState, PublishError},
-    topology::{QUEUE_LOG, Topology, work_queue},
+    topology::{QUEUE_LOG, Tier, Topology, delay_queue, work_queue},
 };
 
 use crate::{
@@ -46,6 +46,7 @@ pub(crate) struct Admission {
 struct Seen {
     log: Option<Queue>,
     work: HashMap<Kind, Queue>,
+    delay: HashMap<Tier, Queue>,
     /// Counts how often all of it was forgotten, so that a look that was under way is dropped.
     era: u64,
 }
@@ -76,6 +77,20 @@ impl Admission {
             }
             (Some(Queue::Holds(_)), Some(Queue::Holds(_))) => Ok(()),
             (None, _) | (_, None) => Err(unavailable("the work queue has not been seen yet")),
+        }
+    }
+
+    /// Refuses a delay whose queue is full or missing. One that nobody has seen yet was declared with the
+    /// work queues.
+    pub fn check_delay(&self, tier: Tier, limit: u64) -> Result<(), ApiError> {
+        match self.seen.borrow().delay.get(&tier) {
+            Some(Queue::Missing) => Err(unavailable("the broker has no queue for this delay")),
+            Some(Queue::Holds(ready)) if *ready >= limit => {
+                Err(ApiError::new(ProblemType::QueueFull)
+                    .retry_after(10)
+                    .detail("too many jobs are scheduled that far ahead; nothing was accepted"))
+            }
+            Some(Queue::Holds(_)) | None => Ok(()),
         }
     }
 
@@ -112,7 +127,14 @@ fn unavailable(why: &str) -> ApiError {
 
 /// Refuses a job whose command would not be published, or would be in no queue. What is not known
 /// yet is looked at now, for at most a second.
-pub(crate) async fn admit(app: &App, kind: &Kind, job: JobId) -> Result<(), ApiError> {
+///
+/// `tier` is the delay that its command passes first.
+pub(crate) async fn admit(
+    app: &App,
+    kind: &Kind,
+    tier: Option<Tier>,
+    job: JobId,
+) -> Result<(), ApiError> {
     let obstacle = match app.bus.publisher.state() {
         BusState::Up => None,
         BusState::Blocked(reason) => Some(PublishError::Blocked(reason)),
@@ -130,7 +152,9 @@ pub(crate) async fn admit(app: &App, kind: &Kind, job: JobId) -> Result<(), ApiE
         // In vain or not: the check below says what is known.
         let _ = timeout(AT_ONCE, seen.wait_for(|seen| seen.knows(kind))).await;
     }
-    app.admission.check(kind, app.config.limits.queue_ready)
+    let limit = app.config.limits.queue_ready;
+    app.admission.check(kind, limit)?;
+    tier.map_or(Ok(()), |tier| app.admission.check_delay(tier, limit))
 }
 
 /// Declares what the server needs, then looks at the work queues for ever. Ends only with drift,
@@ -231,6 +255,16 @@ async fn look(app: &App, kinds: &[Kind], era: u64) -> Found {
             found = Found::Gap;
         }
     }
+    for tier in Tier::ALL {
+        if let Some(queue) = inspect(app, &delay_queue(tier)).await {
+            app.admission.note(era, |seen| {
+                seen.delay.insert(tier, queue);
+            });
+            if queue == Queue::Missing {
+                found = Found::Gap;
+            }
+        }
+    }
     for kind in kinds {
         let Some(queue) = inspect(app, &work_queue(kind)).await else {
             continue;
@@ -294,6 +328,21 @@ mod tests {
         note(Queue::Missing, Queue::Holds(9));
         assert_eq!(slug().as_deref(), unavailable);
         note(Queue::Holds(1_000), Queue::Holds(9));
+        let tier = |tier| {
+            let refused = admission.check_delay(tier, 10).err();
+            refused.map(|e| e.problem().problem_type.clone())
+        };
+        for (queue, answer) in [
+            (Queue::Holds(9), None),
+            (Queue::Holds(10), Some("/problems/queue-full")),
+            (Queue::Missing, unavailable),
+        ] {
+            admission.note(admission.era(), |seen| {
+                seen.delay.insert(Tier::H6, queue);
+            });
+            assert_eq!(tier(Tier::H6).as_deref(), answer);
+            assert_eq!(tier(Tier::H1), None);
+        }
         admission.forget();
         assert_eq!(slug().as_deref(), unavailable);
         // A look that began before the loss says nothing about now.

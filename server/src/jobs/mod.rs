@@ -8,6 +8,7 @@ pub(crate) mod ids;
 pub(crate) mod journal;
 pub(crate) mod list;
 pub(crate) mod marks;
+pub(crate) mod plan;
 pub(crate) mod publish;
 pub(crate) mod request;
 pub(crate) mod retry;

@@ -42,7 +42,7 @@ pub(crate) async fn publish(
     let job = event.subject;
     app.bus
         .publisher
-        .publish(event.to_message())
+        .publish(event.to_due_message(app.now()))
         .await
         .map_err(|error| publish_error(error, job))?;
     let fact = JobFact {

@@ -6,17 +6,29 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use vmctl_api_types::{Callback, FieldError, Kind, ProblemType};
 use vmctl_core::{
-    clock,
-    kinds::{KindSpec, MAX_DEADLINE, Registry, parse_duration},
+    kinds::{KindSpec, Registry},
     pointer,
 };
 
 use crate::{
     error::ApiError,
-    jobs::{callbacks, ids},
+    jobs::{
+        callbacks, ids,
+        plan::{self, Given, Plan},
+    },
 };
 
-const FIELDS: [&str; 5] = ["kind", "input", "labels", "deadline", "callback"];
+const FIELDS: [&str; 9] = [
+    "kind",
+    "input",
+    "labels",
+    "deadline",
+    "run_at",
+    "start_by",
+    "attempt_timeout",
+    "retry",
+    "callback",
+];
 const MAX_LABELS: usize = 32;
 const MAX_LABEL_KEY: usize = 63;
 const MAX_LABEL_VALUE: usize = 255;
@@ -25,12 +37,12 @@ const MAX_LABEL_VALUE: usize = 255;
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct JobRequest {
     pub kind: Kind,
-    pub max_attempts: u32,
     pub input: Value,
     pub labels: BTreeMap<String, String>,
     /// When it was checked; durations count from here.
     pub created_at: Timestamp,
-    pub deadline: Timestamp,
+    /// When, and how often.
+    pub plan: Plan,
     /// Whom to tell of its end; where it may go is not checked here.
     pub callback: Option<Callback>,
     /// The same for the same request, whenever it is sent.
@@ -72,9 +84,9 @@ pub(crate) fn check(
         errors.extend(unknown_fields(&fields));
     }
     let labels = labels(fields.remove("labels"), &mut errors);
-    let given = fields.remove("deadline").filter(|d| !d.is_null());
-    let deadline = deadline(kind, given.as_ref(), now, &mut errors);
     let callback = callbacks::read(fields.remove("callback"), &mut errors);
+    let given = Given::take(&mut fields, lenient);
+    let plan = plan::check(kind, &given, now, &mut errors);
     if input.is_null() {
         errors.push(field("/input", "required", "is missing"));
     } else {
@@ -86,7 +98,7 @@ pub(crate) fn check(
     if !errors.is_empty() {
         return Err(invalid(errors));
     }
-    let request = request(kind, input, labels, (now, deadline), given.as_ref());
+    let request = request(kind, input, labels, (now, plan), &given);
     Ok(with_callback(request, callback))
 }
 
@@ -111,33 +123,29 @@ pub(crate) fn check_compat(
             .errors(errors)
             .compat(reason));
     }
-    let deadline = clock::add(now, kind.deadline);
-    Ok(request(kind, body, BTreeMap::new(), (now, deadline), None))
+    let plan = Plan::of(kind, now);
+    let labels = BTreeMap::new();
+    Ok(request(kind, body, labels, (now, plan), &Given::default()))
 }
 
 fn request(
     kind: &KindSpec,
     input: Value,
     labels: BTreeMap<String, String>,
-    (created_at, deadline): (Timestamp, Timestamp),
-    given_deadline: Option<&Value>,
+    (created_at, plan): (Timestamp, Plan),
+    given: &Given,
 ) -> JobRequest {
     // As it was given: `2h` is the same request an hour later.
-    let fingerprint = ids::fingerprint(&json!({
-        "kind": kind.kind,
-        "input": input,
-        "labels": labels,
-        "deadline": given_deadline,
-    }));
+    let mut request = json!({"kind": kind.kind, "input": input, "labels": labels});
+    given.describe(&mut request);
     JobRequest {
         callback: None,
         kind: kind.kind.clone(),
-        max_attempts: kind.max_attempts,
         input,
         labels,
         created_at,
-        deadline,
-        fingerprint,
+        plan,
+        fingerprint: ids::fingerprint(&request),
     }
 }
 
@@ -205,44 +213,6 @@ fn labels(given: Option<Value>, errors: &mut Vec<FieldError>) -> BTreeMap<String
     labels
 }
 
-fn deadline(
-    kind: &KindSpec,
-    given: Option<&Value>,
-    now: Timestamp,
-    errors: &mut Vec<FieldError>,
-) -> Timestamp {
-    let default = clock::add(now, kind.deadline);
-    let mut refuse = |code, detail| {
-        errors.push(field("/deadline", code, detail));
-        default
-    };
-    let text = match given {
-        None => return default,
-        Some(Value::String(text)) => text,
-        Some(_) => return refuse("type", "must be a string"),
-    };
-    let at = match (parse_duration(text), text.parse::<Timestamp>()) {
-        (Some(duration), _) if duration > MAX_DEADLINE => {
-            return refuse("range", "is more than 8 days ahead");
-        }
-        (Some(duration), _) => clock::add(now, duration),
-        (None, Ok(at)) => clock::from_unix_ms(at.as_millisecond()),
-        (None, Err(_)) => {
-            return refuse(
-                "format",
-                "must be a duration such as 90s, 2h, PT2H, or an instant of RFC 3339",
-            );
-        }
-    };
-    if at <= now {
-        return refuse("range", "is in the past");
-    }
-    if at > clock::add(now, MAX_DEADLINE) {
-        return refuse("range", "is more than 8 days ahead");
-    }
-    at
-}
-
 /// Removes members that a closed schema does not name, in nested objects too.
 fn drop_unknown(schema: &Value, value: &mut Value) {
     let Value::Object(members) = value else {
@@ -261,7 +231,7 @@ fn drop_unknown(schema: &Value, value: &mut Value) {
     }
 }
 
-fn field(pointer: &str, code: &str, detail: &str) -> FieldError {
+pub(super) fn field(pointer: &str, code: &str, detail: &str) -> FieldError {
     FieldError {
         pointer: pointer.to_owned(),
         code: code.to_owned(),
@@ -316,7 +286,10 @@ mod tests {
     #[test]
     fn a_good_request_passes_and_its_fingerprint_does_not_depend_on_the_time() {
         let request = with(|b| b["deadline"] = "PT2H".into()).unwrap();
-        assert_eq!(request.deadline, "2026-11-23T19:00:00Z".parse().unwrap());
+        assert_eq!(
+            request.plan.deadline,
+            "2026-11-23T19:00:00Z".parse().unwrap()
+        );
         let registry = Registry::built_in().unwrap();
         let mut again = body();
         again["deadline"] = "PT2H".into();
@@ -330,7 +303,7 @@ mod tests {
     fn deadlines_are_instants_or_durations_within_eight_days() {
         let deadline = |text: &str| {
             with(|b| b["deadline"] = text.into())
-                .map(|r| r.deadline.to_string())
+                .map(|r| r.plan.deadline.to_string())
                 .map_err(|e| e.join(","))
         };
         assert_eq!(deadline("90s").unwrap(), "2026-11-23T17:01:30Z");
@@ -381,13 +354,13 @@ mod tests {
     #[test]
     fn unknown_fields_have_a_problem_of_their_own_unless_they_may_be_dropped() {
         let mut body = body();
-        body["run_at"] = Value::Null;
+        body["colour"] = Value::Null;
         body["input"]["token"] = "x".into();
         assert_eq!(
             run(body.clone(), false).unwrap_err(),
             [
                 "unknown-field",
-                "/run_at unknown-field",
+                "/colour unknown-field",
                 "/input/token unknown-field"
             ]
         );

@@ -5,6 +5,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use jiff::Timestamp;
 use vmctl_api_types::{JobId, JobState, ProblemType};
 use vmctl_core::{
     clock,
@@ -84,7 +85,7 @@ async fn run(
         let unknown = ApiError::new(ProblemType::UnknownKind).job(id);
         return Err(unknown.detail(format!("there is no kind {kind} any more")));
     }
-    admission::admit(app, kind, id).await?;
+    admission::admit(app, kind, None, id).await?;
     let mut event = command(app, winner, submission);
     event.traceparent = traceparent;
     publish::publish(app, event, Some(record), true).await
@@ -93,7 +94,11 @@ async fn run(
 fn command(app: &App, winner: &Winner, submission: &Submission) -> Event {
     let now = app.now();
     let mut job = submission.spec.clone();
-    job.deadline = clock::add(now, length(submission));
+    let since = began(submission);
+    let later = |at: Timestamp| clock::add(now, length(since, at));
+    job.deadline = later(job.deadline);
+    job.start_by = job.start_by.map(later);
+    job.run_at = None;
     let mut data = EventData::new(JobState::Queued, job);
     data.epoch = winner.epoch.saturating_add(1);
     Event::new(
@@ -105,16 +110,20 @@ fn command(app: &App, winner: &Winner, submission: &Submission) -> Event {
     )
 }
 
-/// How much time the epoch that ended had: from the message that opened it to its deadline. When the
-/// log has dropped that message, it is counted from the job's creation: rather too much than none.
-fn length(submission: &Submission) -> Duration {
+/// When the time of the epoch that ended began: with the message that opened it, or when it was due.
+/// When the log has dropped that message, it is counted from the job's creation: rather too much time
+/// than none.
+fn began(submission: &Submission) -> Timestamp {
     let opened = if submission.original {
         submission.at
     } else {
         submission.spec.created_at
     };
-    let given = submission.spec.deadline.duration_since(opened);
-    Duration::try_from(given)
+    submission.spec.run_at.map_or(opened, |at| at.max(opened))
+}
+
+fn length(since: Timestamp, until: Timestamp) -> Duration {
+    Duration::try_from(until.duration_since(since))
         .unwrap_or_default()
         .min(MAX_DEADLINE)
 }
@@ -141,14 +150,16 @@ mod tests {
                 spec: serde_json::from_value(spec).unwrap(),
             }
         };
-        assert_eq!(length(&submission(true, 40_000)), Duration::from_secs(60));
+        let whole = |s: &Submission| length(began(s), s.spec.deadline);
+        assert_eq!(whole(&submission(true, 40_000)), Duration::from_secs(60));
         // Only its end is left in the log, and that came after the deadline.
-        assert_eq!(
-            length(&submission(false, 400_000)),
-            Duration::from_secs(100)
-        );
+        assert_eq!(whole(&submission(false, 400_000)), Duration::from_secs(100));
         let mut long = submission(false, 0);
         long.spec.deadline = from_unix_ms(i64::from(u32::MAX));
-        assert_eq!(length(&long), MAX_DEADLINE);
+        assert_eq!(whole(&long), MAX_DEADLINE);
+        // What it waited for its hour does not count.
+        let mut scheduled = submission(true, 40_000);
+        scheduled.spec.run_at = Some(from_unix_ms(70_000));
+        assert_eq!(whole(&scheduled), Duration::from_secs(30));
     }
 }

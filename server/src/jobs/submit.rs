@@ -12,6 +12,7 @@ use vmctl_core::{
     clock,
     event::{Caller, Event, EventData, EventType, JobSpec},
     record::Record,
+    topology::Tier,
 };
 
 use crate::{
@@ -82,7 +83,7 @@ fn job_id(app: &App, submission: &Submission) -> JobId {
 
 async fn run(app: &App, id: JobId, submission: Submission) -> Result<Accepted, ApiError> {
     let Some(key) = &submission.key else {
-        admission::admit(app, &submission.request.kind, id).await?;
+        admit(app, id, &submission).await?;
         return publish_command(app, id, submission, None).await;
     };
     let fingerprint = &submission.request.fingerprint;
@@ -104,10 +105,17 @@ async fn run(app: &App, id: JobId, submission: Submission) -> Result<Accepted, A
     first(app, id, &name, submission, &ticket).await
 }
 
+async fn admit(app: &App, id: JobId, submission: &Submission) -> Result<(), ApiError> {
+    let request = &submission.request;
+    let wait = request.plan.run_at.map(|at| at.duration_since(app.now()));
+    let wait = wait.and_then(|wait| Duration::try_from(wait).ok());
+    admission::admit(app, &request.kind, wait.and_then(Tier::at_most), id).await
+}
+
 /// Refuses a key that another request has taken, as far as the store remembers.
 async fn claim(app: &App, name: &str, submission: &Submission) -> Result<(), ApiError> {
     let request = &submission.request;
-    let live = request.deadline.duration_since(app.now());
+    let live = request.plan.deadline.duration_since(app.now());
     let ttl = Duration::try_from(live).unwrap_or_default() + app.config.job_ttl;
     let holder = within(
         ADVISORY,
@@ -144,7 +152,7 @@ async fn first(
         .and_then(|lookup| lookup.record)
         .filter(|record| record.project() == Some(project));
     if !known.as_ref().is_some_and(Record::is_accepted) {
-        admission::admit(app, &submission.request.kind, id).await?;
+        admit(app, id, &submission).await?;
     }
     claim(app, name, &submission).await?;
     let accepted = match known {
@@ -184,8 +192,7 @@ fn command(app: &App, id: JobId, submission: Submission) -> Event {
         traceparent,
         ..
     } = submission;
-    let job = JobSpec {
-        max_attempts: request.max_attempts,
+    let mut job = JobSpec {
         labels: request.labels,
         callback: request.callback,
         fp: request.fingerprint,
@@ -194,16 +201,19 @@ fn command(app: &App, id: JobId, submission: Submission) -> Event {
             request.kind,
             request.input,
             request.created_at,
-            request.deadline,
+            request.plan.deadline,
             caller,
         )
     };
+    request.plan.apply(&mut job);
+    let mut data = EventData::new(JobState::Queued, job);
+    data.not_before = data.job.run_at;
     let mut event = Event::new(
         clock::new_uuid(&*app.clock),
         EventType::Submitted,
         app.source(),
         now,
-        EventData::new(JobState::Queued, job),
+        data,
     );
     event.traceparent = traceparent;
     event
@@ -216,7 +226,10 @@ pub(crate) fn normalised(request: &JobRequest) -> Normalised<'_> {
         kind: request.kind.as_str(),
         input: &request.input,
         labels: &request.labels,
-        deadline: request.deadline,
+        run_at: request.plan.run_at,
+        start_by: request.plan.start_by,
+        deadline: request.plan.deadline,
+        max_attempts: request.plan.max_attempts,
     }
 }
 
@@ -227,5 +240,8 @@ pub(crate) struct Normalised<'a> {
     kind: &'a str,
     input: &'a serde_json::Value,
     labels: &'a BTreeMap<String, String>,
+    run_at: Option<Timestamp>,
+    start_by: Option<Timestamp>,
     deadline: Timestamp,
+    max_attempts: u32,
 }

@@ -36,7 +36,12 @@ pub(super) fn accepted(
     published: &Published,
     prefer: Prefer,
 ) -> Result<Response, ApiError> {
-    let mut response = answer::job(id, &published.record, StatusCode::ACCEPTED, None)?;
+    let status = if published.record.is_terminal() {
+        StatusCode::OK
+    } else {
+        StatusCode::ACCEPTED
+    };
+    let mut response = answer::job(id, &published.record, status, None)?;
     answer::preferences(response.headers_mut(), prefer);
     answer::degraded(response.headers_mut(), !published.stored);
     Ok(response)

@@ -24,7 +24,8 @@ const MAX_REASON: usize = 256;
 
 /// Ask to cancel a job
 ///
-/// The job goes on until a worker has cleaned up; `cancel_requested_at` says that it was asked.
+/// The job goes on until a worker has cleaned up; `cancel_requested_at` says that it was asked. One that
+/// is scheduled more than a minute ahead is cancelled at once.
 /// Asking twice is the same as asking once.
 #[utoipa::path(
     post, path = "/v1/jobs/{id}/cancel", tag = "jobs", operation_id = "cancel_job",
@@ -36,7 +37,7 @@ const MAX_REASON: usize = 256;
     request_body = Option<CancelRequest>,
     responses(
         (status = 202, description = "Asked", body = Job),
-        (status = 200, description = "Cancelled already", body = Job),
+        (status = 200, description = "Cancelled: before, or at once because it was not due", body = Job),
         (status = 400, description = "Not a job id, or not one JSON document", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "The job has ended otherwise", body = Problem, content_type = "application/problem+json"),
         (status = 412, description = "The job has changed since `If-Match`", body = Problem, content_type = "application/problem+json"),
