@@ -298,6 +298,23 @@ pub struct SubmitRequest {
     pub retry: Option<RetryRequest>,
 }
 
+impl SubmitRequest {
+    /// Makes a request with nothing that may be left out.
+    pub fn new(kind: Kind, input: Value) -> Self {
+        Self {
+            kind,
+            input,
+            labels: BTreeMap::new(),
+            deadline: None,
+            callback: None,
+            run_at: None,
+            start_by: None,
+            attempt_timeout: None,
+            retry: None,
+        }
+    }
+}
+
 /// How often a job is tried.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]

@@ -61,6 +61,12 @@ fn pairs(job: &Job) -> Vec<(String, Field)> {
     }
     let times = [
         ("created", Some(job.created_at)),
+        ("run at", job.run_at),
+        (
+            "start by",
+            job.start_by
+                .filter(|_| job.started_at.is_none() && !job.terminal),
+        ),
         ("started", job.started_at),
         ("next attempt", job.next_attempt_at),
         ("cancel asked", job.cancel_requested_at),

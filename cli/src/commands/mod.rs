@@ -19,6 +19,7 @@ pub mod login;
 pub mod logout;
 pub mod profile_list;
 pub mod region_list;
+pub mod timing;
 pub mod version;
 pub mod vm_create;
 pub mod vm_delete;

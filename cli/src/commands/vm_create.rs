@@ -11,7 +11,7 @@ use crate::{
     api::Api,
     app::App,
     cli::parse_duration,
-    commands::{callback_args::CallbackArgs, vm_delete},
+    commands::{callback_args::CallbackArgs, timing::Timing, vm_delete},
     error::CliError,
     exit::Exit,
     signals::Signals,
@@ -42,6 +42,9 @@ pub struct VmCreate {
     /// Whom to tell of its end.
     #[command(flatten)]
     pub callback: CallbackArgs,
+    /// When.
+    #[command(flatten)]
+    pub timing: Timing,
     /// What happens after the job was accepted.
     #[command(flatten)]
     pub wait: Wait,
@@ -81,13 +84,9 @@ pub fn run(app: &App, args: &VmCreate) -> Result<Exit, CliError> {
         .clone()
         .unwrap_or_else(submit::new_key);
     let again = command_line(app, &request, &key, args);
-    let body = SubmitRequest {
-        kind: vm_delete::kind("vm.create")?,
-        input: json!(request),
-        labels: std::collections::BTreeMap::default(),
-        deadline: None,
-        callback: args.callback.callback(),
-    };
+    let mut body = SubmitRequest::new(vm_delete::kind("vm.create")?, json!(request));
+    args.timing.apply(&mut body);
+    body.callback = args.callback.callback();
     let mut signals = Signals::listen()?;
     let accepted = submit::submit(app, &api, &mut signals, &body, &key, &again)?;
     vm_delete::follow(app, &api, signals, accepted, &args.wait)
@@ -170,13 +169,14 @@ fn command_line(app: &App, request: &VmRequest, key: &str, args: &VmCreate) -> S
         format!(" --timeout {}", word(&text))
     });
     format!(
-        "vmctl vm create --profile {} --region {} --hostname {} --env {} --trigram {} --desc {} --idempotency-key {}{}{}{timeout}{}",
+        "vmctl vm create --profile {} --region {} --hostname {} --env {} --trigram {} --desc {}{} --idempotency-key {}{}{}{timeout}{}",
         word(&request.vm_profile),
         word(&request.vm_region),
         word(&request.vm_hostname),
         word(&request.app_env),
         word(&request.app_trigram),
         word(&request.vm_desc),
+        args.timing.words(),
         word(key),
         args.callback.words(),
         if wait.wait { " --wait" } else { "" },

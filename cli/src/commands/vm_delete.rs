@@ -7,7 +7,7 @@ use vmctl_api_types::{Kind, SubmitRequest, VmDeleteRequest};
 use crate::{
     api::Api,
     app::App,
-    commands::{callback_args::CallbackArgs, vm_create::Wait},
+    commands::{callback_args::CallbackArgs, timing::Timing, vm_create::Wait},
     error::CliError,
     exit::Exit,
     signals::Signals,
@@ -24,6 +24,9 @@ pub struct VmDelete {
     /// Whom to tell of its end.
     #[command(flatten)]
     pub callback: CallbackArgs,
+    /// When.
+    #[command(flatten)]
+    pub timing: Timing,
     /// What happens after the job was accepted.
     #[command(flatten)]
     pub wait: Wait,
@@ -38,22 +41,20 @@ pub fn run(app: &App, args: &VmDelete) -> Result<Exit, CliError> {
         .clone()
         .unwrap_or_else(submit::new_key);
     let again = format!(
-        "vmctl vm delete {} --idempotency-key {}{}{}{}",
+        "vmctl vm delete {}{} --idempotency-key {}{}{}{}",
         text::shell_word(&args.hostname),
+        args.timing.words(),
         text::shell_word(&key),
         args.callback.words(),
         if args.wait.wait { " --wait" } else { "" },
         app.endpoint_option(),
     );
-    let body = SubmitRequest {
-        kind: kind("vm.delete")?,
-        input: json!(VmDeleteRequest {
-            vm_hostname: args.hostname.clone()
-        }),
-        labels: std::collections::BTreeMap::default(),
-        deadline: None,
-        callback: args.callback.callback(),
-    };
+    let input = json!(VmDeleteRequest {
+        vm_hostname: args.hostname.clone()
+    });
+    let mut body = SubmitRequest::new(kind("vm.delete")?, input);
+    args.timing.apply(&mut body);
+    body.callback = args.callback.callback();
     let mut signals = Signals::listen()?;
     let accepted = submit::submit(app, &api, &mut signals, &body, &key, &again)?;
     follow(app, &api, signals, accepted, &args.wait)

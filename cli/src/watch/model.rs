@@ -1,5 +1,6 @@
 //! What a job's state means to a person and to the exit code. Pure.
 
+use jiff::Timestamp;
 use serde_json::Value;
 use vmctl_api_types::{Job, JobError, JobState, Progress};
 
@@ -62,6 +63,16 @@ pub fn word(job: &Job) -> &'static str {
         None if job.cancel_requested_at.is_some() => "cancelling",
         None => job.state.as_str(),
     }
+}
+
+/// Returns `run-at=…` of a job that is scheduled, `next-attempt=…` of one that waits for its next attempt.
+pub fn due(job: &Job, now: Timestamp) -> Option<String> {
+    let (name, at) = match job.state {
+        JobState::Queued => ("run-at", job.run_at?),
+        JobState::Retrying => ("next-attempt", job.next_attempt_at?),
+        _ => return None,
+    };
+    (at > now).then(|| format!("{name}={}", at.strftime("%Y-%m-%dT%H:%M:%SZ")))
 }
 
 /// Returns `3/5 attach-network` of a live job.

@@ -108,6 +108,9 @@ fn line(row: &Row, now: Timestamp, note: &str) -> String {
             let _ = write!(line, " attempt={}/{}", job.attempt, job.max_attempts);
         }
     }
+    if let Some(due) = row.job.as_ref().and_then(|job| model::due(job, now)) {
+        let _ = write!(line, " {due}");
+    }
     if let Some(elapsed) = row.elapsed(now) {
         let _ = write!(line, " elapsed={}", text::duration(elapsed));
     }
