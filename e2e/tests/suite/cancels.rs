@@ -16,7 +16,7 @@ use crate::support::{
 const FOR_EVER: &str = "20m";
 
 #[tokio::test]
-async fn a_queued_job_is_cancelled_without_a_trace() -> Result<()> {
+async fn t12_cancel_with_all_workers_down_then_start_one() -> Result<()> {
     let Some(suite) = Suite::new("cancel-queued").await? else {
         return Ok(());
     };

@@ -14,6 +14,7 @@ mod matrix;
 mod project_streams;
 mod result;
 mod retry;
+mod scheduled;
 mod serving;
 mod socket;
 mod streams;
