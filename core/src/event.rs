@@ -193,6 +193,7 @@ pub struct EventData {
     pub not_before: Option<Timestamp>,
     /// When the attempt that this command goes on with must have ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schemas", schema(value_type = Option<String>, format = DateTime))]
     pub attempt_until: Option<Timestamp>,
     /// Where the next slice goes on; only the kind understands it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -288,9 +289,11 @@ pub struct JobSpec {
     pub deadline: Timestamp,
     /// Not to be started before this instant; only for a job that was scheduled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schemas", schema(value_type = Option<String>, format = DateTime))]
     pub run_at: Option<Timestamp>,
     /// A job that no worker has started by this instant has failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schemas", schema(value_type = Option<String>, format = DateTime))]
     pub start_by: Option<Timestamp>,
     /// Seconds that one attempt may take, over all its slices and the waits between them.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -11,7 +11,7 @@ use clap::Args;
 use serde_json::Value;
 use vmctl_api_types::{Kind, SubmitRequest};
 
-use super::{callback_args::CallbackArgs, vm_create::Wait, vm_delete};
+use super::{callback_args::CallbackArgs, timing::Timing, vm_create::Wait, vm_delete};
 use crate::{
     app::App,
     error::CliError,
@@ -35,12 +35,12 @@ pub struct JobSubmit {
     /// A pair to find the job by, KEY=VALUE; may be repeated
     #[arg(long = "label", value_name = "KEY=VALUE")]
     pub labels: Vec<Label>,
-    /// End at the latest after this long, or at this time (RFC 3339) [default: the kind's]
-    #[arg(long, value_name = "DUR|TIME")]
-    pub deadline: Option<String>,
     /// Whom to tell of its end.
     #[command(flatten)]
     pub callback: CallbackArgs,
+    /// When.
+    #[command(flatten)]
+    pub timing: Timing,
     /// What happens after the job was accepted.
     #[command(flatten)]
     pub wait: Wait,
@@ -71,15 +71,12 @@ pub fn run(app: &App, args: &JobSubmit) -> Result<Exit, CliError> {
         .clone()
         .unwrap_or_else(submit::new_key);
     let pairs = args.labels.iter();
-    let body = SubmitRequest {
-        kind: args.kind.clone(),
-        input,
-        labels: pairs
-            .map(|Label(key, value)| (key.clone(), value.clone()))
-            .collect::<BTreeMap<_, _>>(),
-        deadline: args.deadline.clone(),
-        callback: args.callback.callback(),
-    };
+    let mut body = SubmitRequest::new(args.kind.clone(), input);
+    body.labels = pairs
+        .map(|Label(key, value)| (key.clone(), value.clone()))
+        .collect::<BTreeMap<_, _>>();
+    args.timing.apply(&mut body);
+    body.callback = args.callback.callback();
     let again = command_line(app, &body, &key, args);
     let mut signals = Signals::listen()?;
     let accepted = submit::submit(app, &api, &mut signals, &body, &key, &again)?;
@@ -124,9 +121,9 @@ fn command_line(app: &App, body: &SubmitRequest, key: &str, args: &JobSubmit) ->
         .labels
         .iter()
         .map(|(key, value)| ("label", format!("{key}={value}")));
-    let deadline = body.deadline.iter().map(|text| ("deadline", text.clone()));
+    line.push_str(&args.timing.words());
     let key = ("idempotency-key", key.to_owned());
-    for (option, value) in labels.chain(deadline).chain([key]) {
+    for (option, value) in labels.chain([key]) {
         line = format!("{line} --{option} {}", shell_word(&value));
     }
     line.push_str(&args.callback.words());
