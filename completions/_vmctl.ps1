@@ -148,6 +148,9 @@ Register-ArgumentCompleter -Native -CommandName 'vmctl' -ScriptBlock {
             [CompletionResult]::new('--env', '--env', [CompletionResultType]::ParameterName, 'Environment: DEV, HML or PRD [default: DEV]')
             [CompletionResult]::new('--trigram', '--trigram', [CompletionResultType]::ParameterName, 'Application trigram [default: vmc]')
             [CompletionResult]::new('--desc', '--desc', [CompletionResultType]::ParameterName, 'Description [default: empty]')
+            [CompletionResult]::new('--run-at', '--run-at', [CompletionResultType]::ParameterName, 'Start the job then: a duration such as 2h, or an instant such as 2026-11-24T06:00:00Z; at most 7 days ahead [default: now]')
+            [CompletionResult]::new('--start-by', '--start-by', [CompletionResultType]::ParameterName, 'Fail the job if no worker has started it by then: as --run-at, counted from there [default: the kind''s]')
+            [CompletionResult]::new('--deadline', '--deadline', [CompletionResultType]::ParameterName, 'End the job then at the latest: as --start-by [default: the kind''s]')
             [CompletionResult]::new('--timeout', '--timeout', [CompletionResultType]::ParameterName, 'With --wait: leave after this long with exit code 8 [default: none]')
             [CompletionResult]::new('--idempotency-key', '--idempotency-key', [CompletionResultType]::ParameterName, 'Key under which a repeated command asks for the same job [default: a new one]')
             [CompletionResult]::new('--endpoint', '--endpoint', [CompletionResultType]::ParameterName, 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]')
@@ -191,6 +194,9 @@ Register-ArgumentCompleter -Native -CommandName 'vmctl' -ScriptBlock {
             break
         }
         'vmctl;vm;delete' {
+            [CompletionResult]::new('--run-at', '--run-at', [CompletionResultType]::ParameterName, 'Start the job then: a duration such as 2h, or an instant such as 2026-11-24T06:00:00Z; at most 7 days ahead [default: now]')
+            [CompletionResult]::new('--start-by', '--start-by', [CompletionResultType]::ParameterName, 'Fail the job if no worker has started it by then: as --run-at, counted from there [default: the kind''s]')
+            [CompletionResult]::new('--deadline', '--deadline', [CompletionResultType]::ParameterName, 'End the job then at the latest: as --start-by [default: the kind''s]')
             [CompletionResult]::new('--timeout', '--timeout', [CompletionResultType]::ParameterName, 'With --wait: leave after this long with exit code 8 [default: none]')
             [CompletionResult]::new('--idempotency-key', '--idempotency-key', [CompletionResultType]::ParameterName, 'Key under which a repeated command asks for the same job [default: a new one]')
             [CompletionResult]::new('--endpoint', '--endpoint', [CompletionResultType]::ParameterName, 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]')
@@ -265,7 +271,9 @@ Register-ArgumentCompleter -Native -CommandName 'vmctl' -ScriptBlock {
         'vmctl;job;submit' {
             [CompletionResult]::new('--input', '--input', [CompletionResultType]::ParameterName, 'The input: JSON, or @FILE, or - for standard input [default: {}]')
             [CompletionResult]::new('--label', '--label', [CompletionResultType]::ParameterName, 'A pair to find the job by, KEY=VALUE; may be repeated')
-            [CompletionResult]::new('--deadline', '--deadline', [CompletionResultType]::ParameterName, 'End at the latest after this long, or at this time (RFC 3339) [default: the kind''s]')
+            [CompletionResult]::new('--run-at', '--run-at', [CompletionResultType]::ParameterName, 'Start the job then: a duration such as 2h, or an instant such as 2026-11-24T06:00:00Z; at most 7 days ahead [default: now]')
+            [CompletionResult]::new('--start-by', '--start-by', [CompletionResultType]::ParameterName, 'Fail the job if no worker has started it by then: as --run-at, counted from there [default: the kind''s]')
+            [CompletionResult]::new('--deadline', '--deadline', [CompletionResultType]::ParameterName, 'End the job then at the latest: as --start-by [default: the kind''s]')
             [CompletionResult]::new('--timeout', '--timeout', [CompletionResultType]::ParameterName, 'With --wait: leave after this long with exit code 8 [default: none]')
             [CompletionResult]::new('--idempotency-key', '--idempotency-key', [CompletionResultType]::ParameterName, 'Key under which a repeated command asks for the same job [default: a new one]')
             [CompletionResult]::new('--endpoint', '--endpoint', [CompletionResultType]::ParameterName, 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]')

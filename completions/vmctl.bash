@@ -1220,7 +1220,7 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__job__subcmd__submit)
-            opts="-o -q -v -h -V --input --label --deadline --wait --timeout --idempotency-key --endpoint --connect-timeout --http-timeout --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
+            opts="-o -q -v -h -V --input --label --run-at --start-by --deadline --wait --timeout --idempotency-key --endpoint --connect-timeout --http-timeout --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1231,6 +1231,14 @@ _vmctl() {
                     return 0
                     ;;
                 --label)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --run-at)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --start-by)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1992,7 +2000,7 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__vm__subcmd__create)
-            opts="-o -q -v -h -V --profile --region --hostname --env --trigram --desc --wait --timeout --idempotency-key --endpoint --connect-timeout --http-timeout --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
+            opts="-o -q -v -h -V --profile --region --hostname --env --trigram --desc --run-at --start-by --deadline --wait --timeout --idempotency-key --endpoint --connect-timeout --http-timeout --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2019,6 +2027,18 @@ _vmctl() {
                     return 0
                     ;;
                 --desc)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --run-at)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --start-by)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --deadline)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -2070,12 +2090,24 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__vm__subcmd__delete)
-            opts="-o -q -v -h -V --wait --timeout --idempotency-key --endpoint --connect-timeout --http-timeout --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
+            opts="-o -q -v -h -V --run-at --start-by --deadline --wait --timeout --idempotency-key --endpoint --connect-timeout --http-timeout --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --run-at)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --start-by)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --deadline)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --timeout)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

@@ -140,6 +140,9 @@ set edit:completion:arg-completer[vmctl] = {|@words|
             cand --env 'Environment: DEV, HML or PRD [default: DEV]'
             cand --trigram 'Application trigram [default: vmc]'
             cand --desc 'Description [default: empty]'
+            cand --run-at 'Start the job then: a duration such as 2h, or an instant such as 2026-11-24T06:00:00Z; at most 7 days ahead [default: now]'
+            cand --start-by 'Fail the job if no worker has started it by then: as --run-at, counted from there [default: the kind''s]'
+            cand --deadline 'End the job then at the latest: as --start-by [default: the kind''s]'
             cand --timeout 'With --wait: leave after this long with exit code 8 [default: none]'
             cand --idempotency-key 'Key under which a repeated command asks for the same job [default: a new one]'
             cand --endpoint 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]'
@@ -181,6 +184,9 @@ set edit:completion:arg-completer[vmctl] = {|@words|
             cand --version 'Print version'
         }
         &'vmctl;vm;delete'= {
+            cand --run-at 'Start the job then: a duration such as 2h, or an instant such as 2026-11-24T06:00:00Z; at most 7 days ahead [default: now]'
+            cand --start-by 'Fail the job if no worker has started it by then: as --run-at, counted from there [default: the kind''s]'
+            cand --deadline 'End the job then at the latest: as --start-by [default: the kind''s]'
             cand --timeout 'With --wait: leave after this long with exit code 8 [default: none]'
             cand --idempotency-key 'Key under which a repeated command asks for the same job [default: a new one]'
             cand --endpoint 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]'
@@ -248,7 +254,9 @@ set edit:completion:arg-completer[vmctl] = {|@words|
         &'vmctl;job;submit'= {
             cand --input 'The input: JSON, or @FILE, or - for standard input [default: {}]'
             cand --label 'A pair to find the job by, KEY=VALUE; may be repeated'
-            cand --deadline 'End at the latest after this long, or at this time (RFC 3339) [default: the kind''s]'
+            cand --run-at 'Start the job then: a duration such as 2h, or an instant such as 2026-11-24T06:00:00Z; at most 7 days ahead [default: now]'
+            cand --start-by 'Fail the job if no worker has started it by then: as --run-at, counted from there [default: the kind''s]'
+            cand --deadline 'End the job then at the latest: as --start-by [default: the kind''s]'
             cand --timeout 'With --wait: leave after this long with exit code 8 [default: none]'
             cand --idempotency-key 'Key under which a repeated command asks for the same job [default: a new one]'
             cand --endpoint 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]'

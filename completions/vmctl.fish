@@ -144,6 +144,9 @@ complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcomma
 complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from create" -l env -d 'Environment: DEV, HML or PRD [default: DEV]' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from create" -l trigram -d 'Application trigram [default: vmc]' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from create" -l desc -d 'Description [default: empty]' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from create" -l run-at -d 'Start the job then: a duration such as 2h, or an instant such as 2026-11-24T06:00:00Z; at most 7 days ahead [default: now]' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from create" -l start-by -d 'Fail the job if no worker has started it by then: as --run-at, counted from there [default: the kind\'s]' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from create" -l deadline -d 'End the job then at the latest: as --start-by [default: the kind\'s]' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from create" -l timeout -d 'With --wait: leave after this long with exit code 8 [default: none]' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from create" -l idempotency-key -d 'Key under which a repeated command asks for the same job [default: a new one]' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from create" -l endpoint -d 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]' -r
@@ -183,6 +186,9 @@ complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcomma
 complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from show" -l no-input -d 'Never ask anything'
 complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from show" -s V -l version -d 'Print version'
+complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from delete" -l run-at -d 'Start the job then: a duration such as 2h, or an instant such as 2026-11-24T06:00:00Z; at most 7 days ahead [default: now]' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from delete" -l start-by -d 'Fail the job if no worker has started it by then: as --run-at, counted from there [default: the kind\'s]' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from delete" -l deadline -d 'End the job then at the latest: as --start-by [default: the kind\'s]' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from delete" -l timeout -d 'With --wait: leave after this long with exit code 8 [default: none]' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from delete" -l idempotency-key -d 'Key under which a repeated command asks for the same job [default: a new one]' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from delete" -l endpoint -d 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]' -r
@@ -238,7 +244,9 @@ complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_sub
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from submit list show watch wait cancel retry events logs help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from submit" -l input -d 'The input: JSON, or @FILE, or - for standard input [default: {}]' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from submit" -l label -d 'A pair to find the job by, KEY=VALUE; may be repeated' -r
-complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from submit" -l deadline -d 'End at the latest after this long, or at this time (RFC 3339) [default: the kind\'s]' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from submit" -l run-at -d 'Start the job then: a duration such as 2h, or an instant such as 2026-11-24T06:00:00Z; at most 7 days ahead [default: now]' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from submit" -l start-by -d 'Fail the job if no worker has started it by then: as --run-at, counted from there [default: the kind\'s]' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from submit" -l deadline -d 'End the job then at the latest: as --start-by [default: the kind\'s]' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from submit" -l timeout -d 'With --wait: leave after this long with exit code 8 [default: none]' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from submit" -l idempotency-key -d 'Key under which a repeated command asks for the same job [default: a new one]' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from submit" -l endpoint -d 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]' -r

@@ -117,15 +117,12 @@ fn command_line(app: &App, body: &SubmitRequest, key: &str, args: &JobSubmit) ->
         body.kind,
         shell_word(&body.input.to_string())
     );
-    let labels = body
-        .labels
-        .iter()
-        .map(|(key, value)| ("label", format!("{key}={value}")));
-    line.push_str(&args.timing.words());
-    let key = ("idempotency-key", key.to_owned());
-    for (option, value) in labels.chain([key]) {
-        line = format!("{line} --{option} {}", shell_word(&value));
+    for (key, value) in &body.labels {
+        let label = format!("{key}={value}");
+        line = format!("{line} --label {}", shell_word(&label));
     }
+    line.push_str(&args.timing.words());
+    line = format!("{line} --idempotency-key {}", shell_word(key));
     line.push_str(&args.callback.words());
     if args.wait.wait {
         line.push_str(" --wait");
