@@ -5,7 +5,19 @@ use serde_json::Value;
 
 use crate::Kind;
 
-/// One kind of job.
+/// How a kind is answered.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum KindMode {
+    /// By a job: `POST /v1/jobs`.
+    #[default]
+    Async,
+    /// At once: `/v1/sync/{name}`.
+    Sync,
+}
+
+/// One kind.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct KindInfo {
@@ -13,6 +25,12 @@ pub struct KindInfo {
     pub kind: Kind,
     /// One line for people.
     pub summary: String,
+    /// How it is answered.
+    #[serde(default)]
+    pub mode: KindMode,
+    /// The methods that a synchronous kind allows.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub methods: Vec<String>,
     /// JSON Schema (2020-12) of the input.
     pub input_schema: Value,
     /// JSON Schema (2020-12) of the output.
@@ -22,7 +40,7 @@ pub struct KindInfo {
     /// How many attempts it gets.
     pub max_attempts: u32,
     /// Seconds from submission, or from `run_at`, after which it ends, unless the request says
-    /// otherwise.
+    /// otherwise; for a synchronous kind, seconds until its answer.
     pub deadline_seconds: u64,
     /// Seconds from the same instant within which a worker must start it; absent: no such limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]

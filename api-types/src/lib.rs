@@ -11,6 +11,7 @@ mod discovery;
 mod ids;
 mod job;
 mod log;
+mod machine;
 mod problem;
 mod stream;
 
@@ -18,7 +19,8 @@ pub use callback::{
     Callback, CallbackDelivery, CallbackEvent, CallbackList, CallbackState, CallbackStatus,
 };
 pub use catalog::{
-    KindInfo, KindList, Profile, ProfileList, Region, RegionList, RetryInfo, RetryRuleInfo,
+    KindInfo, KindList, KindMode, Profile, ProfileList, Region, RegionList, RetryInfo,
+    RetryRuleInfo,
 };
 pub use compat::{
     Access, AccessResponse, AccessRole, AccessTenant, AccessToken, AccessUser, CompatState,
@@ -31,5 +33,6 @@ pub use job::{
     ParseStateError, Progress, RetryRequest, SubmitRequest,
 };
 pub use log::{LineId, LogEnd, LogLine, LogStream, ParseLineIdError};
+pub use machine::{Machine, MachineList, MachineState};
 pub use problem::{FieldError, Problem, ProblemType};
 pub use stream::{StreamEvent, StreamEventData, StreamGap};

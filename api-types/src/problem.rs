@@ -106,6 +106,8 @@ problem_types! {
     UnknownKind = ("unknown-kind", 422, "Unknown kind"),
     /// The callback's address is not https, or leads where callbacks may not go.
     CallbackForbidden = ("callback-forbidden", 422, "The callback's address is not allowed"),
+    /// The kind is answered at once, at `/v1/sync/{name}`: it is never a job.
+    SyncKind = ("sync-kind", 422, "The kind is not a kind of job"),
     /// The `Idempotency-Key` was used with another body.
     IdempotencyMismatch = ("idempotency-mismatch", 422, "The Idempotency-Key was used with another request"),
     /// No token was sent.
@@ -118,6 +120,8 @@ problem_types! {
     Forbidden = ("forbidden", 403, "Not allowed"),
     /// No such path.
     NotFound = ("not-found", 404, "Not found"),
+    /// No machine of that name in this project.
+    MachineNotFound = ("machine-not-found", 404, "No such machine"),
     /// No such job for this project.
     JobNotFound = ("job-not-found", 404, "No such job"),
     /// The path exists, but not with this method.
@@ -152,6 +156,12 @@ problem_types! {
     HeadersTooLarge = ("headers-too-large", 431, "The headers are too large"),
     /// A bug of the server.
     Internal = ("internal", 500, "Internal error"),
+    /// The upstream of a synchronous kind cannot be reached, or its answer cannot be passed on.
+    UpstreamFailed = ("upstream-failed", 502, "The upstream is broken"),
+    /// The upstream of a synchronous kind is left alone after failures, or has as many requests as it may get.
+    UpstreamUnavailable = ("upstream-unavailable", 503, "The upstream is not available right now"),
+    /// The upstream of a synchronous kind did not answer in time; whether it did what was asked is not known.
+    UpstreamTimeout = ("upstream-timeout", 504, "The upstream did not answer in time"),
     /// The server has as many requests as it can carry.
     Overloaded = ("overloaded", 503, "The server is busy"),
     /// Keystone cannot be asked.
@@ -181,7 +191,7 @@ impl ProblemType {
 
     /// Says whether the same request may succeed later.
     pub const fn is_retryable(self) -> bool {
-        matches!(self.status(), 408 | 429 | 503) || matches!(self, Self::IdempotencyInFlight)
+        matches!(self.status(), 408 | 429 | 502..=504) || matches!(self, Self::IdempotencyInFlight)
     }
 }
 

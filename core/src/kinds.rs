@@ -4,16 +4,20 @@
 //! kind says which input is allowed, who may ask, how long it may take and how it is retried. It
 //! does not say how the work is done: that is the worker's, in any language.
 
+mod sync;
+
 use std::{collections::BTreeMap, fmt, path::Path, time::Duration};
 
 use serde::Deserialize;
 use serde_json::Value;
-use vmctl_api_types::{FieldError, Kind, KindInfo, Profile, Region};
+use vmctl_api_types::{FieldError, Kind, KindInfo, KindMode, Profile, Region};
 
 use crate::{
     pointer,
     retry::{RetryPolicy, RetryTable},
 };
+
+pub use sync::{SyncSpec, Upstream};
 
 /// Longest deadline that a kind or a caller may set.
 pub const MAX_DEADLINE: Duration = Duration::from_secs(8 * 24 * 3600);
@@ -21,7 +25,7 @@ pub const MAX_DEADLINE: Duration = Duration::from_secs(8 * 24 * 3600);
 /// Most attempts that a kind may give.
 pub const MAX_ATTEMPTS: u32 = 100;
 
-const BUILT_IN: [(&str, &str); 3] = [
+const BUILT_IN: [(&str, &str); 5] = [
     (
         "callback.deliver.toml",
         include_str!("../data/kinds/callback.deliver.toml"),
@@ -34,6 +38,8 @@ const BUILT_IN: [(&str, &str); 3] = [
         "vm.delete.toml",
         include_str!("../data/kinds/vm.delete.toml"),
     ),
+    ("vm.list.toml", include_str!("../data/kinds/vm.list.toml")),
+    ("vm.show.toml", include_str!("../data/kinds/vm.show.toml")),
 ];
 
 /// A registry file that cannot be used.
@@ -71,6 +77,7 @@ pub enum RegistryError {
 #[derive(Debug)]
 pub struct Registry {
     kinds: BTreeMap<Kind, KindSpec>,
+    synchronous: BTreeMap<Kind, SyncSpec>,
     profiles: Vec<Profile>,
     regions: Vec<Region>,
 }
@@ -162,19 +169,29 @@ impl Registry {
             parse("catalog.toml", include_str!("../data/catalog.toml"))?;
         Ok(Self {
             kinds: BTreeMap::new(),
+            synchronous: BTreeMap::new(),
             profiles: profile,
             regions: region,
         })
     }
 
     fn add(&mut self, file: &str, text: &str) -> Result<(), RegistryError> {
-        let spec = self
-            .read(parse(file, text)?)
-            .map_err(|reason| RegistryError::Invalid {
-                file: file.to_owned(),
-                reason,
-            })?;
-        self.kinds.insert(spec.kind.clone(), spec);
+        let invalid = |reason| RegistryError::Invalid {
+            file: file.to_owned(),
+            reason,
+        };
+        let Mode { mode } = parse(file, text)?;
+        if mode == KindMode::Sync {
+            let mut parsed: sync::SyncFile = parse(file, text)?;
+            self.fill(&mut parsed.input_schema);
+            let spec = SyncSpec::read(parsed).map_err(invalid)?;
+            self.kinds.remove(&spec.kind);
+            self.synchronous.insert(spec.kind.clone(), spec);
+        } else {
+            let spec = self.read(parse(file, text)?).map_err(invalid)?;
+            self.synchronous.remove(&spec.kind);
+            self.kinds.insert(spec.kind.clone(), spec);
+        }
         Ok(())
     }
 
@@ -232,14 +249,38 @@ impl Registry {
         }
     }
 
-    /// Finds a kind.
+    /// Finds a kind of job.
     pub fn get(&self, kind: &Kind) -> Option<&KindSpec> {
         self.kinds.get(kind)
     }
 
-    /// Returns all kinds, by name.
+    /// Returns all kinds of job, by name.
     pub fn kinds(&self) -> impl Iterator<Item = &KindSpec> {
         self.kinds.values()
+    }
+
+    /// Finds a synchronous kind.
+    pub fn sync(&self, kind: &Kind) -> Option<&SyncSpec> {
+        self.synchronous.get(kind)
+    }
+
+    /// Returns all synchronous kinds, by name.
+    pub fn sync_kinds(&self) -> impl Iterator<Item = &SyncSpec> {
+        self.synchronous.values()
+    }
+
+    /// Describes a kind of either mode to clients, who are not told of internal ones.
+    pub fn info(&self, kind: &Kind) -> Option<KindInfo> {
+        let job = self.get(kind).filter(|k| !k.internal).map(KindSpec::info);
+        job.or_else(|| self.sync(kind).map(SyncSpec::info))
+    }
+
+    /// Describes all kinds of both modes to clients, by name; internal ones not.
+    pub fn infos(&self) -> Vec<KindInfo> {
+        let jobs = self.kinds().filter(|k| !k.internal).map(KindSpec::info);
+        let mut all: Vec<_> = jobs.chain(self.sync_kinds().map(SyncSpec::info)).collect();
+        all.sort_by(|a, b| a.kind.cmp(&b.kind));
+        all
     }
 
     /// Returns all profiles, smallest first.
@@ -273,6 +314,8 @@ impl KindSpec {
         KindInfo {
             kind: self.kind.clone(),
             summary: self.summary.clone(),
+            mode: KindMode::Async,
+            methods: Vec::new(),
             input_schema: self.input_schema.clone(),
             output_schema: self.output_schema.clone(),
             required_role: self.required_role.clone(),
@@ -335,12 +378,21 @@ fn expected_type(error: &jsonschema::ValidationError<'_>) -> String {
     }
 }
 
+/// What decides how the rest of a file is read.
+#[derive(Debug, Deserialize)]
+struct Mode {
+    #[serde(default)]
+    mode: KindMode,
+}
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct KindFile {
     kind: Kind,
     summary: String,
     required_role: String,
+    #[serde(default, rename = "mode")]
+    _mode: KindMode,
     deadline: Option<String>,
     start_by: Option<String>,
     attempt_timeout: Option<String>,
