@@ -27,6 +27,7 @@ use crate::{
     },
     logins::Logins,
     streams::Places,
+    sync::Upstreams,
 };
 
 /// One server's state. All of it can be lost: it is rebuilt from the bus and the store.
@@ -51,6 +52,8 @@ pub(crate) struct App {
     pub overview: Overview,
     /// Login attempts.
     pub logins: Logins,
+    /// Who answers synchronous kinds.
+    pub upstreams: Upstreams,
     /// Requests in work.
     pub requests: Arc<Semaphore>,
     /// Requests that wait for a change.
@@ -75,6 +78,7 @@ impl App {
             twins: Twins::default(),
             overview: Overview::default(),
             logins: Logins::new(limits.logins_per_minute),
+            upstreams: Upstreams::default(),
             requests: Arc::new(Semaphore::new(limits.requests)),
             waiters: Arc::new(Semaphore::new(limits.waiters)),
             streams: Places::new(limits.streams, limits.project_streams),

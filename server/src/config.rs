@@ -4,6 +4,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::http::StatusCode;
 use secrecy::SecretString;
+use url::Url;
 use vmctl_api_types::AuthDiscovery;
 use vmctl_core::{
     bus::Bus,
@@ -35,8 +36,23 @@ pub struct Config {
     pub connect_project: Option<String>,
     /// Where callbacks may go. The same rules as the workers', so that what is accepted is sent.
     pub callbacks: Guard,
+    /// How synchronous kinds are answered.
+    pub sync: SyncConfig,
     /// The bounds.
     pub limits: Limits,
+}
+
+/// How synchronous kinds are answered.
+#[derive(Debug, Clone, Default)]
+pub struct SyncConfig {
+    /// Addresses of the workers' own API, tried in turn; `vm.list` and `vm.show` need one.
+    pub workers: Vec<Url>,
+    /// What the workers' API asks for. Sent to nobody else.
+    pub workers_token: Option<SecretString>,
+    /// What the server says to every other upstream, to be told from anybody else.
+    pub token: Option<SecretString>,
+    /// Certificates, PEM, to trust besides the system's.
+    pub ca_pem: Option<Vec<u8>>,
 }
 
 impl Config {
@@ -53,6 +69,7 @@ impl Config {
             auth: AuthDiscovery::Connect,
             connect_project: None,
             callbacks: Guard::default(),
+            sync: SyncConfig::default(),
             limits: Limits::default(),
         }
     }
@@ -151,6 +168,14 @@ pub struct Limits {
     pub mark_stale: Duration,
     /// Login attempts in a minute for one name from one address.
     pub logins_per_minute: u32,
+    /// Requests to one upstream of synchronous kinds at once; more get 503.
+    pub sync_in_flight: usize,
+    /// Bytes of an upstream's answer.
+    pub sync_body_bytes: usize,
+    /// Failures of an upstream in a row after which it is left alone.
+    pub sync_failures: u32,
+    /// Time for which it is left alone, before one request tries again.
+    pub sync_open: Duration,
     /// Jobs on one page of a list.
     pub page: usize,
     /// Lines of a project's index that one request may look at.
@@ -188,6 +213,10 @@ impl Default for Limits {
             mark_every: Duration::from_secs(1),
             mark_stale: Duration::from_secs(10),
             logins_per_minute: 5,
+            sync_in_flight: 64,
+            sync_body_bytes: 1024 * 1024,
+            sync_failures: 5,
+            sync_open: Duration::from_secs(10),
             page: 200,
             scan: 2_000,
         }

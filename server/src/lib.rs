@@ -31,6 +31,7 @@ mod readiness;
 mod routes;
 mod server;
 mod streams;
+mod sync;
 mod telemetry;
 #[cfg(test)]
 mod tests;

@@ -1,5 +1,6 @@
 //! The server's metrics. No label is a client's text: methods are a fixed set, routes are templates,
-//! kinds are the registry's.
+//! kinds
+//! and upstreams are the registry's.
 
 use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
 
@@ -29,6 +30,10 @@ pub(crate) fn describe() {
             "http_connections_refused_total",
             "Connections closed because there were too many",
         ),
+        (
+            "sync_requests_total",
+            "Requests of synchronous kinds, by kind and outcome: answered, broken, timeout, open, busy, refused",
+        ),
         ("http_handler_panics_total", "Handlers that panicked"),
         (
             "event_streams_ended_total",
@@ -41,6 +46,16 @@ pub(crate) fn describe() {
     ] {
         describe_counter!(name, Unit::Count, what);
     }
+    describe_histogram!(
+        "sync_request_duration_seconds",
+        Unit::Seconds,
+        "Time for an upstream's answer, by kind"
+    );
+    describe_gauge!(
+        "sync_upstream_open",
+        Unit::Count,
+        "Whether an upstream is left alone after failures"
+    );
     describe_gauge!(
         "event_streams_open",
         Unit::Count,

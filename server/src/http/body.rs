@@ -17,6 +17,12 @@ use crate::{app::App, config::Limits, error::ApiError, http::json};
 /// A body that must be there.
 pub(crate) struct JsonBody(pub Value);
 
+/// A body that must be there, also as it came.
+pub(crate) struct RawJsonBody {
+    pub value: Value,
+    pub bytes: Bytes,
+}
+
 /// A body that may be left out.
 pub(crate) struct OptionalJsonBody(pub Option<Value>);
 
@@ -27,6 +33,17 @@ impl FromRequest<Arc<App>> for JsonBody {
         check_content_type(request.headers())?;
         let bytes = read(request, &app.config.limits).await?;
         json::parse(&bytes).map(Self)
+    }
+}
+
+impl FromRequest<Arc<App>> for RawJsonBody {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, ApiError> {
+        check_content_type(request.headers())?;
+        let bytes = read(request, &app.config.limits).await?;
+        let value = json::parse(&bytes)?;
+        Ok(Self { value, bytes })
     }
 }
 

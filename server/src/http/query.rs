@@ -47,6 +47,11 @@ impl Query {
         }
     }
 
+    /// Returns all pairs.
+    pub fn pairs(&self) -> &[(String, String)] {
+        &self.0
+    }
+
     /// Returns a parameter that may be there once.
     pub fn one<'a>(&'a self, name: &'a str) -> Result<Option<&'a str>, ApiError> {
         let mut all = self.all(name);

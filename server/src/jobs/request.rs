@@ -59,9 +59,16 @@ pub(crate) fn kind_of<'r>(registry: &'r Registry, body: &Value) -> Result<&'r Ki
         Some(_) => return Err(invalid(vec![field("/kind", "type", "must be a string")])),
         None => return Err(invalid(vec![field("/kind", "required", "is missing")])),
     };
-    name.parse()
-        .ok()
-        .and_then(|kind| registry.get(&kind))
+    let kind: Option<Kind> = name.parse().ok();
+    if kind
+        .as_ref()
+        .is_some_and(|kind| registry.sync(kind).is_some())
+    {
+        return Err(
+            ApiError::new(ProblemType::SyncKind).detail(format!("ask /v1/sync/{name} instead"))
+        );
+    }
+    kind.and_then(|kind| registry.get(&kind))
         .filter(|kind| !kind.internal)
         .ok_or_else(|| ApiError::new(ProblemType::UnknownKind).detail("GET /v1/kinds lists them"))
 }

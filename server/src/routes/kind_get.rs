@@ -30,8 +30,7 @@ pub(super) async fn get(
 ) -> Result<Json<KindInfo>, ApiError> {
     name.ok()
         .and_then(|Path(name)| name.parse().ok())
-        .and_then(|kind| app.registry.get(&kind))
-        .filter(|kind| !kind.internal)
-        .map(|kind| Json(kind.info()))
+        .and_then(|kind| app.registry.info(&kind))
+        .map(Json)
         .ok_or_else(|| ApiError::new(ProblemType::NotFound).detail("GET /v1/kinds lists them"))
 }

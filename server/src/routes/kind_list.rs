@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use axum::{Json, extract::State};
 use vmctl_api_types::KindList;
-use vmctl_core::kinds::KindSpec;
 
 use crate::{app::App, http::auth::Authenticated, openapi::SignedIn};
 
@@ -15,7 +14,6 @@ use crate::{app::App, http::auth::Authenticated, openapi::SignedIn};
     responses((status = 200, description = "All kinds, by name", body = KindList), SignedIn)
 )]
 pub(super) async fn list(State(app): State<Arc<App>>, _: Authenticated) -> Json<KindList> {
-    let items = app.registry.kinds().filter(|kind| !kind.internal);
-    let items = items.map(KindSpec::info).collect();
+    let items = app.registry.infos();
     Json(KindList { items })
 }

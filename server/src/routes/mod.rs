@@ -22,6 +22,7 @@ mod kind_list;
 mod problem_get;
 mod profile_list;
 mod region_list;
+mod sync;
 mod testtoken;
 mod vm;
 mod vm_create;
@@ -67,6 +68,13 @@ pub(crate) fn api() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(kind_get::get))
         .routes(routes!(profile_list::list))
         .routes(routes!(region_list::list))
+        .routes(routes!(
+            sync::get,
+            sync::post,
+            sync::put,
+            sync::patch,
+            sync::delete
+        ))
         .routes(routes!(problem_get::get))
 }
 

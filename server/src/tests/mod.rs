@@ -21,4 +21,5 @@ mod streams;
 mod submission;
 mod support;
 mod t14;
+mod sync;
 mod waiting;

@@ -148,6 +148,13 @@ pub(super) struct Suite {
     _reader: JoinSet<()>,
 }
 
+/// What a suite is made of.
+pub(super) type Parts = (
+    Config,
+    Backends,
+    (InMemoryBus, InMemoryJobStore, Arc<TestIdentity>),
+);
+
 impl Suite {
     pub async fn start() -> Self {
         Self::with(|_| {}).await
@@ -155,7 +162,17 @@ impl Suite {
 
     /// Starts with changed settings, and waits until the server is ready and the view caught up.
     pub async fn with(change: impl FnOnce(&mut Config)) -> Self {
-        let (config, backends, parts) = Self::parts(change);
+        Self::of(Self::parts(change)).await
+    }
+
+    /// Starts with these kinds.
+    pub async fn with_kinds(registry: Registry, change: impl FnOnce(&mut Config)) -> Self {
+        let (config, mut backends, parts) = Self::parts(change);
+        backends.registry = Arc::new(registry);
+        Self::of((config, backends, parts)).await
+    }
+
+    async fn of((config, backends, parts): Parts) -> Self {
         let (broker, store, identity) = parts;
         let app = Arc::new(App::new(config, backends));
         let tasks = server::background(&app);
@@ -186,13 +203,7 @@ impl Suite {
         suite
     }
 
-    pub fn parts(
-        change: impl FnOnce(&mut Config),
-    ) -> (
-        Config,
-        Backends,
-        (InMemoryBus, InMemoryJobStore, Arc<TestIdentity>),
-    ) {
+    pub fn parts(change: impl FnOnce(&mut Config)) -> Parts {
         let clock: Arc<dyn Clock> = Arc::new(RuntimeClock {
             base: "2026-11-23T17:00:00Z".parse().unwrap(),
             since: Instant::now(),
