@@ -1,4 +1,4 @@
-//! The small HTTP server of health and metrics.
+//! The small HTTP server of health and metrics, and of what a component tells other components.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -15,8 +15,9 @@ const HEAD_DEADLINE: Duration = Duration::from_secs(5);
 /// More headers than any probe sends.
 const MAX_HEADERS: usize = 64;
 
-/// A listener for health and metrics, bound and not yet served.
+/// A listener for health and metrics or another small service, bound and not yet served.
 pub struct HealthServer {
+    what: &'static str,
     listener: TcpListener,
     address: SocketAddr,
 }
@@ -24,17 +25,26 @@ pub struct HealthServer {
 impl HealthServer {
     /// Binds the address; `None` if the setting says `off`.
     pub fn bind(listen: Listen) -> anyhow::Result<Option<Self>> {
+        Self::bind_for("health and metrics", listen)
+    }
+
+    /// Binds the address for a service of this name; `None` if the setting says `off`.
+    pub fn bind_for(what: &'static str, listen: Listen) -> anyhow::Result<Option<Self>> {
         let Listen::On(wanted) = listen else {
             return Ok(None);
         };
         let bound = || -> io::Result<Self> {
             let listener = TcpListener::bind(wanted)?;
             let address = listener.local_addr()?;
-            Ok(Self { listener, address })
+            Ok(Self {
+                what,
+                listener,
+                address,
+            })
         };
         bound()
             .map(Some)
-            .with_context(|| format!("cannot listen on {wanted} for health and metrics"))
+            .with_context(|| format!("cannot listen on {wanted} for {what}"))
     }
 
     /// The address that was bound.
@@ -53,11 +63,11 @@ impl HealthServer {
             .http1()
             .header_read_timeout(HEAD_DEADLINE)
             .max_headers(MAX_HEADERS);
-        let address = self.address;
-        tracing::info!(%address, "health and metrics are served");
+        let (what, address) = (self.what, self.address);
+        tracing::info!(%address, "{what} are served");
         Ok(tokio::spawn(async move {
             if let Err(error) = server.serve(router.into_make_service()).await {
-                tracing::error!(%error, "health and metrics are no longer served");
+                tracing::error!(%error, "{what} are no longer served");
             }
         }))
     }

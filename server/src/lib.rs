@@ -36,7 +36,7 @@ mod telemetry;
 #[cfg(test)]
 mod tests;
 
-pub use config::{Backends, CompatPostStatus, CompatPostStatusError, Config, Limits};
+pub use config::{Backends, CompatPostStatus, CompatPostStatusError, Config, Limits, SyncConfig};
 pub use openapi::document;
 pub use readiness::{Check, CheckFn, CheckState, Readiness};
 pub use server::{BuildError, RunError, Server};

@@ -18,7 +18,7 @@ use vmctl_core::{
 };
 use vmctl_daemon::{Health, Process, Program, Status};
 use vmctl_egress::{Guard, Policy};
-use vmctl_server::{Backends, CheckState, Config, Limits, Readiness};
+use vmctl_server::{Backends, CheckState, Config, Limits, Readiness, SyncConfig};
 
 use settings::Settings;
 
@@ -52,7 +52,7 @@ async fn run(settings: Settings, process: Process) -> anyhow::Result<()> {
         clock,
         registry: Arc::new(registry),
     };
-    let server = config(&settings, &process).build(backends)?;
+    let server = config(&settings, &process)?.build(backends)?;
     watch(&process.health, &server.readiness(), store);
     let probes = process.health.router().merge(process.metrics.router());
     let server = server.mount(probes);
@@ -63,12 +63,13 @@ async fn run(settings: Settings, process: Process) -> anyhow::Result<()> {
     Ok(ended?)
 }
 
-fn config(settings: &Settings, process: &Process) -> Config {
+fn config(settings: &Settings, process: &Process) -> anyhow::Result<Config> {
     let url = settings
         .keystone_public_url
         .as_ref()
         .unwrap_or(&settings.keystone_url);
-    Config {
+    let workers = settings.worker_api_url.iter().map(|url| url.0.clone());
+    Ok(Config {
         name: process.name.clone(),
         job_ttl: settings.job_ttl,
         compat_post_status: settings.compat_post_status.0,
@@ -85,12 +86,18 @@ fn config(settings: &Settings, process: &Process) -> Config {
                 .map(|n| n.0)
                 .collect(),
         }),
+        sync: SyncConfig {
+            workers: workers.collect(),
+            workers_token: settings.worker_api_token.clone(),
+            token: settings.sync_token.clone(),
+            ca_pem: authorities(settings)?.map(String::into_bytes),
+        },
         limits: Limits {
             drain: process.grace(),
             ..Limits::default()
         },
         ..Config::new(settings.listen, settings.id_secret.clone())
-    }
+    })
 }
 
 fn bus(settings: &Settings, name: &str) -> anyhow::Result<rabbitmq::Config> {

@@ -29,7 +29,13 @@ settings! {
         "callback.ports" = "443,8443" => callback_ports: Vec<u16>,
         /// Networks that callbacks may reach although they are not public, comma-separated
         "callback.allow_networks" => callback_allow_networks: Vec<Parsed<Network>>,
-        /// Certificates, PEM, to trust besides the system's, for RabbitMQ and Keystone
+        /// Addresses of the workers' own API, comma-separated and tried in turn, for `vm.list` and `vm.show`
+        "worker.api_url" => worker_api_url: Vec<Parsed<Url>>,
+        /// What that API asks for
+        "worker.api_token" => worker_api_token: Option<SecretString>,
+        /// What the server shows to the other upstreams of synchronous kinds
+        "sync.token" => sync_token: Option<SecretString>,
+        /// Certificates, PEM, to trust besides the system's, for RabbitMQ, Keystone and upstreams
         "ca_file" => ca_file: Option<PathBuf>,
         /// Addresses of the RabbitMQ nodes of one cluster, comma-separated
         "amqp.url" = "amqp://127.0.0.1:5672/%2f" => amqp_url: Vec<SecretUrl>,

@@ -7,11 +7,13 @@ use std::{
     time::{Duration, Instant},
 };
 
+use anyhow::Context;
 use axum::Router;
 use secrecy::SecretString;
 use tempfile::TempDir;
 use tokio::task::{JoinError, spawn_blocking};
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
+use url::Url;
 use vmctl_core::{
     clock::{Clock, SystemClock},
     fact::Retention,
@@ -25,6 +27,7 @@ use vmctl_core::{
         store::InMemoryJobStore,
     },
 };
+use vmctl_daemon::{HealthServer, Listen};
 use vmctl_egress::{Guard, Policy};
 use vmctl_reader::Reader;
 use vmctl_server::{CompatPostStatus, Limits};
@@ -32,6 +35,7 @@ use vmctl_worker::{
     Worker,
     callbacks::{Client, ClientConfig, Secrets},
     kinds::{self, CallbackDeliver},
+    machines,
     provisioner::{
         Provisioner,
         simulated::{FailRule, Simulated, SimulatedConfig},
@@ -288,6 +292,8 @@ impl Builder {
             registry: registry.clone(),
         };
         let provisioner = self.provisioner(machines, own_directory.as_ref(), clock.clone())?;
+        let token = random_secret();
+        let machines = serve_machines(&provisioner, &token)?;
         let worker_config = vmctl_worker::Config {
             slots: self.slots,
             drain_grace: self.grace,
@@ -304,10 +310,10 @@ impl Builder {
             clock,
             registry,
         };
-        let server = self
-            .server(secret)
-            .build(server_backends)?
-            .mount(self.mounted);
+        let mut server = self.server(secret);
+        server.sync.workers = vec![machines.url];
+        server.sync.workers_token = Some(token);
+        let server = server.build(server_backends)?.mount(self.mounted);
         Running::start(
             Parts {
                 server,
@@ -315,6 +321,7 @@ impl Builder {
                 reader,
                 memory,
                 restored,
+                machines: machines.serving,
                 directory: own_directory,
             },
             &self.shutdown,
@@ -400,4 +407,26 @@ async fn open_bus(
         "queues and log are read from the data directory"
     );
     Ok((bus, restored))
+}
+
+/// The worker's own API, as the server asks it.
+struct Machines {
+    url: Url,
+    serving: AbortOnDropHandle<()>,
+}
+
+/// Serves it on loopback, as between processes: the same code, and a token that nobody else has.
+fn serve_machines(
+    provisioner: &Arc<dyn Provisioner>,
+    token: &SecretString,
+) -> Result<Machines, Error> {
+    let listen = Listen::On(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
+    let serve = || -> anyhow::Result<Machines> {
+        let server = HealthServer::bind_for("machines", listen)?.context("it is on")?;
+        let url = format!("http://{}", server.address()).parse()?;
+        let router = machines::router(Arc::clone(provisioner), token.clone());
+        let serving = AbortOnDropHandle::new(server.serve(router)?);
+        Ok(Machines { url, serving })
+    };
+    serve().map_err(|error| Error::Api(error.into()))
 }

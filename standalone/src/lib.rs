@@ -49,6 +49,9 @@ pub enum Error {
     /// Callbacks cannot be sent.
     #[error("callbacks cannot be sent")]
     Callbacks(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The worker's own API cannot be served.
+    #[error("the machines cannot be served")]
+    Api(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The socket could not be bound.
     #[error("the server could not be built")]
     Bind(#[from] vmctl_server::BuildError),

@@ -7,7 +7,10 @@ use tokio::{
     task::JoinSet,
     time::{Instant, sleep},
 };
-use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::{
+    sync::{CancellationToken, DropGuard},
+    task::AbortOnDropHandle,
+};
 use vmctl_core::memory::bus::{InMemoryBus, journal::Restored};
 use vmctl_reader::{Reader, StatusWatch};
 use vmctl_server::{CheckState, Readiness, Server};
@@ -32,6 +35,7 @@ pub(crate) struct Parts {
     pub memory: InMemoryBus,
     /// What the bus holds of an earlier run.
     pub restored: Restored,
+    pub machines: AbortOnDropHandle<()>,
     pub directory: Option<TempDir>,
 }
 
@@ -49,6 +53,7 @@ pub struct Running {
     components: JoinSet<Ended>,
     shutdown: CancellationToken,
     _stop_when_dropped: DropGuard,
+    _machines: AbortOnDropHandle<()>,
     _directory: Option<TempDir>,
 }
 
@@ -109,6 +114,7 @@ impl Running {
             components,
             _stop_when_dropped: shutdown.clone().drop_guard(),
             shutdown,
+            _machines: parts.machines,
             _directory: parts.directory,
         };
         let entries = u32::try_from(parts.restored.log_entries).unwrap_or(u32::MAX);

@@ -66,6 +66,13 @@ impl Caller {
         body["id"].as_str().unwrap().to_owned()
     }
 
+    async fn get(&self, path: &str) -> (StatusCode, Value) {
+        let request = self.http.get(format!("{}{path}", self.url));
+        let answer = request.header("X-Auth-Token", &self.token);
+        let answer = answer.send().await.unwrap();
+        (answer.status(), answer.json().await.unwrap())
+    }
+
     /// Waits, by long polls, until the job is in one of these states.
     async fn wait(&self, id: &str, states: &[&str]) -> Value {
         let url = format!("{}/v1/jobs/{id}", self.url);
@@ -98,6 +105,27 @@ async fn a_machine_is_created() {
     let id = joe.create("lx1").await;
     let job = joe.wait(&id, &["succeeded", "failed", "cancelled"]).await;
     assert_eq!(job["state"], "succeeded", "{job}");
+    running.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn machines_are_seen_by_their_own_project() {
+    let running = joe().user("eve", "1234", "other").start().await.unwrap();
+    let joe = Caller::login(&running, "joe", "1234").await.unwrap();
+    let eve = Caller::login(&running, "eve", "1234").await.unwrap();
+    let id = joe.create("lx1").await;
+    joe.wait(&id, &["succeeded"]).await;
+    let show = "/v1/sync/vm.show?vm_hostname=lx1";
+    let (status, machine) = joe.get(show).await;
+    assert_eq!((status, &machine["job_id"]), (StatusCode::OK, &json!(id)));
+    assert_eq!(machine["state"], "ready");
+    let (_, list) = joe.get("/v1/sync/vm.list").await;
+    assert_eq!(list, json!({"items": [machine], "next_cursor": null}));
+    let (status, problem) = eve.get(show).await;
+    assert_eq!(status, StatusCode::NOT_FOUND);
+    assert_eq!(problem["type"], "/problems/machine-not-found");
+    let (_, list) = eve.get("/v1/sync/vm.list").await;
+    assert_eq!(list, json!({"items": [], "next_cursor": null}));
     running.stop().await.unwrap();
 }
 

@@ -33,6 +33,7 @@ mod handler;
 pub mod kinds;
 mod logs;
 mod limits;
+pub mod machines;
 mod progress;
 pub mod provisioner;
 mod pulse;

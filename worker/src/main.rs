@@ -17,6 +17,7 @@ use vmctl_worker::{
     Backends, Config, Readiness, Worker,
     callbacks::{Client, ClientConfig, Secrets},
     kinds::{self, CallbackDeliver},
+    machines,
     provisioner::{
         self, Provisioner,
         simulated::{Simulated, SimulatedConfig},
@@ -68,6 +69,7 @@ async fn run(settings: Settings, process: Process) -> anyhow::Result<()> {
         .handlers(kinds::callbacks(callbacks))
         .build()?;
     watch(&process.health, worker.readiness(), store);
+    serve_machines(&settings, &provisioner)?;
     watch_provisioner(&process.health, provisioner);
     if let Some(server) = HealthServer::bind(settings.health_listen)? {
         server.serve(process.health.router().merge(process.metrics.router()))?;
@@ -76,6 +78,17 @@ async fn run(settings: Settings, process: Process) -> anyhow::Result<()> {
     let ended = worker.run(process.shutdown.clone()).await;
     rabbitmq.shutdown().await;
     Ok(ended?)
+}
+
+/// Serves the worker's own API, if it was told where.
+fn serve_machines(settings: &Settings, provisioner: &Arc<dyn Provisioner>) -> anyhow::Result<()> {
+    let Some(server) = HealthServer::bind_for("machines", settings.api_listen)? else {
+        return Ok(());
+    };
+    let token = settings.api_token.clone();
+    let token = token.context("VMCTL_WORKER_API_LISTEN needs VMCTL_WORKER_API_TOKEN")?;
+    server.serve(machines::router(Arc::clone(provisioner), token))?;
+    Ok(())
 }
 
 fn bus(settings: &Settings, name: &str) -> anyhow::Result<rabbitmq::Config> {

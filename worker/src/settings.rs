@@ -23,6 +23,10 @@ settings! {
         "worker.slice_limit" = "10m" => slice_limit: Duration,
         /// `consumer_timeout` of the broker: how long it waits for an acknowledgement
         "amqp.ack_timeout" = "30m" => ack_timeout: Duration,
+        /// Address of the worker's own API, which tells the server and other workers which machines exist, or `off`
+        "worker.api_listen" = "off" => api_listen: Listen,
+        /// What callers of that API must show; the same on every worker and server
+        "worker.api_token" => api_token: Option<SecretString>,
         /// Addresses of the RabbitMQ nodes of one cluster, comma-separated
         "amqp.url" = "amqp://127.0.0.1:5672/%2f" => amqp_url: Vec<SecretUrl>,
         /// Messages that may be in flight at once: each has a channel of its own

@@ -193,12 +193,9 @@ mod tests {
     use super::*;
 
     fn load(body: &str) -> Result<Registry, String> {
-        let directory = std::env::temp_dir().join(format!("vmctl-sync-{}", uuid::Uuid::now_v7()));
-        std::fs::create_dir(&directory).unwrap();
-        std::fs::write(directory.join("net.list.toml"), body).unwrap();
-        let loaded = Registry::with_directory(&directory);
-        std::fs::remove_dir_all(&directory).unwrap();
-        loaded.map_err(|error| match error {
+        let mut registry = Registry::built_in().unwrap();
+        let added = registry.add("net.list.toml", body);
+        added.map(|()| registry).map_err(|error| match error {
             RegistryError::Parse { source, .. } => source.message().to_owned(),
             RegistryError::Invalid { reason, .. } => reason,
             RegistryError::Io { source, .. } => source.to_string(),

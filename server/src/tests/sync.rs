@@ -107,8 +107,7 @@ async fn nobody() -> Url {
 
 /// The built-in kinds, and `net.list` at these addresses.
 fn registry(upstreams: &[Url], more: &str) -> Registry {
-    let directory = std::env::temp_dir().join(format!("vmctl-kinds-{}", uuid::Uuid::now_v7()));
-    std::fs::create_dir(&directory).unwrap();
+    let directory = tempfile::tempdir().unwrap();
     let upstreams: Vec<_> = upstreams
         .iter()
         .map(|url| format!("{url}nets/{{zone}}"))
@@ -118,10 +117,8 @@ fn registry(upstreams: &[Url], more: &str) -> Registry {
          upstream = {upstreams:?}\nmethods = [\"GET\", \"POST\"]\n{more}\n\
          [input_schema]\nrequired = [\"zone\"]\n"
     );
-    std::fs::write(directory.join("net.list.toml"), file).unwrap();
-    let registry = Registry::with_directory(&directory).unwrap();
-    std::fs::remove_dir_all(&directory).unwrap();
-    registry
+    std::fs::write(directory.path().join("net.list.toml"), file).unwrap();
+    Registry::with_directory(directory.path()).unwrap()
 }
 
 async fn suite(upstreams: &[Url], more: &str, change: impl FnOnce(&mut Config)) -> Suite {
