@@ -124,6 +124,9 @@ _vmctl() {
             vmctl__subcmd__help__subcmd__vm,delete)
                 cmd="vmctl__subcmd__help__subcmd__vm__subcmd__delete"
                 ;;
+            vmctl__subcmd__help__subcmd__vm,list)
+                cmd="vmctl__subcmd__help__subcmd__vm__subcmd__list"
+                ;;
             vmctl__subcmd__help__subcmd__vm,show)
                 cmd="vmctl__subcmd__help__subcmd__vm__subcmd__show"
                 ;;
@@ -232,6 +235,9 @@ _vmctl() {
             vmctl__subcmd__vm,help)
                 cmd="vmctl__subcmd__vm__subcmd__help"
                 ;;
+            vmctl__subcmd__vm,list)
+                cmd="vmctl__subcmd__vm__subcmd__list"
+                ;;
             vmctl__subcmd__vm,show)
                 cmd="vmctl__subcmd__vm__subcmd__show"
                 ;;
@@ -243,6 +249,9 @@ _vmctl() {
                 ;;
             vmctl__subcmd__vm__subcmd__help,help)
                 cmd="vmctl__subcmd__vm__subcmd__help__subcmd__help"
+                ;;
+            vmctl__subcmd__vm__subcmd__help,list)
+                cmd="vmctl__subcmd__vm__subcmd__help__subcmd__list"
                 ;;
             vmctl__subcmd__vm__subcmd__help,show)
                 cmd="vmctl__subcmd__vm__subcmd__help__subcmd__show"
@@ -654,7 +663,7 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__help__subcmd__vm)
-            opts="create show delete"
+            opts="create list show delete"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -682,6 +691,20 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__help__subcmd__vm__subcmd__delete)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        vmctl__subcmd__help__subcmd__vm__subcmd__list)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -1954,7 +1977,7 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__vm)
-            opts="-o -q -v -h -V --endpoint --connect-timeout --http-timeout --output --quiet --verbose --color --progress --no-input --config-dir --help --version create show delete help"
+            opts="-o -q -v -h -V --endpoint --connect-timeout --http-timeout --output --quiet --verbose --color --progress --no-input --config-dir --help --version create list show delete help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2156,7 +2179,7 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__vm__subcmd__help)
-            opts="create show delete help"
+            opts="create list show delete help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2211,6 +2234,20 @@ _vmctl() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        vmctl__subcmd__vm__subcmd__help__subcmd__list)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         vmctl__subcmd__vm__subcmd__help__subcmd__show)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
@@ -2218,6 +2255,56 @@ _vmctl() {
                 return 0
             fi
             case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        vmctl__subcmd__vm__subcmd__list)
+            opts="-o -q -v -h -V --limit --all --endpoint --connect-timeout --http-timeout --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --limit)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --endpoint)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --connect-timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --http-timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --output)
+                    COMPREPLY=($(compgen -W "table json" -- "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -W "table json" -- "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                --progress)
+                    COMPREPLY=($(compgen -W "auto bar plain none" -- "${cur}"))
+                    return 0
+                    ;;
+                --config-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;

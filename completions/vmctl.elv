@@ -129,7 +129,8 @@ set edit:completion:arg-completer[vmctl] = {|@words|
             cand -V 'Print version'
             cand --version 'Print version'
             cand create 'Ask for a machine'
-            cand show 'Show the job that makes or deletes a machine'
+            cand list 'List the machines that exist, newest first'
+            cand show 'Show a machine that exists, or the job that makes or deletes one'
             cand delete 'Ask to delete a machine'
             cand help 'Print this message or the help of the given subcommand(s)'
         }
@@ -154,6 +155,27 @@ set edit:completion:arg-completer[vmctl] = {|@words|
             cand --progress 'How progress is shown'
             cand --config-dir 'Configuration directory; only the environment sets it'
             cand --wait 'Follow the job until it ends; the exit code is its outcome'
+            cand -q 'Print no progress and no hints'
+            cand --quiet 'Print no progress and no hints'
+            cand -v 'Say on stderr what is asked of the server'
+            cand --verbose 'Say on stderr what is asked of the server'
+            cand --no-input 'Never ask anything'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'vmctl;vm;list'= {
+            cand --limit 'At most so many'
+            cand --endpoint 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]'
+            cand --connect-timeout 'Give up connecting after this long'
+            cand --http-timeout 'Give up on one request after this long'
+            cand -o 'How results are printed'
+            cand --output 'How results are printed'
+            cand --color 'Use colour'
+            cand --progress 'How progress is shown'
+            cand --config-dir 'Configuration directory; only the environment sets it'
+            cand --all 'All of them'
             cand -q 'Print no progress and no hints'
             cand --quiet 'Print no progress and no hints'
             cand -v 'Say on stderr what is asked of the server'
@@ -210,11 +232,14 @@ set edit:completion:arg-completer[vmctl] = {|@words|
         }
         &'vmctl;vm;help'= {
             cand create 'Ask for a machine'
-            cand show 'Show the job that makes or deletes a machine'
+            cand list 'List the machines that exist, newest first'
+            cand show 'Show a machine that exists, or the job that makes or deletes one'
             cand delete 'Ask to delete a machine'
             cand help 'Print this message or the help of the given subcommand(s)'
         }
         &'vmctl;vm;help;create'= {
+        }
+        &'vmctl;vm;help;list'= {
         }
         &'vmctl;vm;help;show'= {
         }
@@ -675,10 +700,13 @@ set edit:completion:arg-completer[vmctl] = {|@words|
         }
         &'vmctl;help;vm'= {
             cand create 'Ask for a machine'
-            cand show 'Show the job that makes or deletes a machine'
+            cand list 'List the machines that exist, newest first'
+            cand show 'Show a machine that exists, or the job that makes or deletes one'
             cand delete 'Ask to delete a machine'
         }
         &'vmctl;help;vm;create'= {
+        }
+        &'vmctl;help;vm;list'= {
         }
         &'vmctl;help;vm;show'= {
         }

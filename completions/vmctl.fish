@@ -116,28 +116,29 @@ complete -c vmctl -n "__fish_vmctl_using_subcommand whoami" -s v -l verbose -d '
 complete -c vmctl -n "__fish_vmctl_using_subcommand whoami" -l no-input -d 'Never ask anything'
 complete -c vmctl -n "__fish_vmctl_using_subcommand whoami" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c vmctl -n "__fish_vmctl_using_subcommand whoami" -s V -l version -d 'Print version'
-complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and not __fish_seen_subcommand_from create show delete help" -l endpoint -d 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]' -r
-complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and not __fish_seen_subcommand_from create show delete help" -l connect-timeout -d 'Give up connecting after this long' -r
-complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and not __fish_seen_subcommand_from create show delete help" -l http-timeout -d 'Give up on one request after this long' -r
-complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and not __fish_seen_subcommand_from create show delete help" -s o -l output -d 'How results are printed' -r -f -a "table\t'Columns for people'
+complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and not __fish_seen_subcommand_from create list show delete help" -l endpoint -d 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and not __fish_seen_subcommand_from create list show delete help" -l connect-timeout -d 'Give up connecting after this long' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and not __fish_seen_subcommand_from create list show delete help" -l http-timeout -d 'Give up on one request after this long' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and not __fish_seen_subcommand_from create list show delete help" -s o -l output -d 'How results are printed' -r -f -a "table\t'Columns for people'
 json\t'One JSON document'"
-complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and not __fish_seen_subcommand_from create show delete help" -l color -d 'Use colour' -r -f -a "auto\t'On a terminal, unless the environment says otherwise'
+complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and not __fish_seen_subcommand_from create list show delete help" -l color -d 'Use colour' -r -f -a "auto\t'On a terminal, unless the environment says otherwise'
 always\t'Always'
 never\t'Never'"
-complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and not __fish_seen_subcommand_from create show delete help" -l progress -d 'How progress is shown' -r -f -a "auto\t'A bar on a terminal, lines elsewhere'
+complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and not __fish_seen_subcommand_from create list show delete help" -l progress -d 'How progress is shown' -r -f -a "auto\t'A bar on a terminal, lines elsewhere'
 bar\t'A bar, drawn in place'
 plain\t'One line for each change'
 none\t'Nothing'"
-complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and not __fish_seen_subcommand_from create show delete help" -l config-dir -d 'Configuration directory; only the environment sets it' -r -F
-complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and not __fish_seen_subcommand_from create show delete help" -s q -l quiet -d 'Print no progress and no hints'
-complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and not __fish_seen_subcommand_from create show delete help" -s v -l verbose -d 'Say on stderr what is asked of the server'
-complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and not __fish_seen_subcommand_from create show delete help" -l no-input -d 'Never ask anything'
-complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and not __fish_seen_subcommand_from create show delete help" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and not __fish_seen_subcommand_from create show delete help" -s V -l version -d 'Print version'
-complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and not __fish_seen_subcommand_from create show delete help" -f -a "create" -d 'Ask for a machine'
-complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and not __fish_seen_subcommand_from create show delete help" -f -a "show" -d 'Show the job that makes or deletes a machine'
-complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and not __fish_seen_subcommand_from create show delete help" -f -a "delete" -d 'Ask to delete a machine'
-complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and not __fish_seen_subcommand_from create show delete help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and not __fish_seen_subcommand_from create list show delete help" -l config-dir -d 'Configuration directory; only the environment sets it' -r -F
+complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and not __fish_seen_subcommand_from create list show delete help" -s q -l quiet -d 'Print no progress and no hints'
+complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and not __fish_seen_subcommand_from create list show delete help" -s v -l verbose -d 'Say on stderr what is asked of the server'
+complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and not __fish_seen_subcommand_from create list show delete help" -l no-input -d 'Never ask anything'
+complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and not __fish_seen_subcommand_from create list show delete help" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and not __fish_seen_subcommand_from create list show delete help" -s V -l version -d 'Print version'
+complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and not __fish_seen_subcommand_from create list show delete help" -f -a "create" -d 'Ask for a machine'
+complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and not __fish_seen_subcommand_from create list show delete help" -f -a "list" -d 'List the machines that exist, newest first'
+complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and not __fish_seen_subcommand_from create list show delete help" -f -a "show" -d 'Show a machine that exists, or the job that makes or deletes one'
+complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and not __fish_seen_subcommand_from create list show delete help" -f -a "delete" -d 'Ask to delete a machine'
+complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and not __fish_seen_subcommand_from create list show delete help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from create" -l profile -d 'Size of the machine, see `vmctl profile list` [default: the smallest]' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from create" -l region -d 'Place of the machine, see `vmctl region list` [default: the first]' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from create" -l hostname -d 'Host name; it must contain lx [default: lx and 8 random characters]' -r
@@ -168,6 +169,26 @@ complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcomma
 complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from create" -l no-input -d 'Never ask anything'
 complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from create" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from create" -s V -l version -d 'Print version'
+complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from list" -l limit -d 'At most so many' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from list" -l endpoint -d 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from list" -l connect-timeout -d 'Give up connecting after this long' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from list" -l http-timeout -d 'Give up on one request after this long' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from list" -s o -l output -d 'How results are printed' -r -f -a "table\t'Columns for people'
+json\t'One JSON document'"
+complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from list" -l color -d 'Use colour' -r -f -a "auto\t'On a terminal, unless the environment says otherwise'
+always\t'Always'
+never\t'Never'"
+complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from list" -l progress -d 'How progress is shown' -r -f -a "auto\t'A bar on a terminal, lines elsewhere'
+bar\t'A bar, drawn in place'
+plain\t'One line for each change'
+none\t'Nothing'"
+complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from list" -l config-dir -d 'Configuration directory; only the environment sets it' -r -F
+complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from list" -l all -d 'All of them'
+complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from list" -s q -l quiet -d 'Print no progress and no hints'
+complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from list" -s v -l verbose -d 'Say on stderr what is asked of the server'
+complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from list" -l no-input -d 'Never ask anything'
+complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from list" -s V -l version -d 'Print version'
 complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from show" -l endpoint -d 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from show" -l connect-timeout -d 'Give up connecting after this long' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from show" -l http-timeout -d 'Give up on one request after this long' -r
@@ -211,7 +232,8 @@ complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcomma
 complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from delete" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from delete" -s V -l version -d 'Print version'
 complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from help" -f -a "create" -d 'Ask for a machine'
-complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from help" -f -a "show" -d 'Show the job that makes or deletes a machine'
+complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from help" -f -a "list" -d 'List the machines that exist, newest first'
+complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from help" -f -a "show" -d 'Show a machine that exists, or the job that makes or deletes one'
 complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from help" -f -a "delete" -d 'Ask to delete a machine'
 complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from submit list show watch wait cancel retry events logs help" -l endpoint -d 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]' -r
@@ -599,7 +621,8 @@ complete -c vmctl -n "__fish_vmctl_using_subcommand help; and not __fish_seen_su
 complete -c vmctl -n "__fish_vmctl_using_subcommand help; and not __fish_seen_subcommand_from login logout whoami vm job profile region kind completion version help" -f -a "version" -d 'Print the version'
 complete -c vmctl -n "__fish_vmctl_using_subcommand help; and not __fish_seen_subcommand_from login logout whoami vm job profile region kind completion version help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c vmctl -n "__fish_vmctl_using_subcommand help; and __fish_seen_subcommand_from vm" -f -a "create" -d 'Ask for a machine'
-complete -c vmctl -n "__fish_vmctl_using_subcommand help; and __fish_seen_subcommand_from vm" -f -a "show" -d 'Show the job that makes or deletes a machine'
+complete -c vmctl -n "__fish_vmctl_using_subcommand help; and __fish_seen_subcommand_from vm" -f -a "list" -d 'List the machines that exist, newest first'
+complete -c vmctl -n "__fish_vmctl_using_subcommand help; and __fish_seen_subcommand_from vm" -f -a "show" -d 'Show a machine that exists, or the job that makes or deletes one'
 complete -c vmctl -n "__fish_vmctl_using_subcommand help; and __fish_seen_subcommand_from vm" -f -a "delete" -d 'Ask to delete a machine'
 complete -c vmctl -n "__fish_vmctl_using_subcommand help; and __fish_seen_subcommand_from job" -f -a "submit" -d 'Ask for a job of any kind'
 complete -c vmctl -n "__fish_vmctl_using_subcommand help; and __fish_seen_subcommand_from job" -f -a "list" -d 'List the project\'s jobs, newest first'

@@ -9,8 +9,8 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use vmctl_api_types::{
     AccessResponse, CallbackDelivery, CallbackList, CancelRequest, ConnectRequest, Discovery, Job,
-    JobEventList, JobId, JobList, JobState, KindList, Problem, ProblemType, ProfileList,
-    RegionList, SubmitRequest,
+    JobEventList, JobId, JobList, JobState, KindList, Machine, MachineList, Problem, ProblemType,
+    ProfileList, RegionList, SubmitRequest,
 };
 
 use crate::{
@@ -215,6 +215,38 @@ impl Api {
     /// Lists the kinds.
     pub async fn kinds(&self) -> Result<Document<KindList>, CliError> {
         self.parse(&self.ask(&Request::get("/v1/kinds")).await?)
+    }
+
+    /// Lists the machines that exist, newest first; at most so many, all when `None`.
+    pub async fn machines(&self, limit: Option<usize>) -> Result<Vec<Document<Machine>>, CliError> {
+        let mut machines = Vec::new();
+        let mut cursor: Option<String> = None;
+        for _ in 0..MAX_PAGES {
+            let wanted = limit.map_or(PAGE, |limit| limit - machines.len()).min(PAGE);
+            if wanted == 0 {
+                break;
+            }
+            let mut request = Request::get("/v1/sync/vm.list").query("limit", wanted.to_string());
+            if let Some(cursor) = &cursor {
+                request = request.query("cursor", cursor.clone());
+            }
+            let page: Document<MachineList> = self.parse(&self.ask(&request).await?)?;
+            let raw = page.raw.get("items").and_then(Value::as_array).cloned();
+            let raw = raw.unwrap_or_default();
+            let items = page.value.items.into_iter().zip(raw).take(wanted);
+            machines.extend(items.map(|(value, raw)| Document { value, raw }));
+            cursor = page.value.next_cursor;
+            if cursor.is_none() {
+                break;
+            }
+        }
+        Ok(machines)
+    }
+
+    /// Gets the machine of this host name.
+    pub async fn machine(&self, hostname: &str) -> Result<Document<Machine>, CliError> {
+        let request = Request::get("/v1/sync/vm.show").query("vm_hostname", hostname);
+        self.parse(&self.ask(&request).await?)
     }
 
     /// Logs in through the server. Sent once: a password is not repeated behind the user's back.

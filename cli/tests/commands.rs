@@ -568,3 +568,70 @@ fn an_unknown_outcome_of_a_submission_says_the_whole_command_again() {
         "vmctl job submit a.b --input '{\"x\":1}' --label 'k=a b' --deadline 2h --idempotency-key mine",
     );
 }
+
+fn machine(hostname: &str, state: &str) -> serde_json::Value {
+    let addresses = if state == "ready" {
+        json!(["10.0.0.7"])
+    } else {
+        json!([])
+    };
+    json!({"job_id": ID, "vm_hostname": hostname, "state": state, "phase": "boot",
+           "vm_profile": "Micro", "vm_region": "North", "app_env": "DEV", "app_trigram": "abc",
+           "vm_desc": "web\u{1b}[2J", "addresses": addresses, "created_at": "2026-11-23T17:00:00Z"})
+}
+
+#[test]
+fn machines_are_listed_over_pages() {
+    let fake = Fake::start(|request| {
+        let (item, next) = if request.target.contains("cursor=two") {
+            (machine("lx2", "ready"), json!(null))
+        } else {
+            (machine("lx1", "building"), json!("two"))
+        };
+        Reply::ok(json!({"items": [item], "next_cursor": next}))
+    });
+    let home = Home::new();
+    let ran = home.run(&fake, &["vm", "list", "--limit", "2"]).expect(0);
+    let lines: Vec<_> = ran.stdout.lines().collect();
+    assert!(lines[0].starts_with("HOSTNAME "), "{lines:?}");
+    assert!(
+        lines[1].starts_with("lx1") && lines[1].contains("building (boot)  Micro"),
+        "{lines:?}"
+    );
+    assert!(
+        lines[2].contains("ready") && lines[2].contains("10.0.0.7"),
+        "{lines:?}"
+    );
+    let targets: Vec<_> = fake.seen().iter().map(|r| r.target.clone()).collect();
+    let path = "/v1/sync/vm.list?limit=";
+    assert_eq!(targets, [format!("{path}2"), format!("{path}1&cursor=two")]);
+    let ran = home
+        .run(&fake, &["vms", "ls", "--all", "-o", "json"])
+        .expect(0);
+    assert_eq!(ran.json()["items"][1]["vm_hostname"], "lx2");
+}
+
+#[test]
+fn a_machine_is_shown_by_its_name_and_a_job_by_its_id() {
+    let fake = Fake::start(|request| match request.path() {
+        "/v1/sync/vm.show" if request.target.contains("lx1") => Reply::ok(machine("lx1", "ready")),
+        "/v1/sync/vm.show" => Reply::problem(404, "machine-not-found", &json!({})),
+        _ => Reply::ok(job(ID, "running", &json!({}))),
+    });
+    let home = Home::new();
+    let ran = home.run(&fake, &["vm", "show", "lx1"]).expect(0);
+    assert!(
+        ran.stdout.contains("10.0.0.7") && !ran.stdout.contains('\u{1b}'),
+        "{}",
+        ran.stdout
+    );
+    home.run(&fake, &["vm", "show", "lx9"]).expect(6);
+    let ran = home.run(&fake, &["vm", "show", ID]).expect(0);
+    assert!(ran.stdout.contains("running"), "{}", ran.stdout);
+    assert!(
+        fake.seen()
+            .last()
+            .unwrap()
+            .is("GET", &format!("/v1/jobs/{ID}"))
+    );
+}

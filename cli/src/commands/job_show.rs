@@ -1,4 +1,4 @@
-//! `vmctl job show` and `vmctl vm show`: a machine is shown as the job that makes it.
+//! `vmctl job show`.
 
 use clap::Args;
 use serde_json::Value;

@@ -23,6 +23,8 @@ pub mod timing;
 pub mod version;
 pub mod vm_create;
 pub mod vm_delete;
+pub mod vm_list;
+pub mod vm_show;
 pub mod whoami;
 
 use clap::Subcommand;
@@ -64,9 +66,12 @@ pub enum Command {
 pub enum Vm {
     /// Ask for a machine
     Create(vm_create::VmCreate),
-    /// Show the job that makes or deletes a machine
+    /// List the machines that exist, newest first
+    #[command(alias = "ls")]
+    List(vm_list::VmList),
+    /// Show a machine that exists, or the job that makes or deletes one
     #[command(alias = "get")]
-    Show(job_show::JobShow),
+    Show(vm_show::VmShow),
     /// Ask to delete a machine
     #[command(alias = "rm")]
     Delete(vm_delete::VmDelete),
@@ -133,9 +138,11 @@ pub fn run(app: &App, command: Command) -> Result<Exit, CliError> {
         Command::Logout => logout::run(app),
         Command::Whoami => whoami::run(app),
         Command::Vm(Vm::Create(args)) => vm_create::run(app, &args),
-        Command::Vm(Vm::Show(args)) | Command::Job(Job::Show(args)) => job_show::run(app, &args),
+        Command::Vm(Vm::List(args)) => vm_list::run(app, &args),
+        Command::Vm(Vm::Show(args)) => vm_show::run(app, args),
         Command::Vm(Vm::Delete(args)) => vm_delete::run(app, &args),
         Command::Job(Job::Submit(args)) => job_submit::run(app, &args),
+        Command::Job(Job::Show(args)) => job_show::run(app, &args),
         Command::Job(Job::List(args)) => job_list::run(app, args),
         Command::Job(Job::Watch(args)) => job_watch::run(app, &args),
         Command::Job(Job::Wait(args)) => job_wait::run(app, &args),
