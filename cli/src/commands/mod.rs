@@ -139,7 +139,7 @@ pub fn run(app: &App, command: Command) -> Result<Exit, CliError> {
         Command::Whoami => whoami::run(app),
         Command::Vm(Vm::Create(args)) => vm_create::run(app, &args),
         Command::Vm(Vm::List(args)) => vm_list::run(app, &args),
-        Command::Vm(Vm::Show(args)) => vm_show::run(app, args),
+        Command::Vm(Vm::Show(args)) => vm_show::run(app, &args),
         Command::Vm(Vm::Delete(args)) => vm_delete::run(app, &args),
         Command::Job(Job::Submit(args)) => job_submit::run(app, &args),
         Command::Job(Job::Show(args)) => job_show::run(app, &args),

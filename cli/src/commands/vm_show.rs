@@ -24,7 +24,7 @@ pub struct VmShow {
 }
 
 /// Runs the command.
-pub fn run(app: &App, args: VmShow) -> Result<Exit, CliError> {
+pub fn run(app: &App, args: &VmShow) -> Result<Exit, CliError> {
     // What looks like a job's id is one.
     if let Ok(id) = args.machine.parse::<JobRef>() {
         return job_show::run(app, &JobShow { id });
