@@ -5,6 +5,7 @@
 //! are ignored by clients, so a server may add fields within `v1`.
 
 mod callback;
+mod audit;
 mod catalog;
 mod compat;
 mod discovery;
@@ -18,6 +19,7 @@ mod stream;
 pub use callback::{
     Callback, CallbackDelivery, CallbackEvent, CallbackList, CallbackState, CallbackStatus,
 };
+pub use audit::{Audit, AuditEntry, AuditList, AuditOutcome, AuditWho};
 pub use catalog::{
     KindInfo, KindList, KindMode, Profile, ProfileList, Region, RegionList, RetryInfo,
     RetryRuleInfo,

@@ -12,6 +12,7 @@ use uuid::Uuid;
 use vmctl_api_types::{JobError, JobId, JobState, Progress};
 
 use crate::{
+    audit,
     bus::{LogEntry, Received},
     clock,
     event::{Event, EventData, EventType, JobSpec, MARK_TYPE, Mark},
@@ -190,6 +191,9 @@ pub fn interpret(entry: &LogEntry, retention: Retention) -> Fact {
             Ok(mark) => Fact::Mark(mark),
             Err(e) => bad(entry, e.to_string()),
         };
+    }
+    if audit::is_audit(message) {
+        return Fact::Other;
     }
     let dead = message.exchange != EXCHANGE_JOBS;
     if !dead && message.routing_key == report::KEY {

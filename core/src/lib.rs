@@ -12,6 +12,7 @@
 //!   the log give the same record.
 //! - **A view keeps its position in the same write as its data** (see [`store::FoldStore`]).
 
+pub mod audit;
 pub mod bus;
 pub mod callback;
 pub mod clock;

@@ -17,6 +17,7 @@ use vmctl_core::{
 };
 
 use crate::{
+    audit::Recorder,
     config::{Backends, Config},
     jobs::{
         admission::Admission,
@@ -52,6 +53,8 @@ pub(crate) struct App {
     pub overview: Overview,
     /// Login attempts.
     pub logins: Logins,
+    /// What is told of requests that change something.
+    pub audit: Recorder,
     /// Who answers synchronous kinds.
     pub upstreams: Upstreams,
     /// Requests in work.
@@ -78,6 +81,7 @@ impl App {
             twins: Twins::default(),
             overview: Overview::default(),
             logins: Logins::new(limits.logins_per_minute),
+            audit: Recorder::new(limits.audit_queue, limits.audit_strangers),
             upstreams: Upstreams::default(),
             requests: Arc::new(Semaphore::new(limits.requests)),
             waiters: Arc::new(Semaphore::new(limits.waiters)),

@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::http::StatusCode;
+use ipnet::IpNet;
 use secrecy::SecretString;
 use url::Url;
 use vmctl_api_types::AuthDiscovery;
@@ -36,6 +37,10 @@ pub struct Config {
     pub connect_project: Option<String>,
     /// Where callbacks may go. The same rules as the workers', so that what is accepted is sent.
     pub callbacks: Guard,
+    /// Networks of proxies whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Id of the project whose admins see the audit of all projects; others see their own.
+    pub admin_project: Option<String>,
     /// How synchronous kinds are answered.
     pub sync: SyncConfig,
     /// The bounds.
@@ -69,6 +74,8 @@ impl Config {
             auth: AuthDiscovery::Connect,
             connect_project: None,
             callbacks: Guard::default(),
+            trusted_proxies: Vec::new(),
+            admin_project: None,
             sync: SyncConfig::default(),
             limits: Limits::default(),
         }
@@ -168,6 +175,10 @@ pub struct Limits {
     pub mark_stale: Duration,
     /// Login attempts in a minute for one name from one address.
     pub logins_per_minute: u32,
+    /// Audit entries that wait for the broker; more are dropped and counted.
+    pub audit_queue: usize,
+    /// Entries in a second about callers whom nobody knows; more are dropped and counted.
+    pub audit_strangers: u32,
     /// Requests to one upstream of synchronous kinds at once; more get 503.
     pub sync_in_flight: usize,
     /// Bytes of an upstream's answer.
@@ -213,6 +224,8 @@ impl Default for Limits {
             mark_every: Duration::from_secs(1),
             mark_stale: Duration::from_secs(10),
             logins_per_minute: 5,
+            audit_queue: 4_096,
+            audit_strangers: 20,
             sync_in_flight: 64,
             sync_body_bytes: 1024 * 1024,
             sync_failures: 5,

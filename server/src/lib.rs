@@ -20,6 +20,7 @@
 
 mod app;
 mod asyncapi;
+mod audit;
 mod config;
 mod edge;
 mod error;

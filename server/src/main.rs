@@ -86,6 +86,8 @@ fn config(settings: &Settings, process: &Process) -> anyhow::Result<Config> {
                 .map(|n| n.0)
                 .collect(),
         }),
+        trusted_proxies: settings.trusted_proxies.iter().map(|net| net.0).collect(),
+        admin_project: settings.admin_project.clone(),
         sync: SyncConfig {
             workers: workers.collect(),
             workers_token: settings.worker_api_token.clone(),

@@ -35,6 +35,7 @@ pub(crate) fn base() -> utoipa::openapi::OpenApi {
         (name = "vmmanagement", description = "Virtual machines, in the words of the original service"),
         (name = "jobs", description = "Submit, follow and cancel jobs"),
         (name = "catalog", description = "What may be asked for"),
+        (name = "admin", description = "For those who run the service"),
         (name = "problems", description = "What the `type` of an error means"),
     ),
     // What streams carry beside the one schema that a media type can have.

@@ -17,6 +17,7 @@ use vmctl_core::bus::BusError;
 
 use crate::{
     app::App,
+    audit,
     config::{Backends, Config},
     edge::stream::Bounded,
     jobs::{admission, doorbell, marks, view},
@@ -160,6 +161,7 @@ impl Server {
                 "stopped before the broker had confirmed everything"
             );
         }
+        app.audit.wait_until_published(deadline).await;
         background.shutdown().await;
         tracing::info!("stopped");
         ended
@@ -171,6 +173,10 @@ pub(crate) fn background(app: &Arc<App>) -> JoinSet<BusError> {
     let mut tasks = JoinSet::new();
     let shared = Arc::clone(app);
     tasks.spawn(async move { match doorbell::follow_log(&shared).await {} });
+    for _ in 0..audit::LANES {
+        let shared = Arc::clone(app);
+        tasks.spawn(async move { match audit::publish(&shared).await {} });
+    }
     let shared = Arc::clone(app);
     tasks.spawn(async move { match doorbell::follow_ticks(&shared).await {} });
     let shared = Arc::clone(app);

@@ -2,6 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
+use ipnet::IpNet;
 use secrecy::SecretString;
 use url::Url;
 use vmctl_daemon::{Parsed, SecretUrl, settings, settings::Value};
@@ -21,6 +22,10 @@ settings! {
         "kinds_dir" => kinds_dir: Option<PathBuf>,
         /// Project that `POST /v1/connect` scopes to when the body names none; else the user's own
         "connect_project" => connect_project: Option<String>,
+        /// Networks of proxies whose `X-Forwarded-For` is believed, comma-separated: `10.0.0.0/8,::1/128`
+        "trusted_proxies" => trusted_proxies: Vec<Parsed<IpNet>>,
+        /// Id of the project whose admins see the audit of all projects; admins of others see their own
+        "admin_project" => admin_project: Option<String>,
         /// What `POST /v1/vm` answers: 202, or 200 as the original service did
         "compat_post_status" = "202" => compat_post_status: PostStatus,
         /// Let callbacks use `http` and port 80 too; for development

@@ -31,6 +31,14 @@ pub(crate) fn describe() {
             "Connections closed because there were too many",
         ),
         (
+            "audit_total",
+            "Requests that would change something, by outcome: accepted, refused, unknown",
+        ),
+        (
+            "audit_dropped_total",
+            "Audit entries that are not in the log, by reason: full, strangers, returned",
+        ),
+        (
             "sync_requests_total",
             "Requests of synchronous kinds, by kind and outcome: answered, broken, timeout, open, busy, refused",
         ),

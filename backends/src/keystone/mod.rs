@@ -261,6 +261,7 @@ fn context(info: TokenInfo) -> AuthContext {
         user_id: info.user.id,
         user_name: info.user.name,
         roles: info.roles.into_iter().map(|role| role.name).collect(),
+        methods: info.methods,
         issued_at: Some(info.issued_at),
         expires_at: info.expires_at,
     }

@@ -36,6 +36,11 @@ impl RoutingKey {
         Self(format!("tick.{kind}.{word}"))
     }
 
+    /// What somebody asked of a server; `what` is our own words with dots between them.
+    pub fn audit(what: &str) -> Self {
+        Self(format!("audit.{what}"))
+    }
+
     /// A server's mark in the log.
     pub fn mark() -> Self {
         Self("mark".to_owned())

@@ -77,6 +77,8 @@ pub struct AuthContext {
     pub project: Option<Project>,
     /// Roles on that scope.
     pub roles: Vec<String>,
+    /// How the token was had, in Keystone's words: `password`, `application_credential`, …
+    pub methods: Vec<String>,
     /// When the token was issued.
     pub issued_at: Option<Timestamp>,
     /// When the token expires.

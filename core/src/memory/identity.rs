@@ -115,6 +115,7 @@ impl InMemoryIdentity {
                 domain_id: "default".to_owned(),
             }),
             roles: user.roles.clone(),
+            methods: vec!["password".to_owned()],
             issued_at: Some(now),
             expires_at: clock::add(now, TOKEN_LIFE),
         };

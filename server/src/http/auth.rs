@@ -11,7 +11,7 @@ use axum::{
 use vmctl_api_types::ProblemType;
 use vmctl_core::identity::{AuthContext, IdentityError, Project, Token};
 
-use crate::{app::App, error::ApiError};
+use crate::{app::App, audit::Trail, error::ApiError};
 
 /// The original service's header.
 pub(crate) const X_TOKEN: HeaderName = HeaderName::from_static("x-token");
@@ -29,6 +29,8 @@ pub(crate) struct ProjectReader {
     pub project: Project,
     /// What it came with: an answer that lasts asks again whether it is still valid.
     pub token: Token,
+    /// What the audit is told of the request.
+    pub trail: Trail,
 }
 
 impl ProjectReader {
@@ -60,7 +62,9 @@ impl FromRequestParts<Arc<App>> for Authenticated {
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, ApiError> {
         let token = token(&parts.headers)?;
-        validate(app, &token).await.map(|_| Self)
+        let context = validate(app, &token).await?;
+        Trail::of(&parts.extensions).who(&context);
+        Ok(Self)
     }
 }
 
@@ -75,10 +79,12 @@ impl FromRequestParts<Arc<App>> for ProjectReader {
                 .detail("the token is not scoped to a project"));
         };
         require(&context, "reader")?;
+        let trail = Trail::of(&parts.extensions);
         Ok(Self {
             context,
             project,
             token,
+            trail,
         })
     }
 }

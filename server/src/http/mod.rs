@@ -3,6 +3,7 @@
 pub(crate) mod accept;
 pub(crate) mod auth;
 pub(crate) mod body;
+pub(crate) mod client;
 pub(crate) mod conditional;
 pub(crate) mod json;
 pub(crate) mod key;

@@ -240,9 +240,11 @@ pub(crate) async fn follow_log(app: &App) -> Infallible {
 async fn tail(app: &App, pause: &mut Duration) -> Result<Infallible, BusError> {
     let mut reader = app.bus.log.read(LogStart::Next).await?;
     app.doorbell.attach();
+    app.audit.sees_from(app.now());
     loop {
         for entry in reader.next_batch(BATCH).await? {
             app.doorbell.entry(&entry);
+            app.audit.saw(&entry);
         }
         *pause = FIRST_PAUSE;
     }

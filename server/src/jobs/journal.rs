@@ -13,6 +13,7 @@ use std::{
 use uuid::Uuid;
 use vmctl_api_types::JobId;
 use vmctl_core::{
+    audit,
     bus::{HeaderValue, LogEntry},
     event::MARK_TYPE,
     fact::{Fact, Retention, interpret},
@@ -45,6 +46,9 @@ pub(crate) struct About {
 impl Noted {
     /// Reads an entry; `None` when it has nothing to follow.
     pub fn of(entry: &LogEntry) -> Option<Self> {
+        if audit::is_audit(&entry.message) {
+            return None;
+        }
         Self::by_properties(entry).or_else(|| Self::by_body(entry))
     }
 

@@ -22,9 +22,13 @@ pub(super) async fn find(
     id: JobId,
     headers: &HeaderMap,
 ) -> Result<Record, ApiError> {
+    caller.trail.job(id);
     // Before the look-up, so that the answer to a reader is the same for every id.
     caller.require("member")?;
     let record = view::find(app, &caller.project.id, id).await?;
+    if let Some(submission) = &record.spec {
+        caller.trail.kind(&submission.spec.kind);
+    }
     caller.require(role(app, &record))?;
     check_precondition(headers, &record)?;
     Ok(record)

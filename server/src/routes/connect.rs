@@ -1,14 +1,14 @@
 //! `POST /v1/connect`: a name and a password for a token.
 
 use std::{
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr},
     sync::Arc,
 };
 
 use axum::{
     Json,
-    extract::{ConnectInfo, FromRequestParts, State},
-    http::{header, request::Parts},
+    extract::State,
+    http::header,
     response::{IntoResponse, Response},
 };
 use serde_json::Value;
@@ -18,25 +18,16 @@ use vmctl_api_types::{
 };
 use vmctl_core::identity::{AuthContext, IdentityError, Login, Token};
 
-use crate::{app::App, error::ApiError, http::body::JsonBody, openapi::Unavailable};
+use crate::{
+    app::App,
+    audit::Trail,
+    error::ApiError,
+    http::{body::JsonBody, client::ClientAddress},
+    openapi::Unavailable,
+};
 
 /// Longest accepted field.
 const MAX_FIELD: usize = 1024;
-
-/// The address that the connection comes from.
-pub(super) struct Peer(IpAddr);
-
-impl<S: Sync> FromRequestParts<S> for Peer {
-    type Rejection = std::convert::Infallible;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
-        let info = parts.extensions.get::<ConnectInfo<SocketAddr>>();
-        Ok(Self(info.map_or(
-            IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-            |ConnectInfo(address)| address.ip(),
-        )))
-    }
-}
 
 /// Log in with a name and a password
 ///
@@ -54,12 +45,16 @@ impl<S: Sync> FromRequestParts<S> for Peer {
 )]
 pub(super) async fn connect(
     State(app): State<Arc<App>>,
-    Peer(from): Peer,
+    ClientAddress(from): ClientAddress,
+    trail: Trail,
     JsonBody(body): JsonBody,
 ) -> Result<Response, ApiError> {
     let login = read(&body, app.config.connect_project.as_deref())?;
     app.logins
-        .attempt(&login.user, from)
+        .attempt(
+            &login.user,
+            from.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
+        )
         .await
         .map_err(|too_many| {
             ApiError::new(ProblemType::TooManyLogins)
@@ -74,6 +69,7 @@ pub(super) async fn connect(
     };
     metrics::counter!("logins_total", "result" => word).increment(1);
     let (token, context) = outcome?;
+    trail.who(&context);
     Ok(access(&token, context))
 }
 

@@ -65,11 +65,13 @@ pub(super) async fn submit(
     let validate_only = query.flag("validate_only")?;
     let prefer = Prefer::of(&headers)?;
     let kind = request::kind_of(&app.registry, &body)?;
+    caller.trail.kind(&kind.kind);
     caller.require(&kind.required_role)?;
     let request = request::check(kind, body, app.now(), prefer.lenient)?;
     callbacks::check(&app, request.callback.as_ref()).await?;
     let submission = submission("POST /v1/jobs", request, &caller, &request_id, &headers)?;
     if validate_only {
+        caller.trail.changes_nothing();
         let body = Json(submit::normalised(&submission.request));
         let mut response = body.into_response();
         answer::preferences(response.headers_mut(), prefer.without_wait());
@@ -77,6 +79,7 @@ pub(super) async fn submit(
     }
     let mut accepted = submit::submit(&app, submission).await?;
     let (id, record) = (accepted.id, &mut accepted.record);
+    caller.trail.job(id);
     let held = held::hold(&app, &slot, &caller, id, &Until::Terminal, prefer, record).await;
     // The job is accepted, so whatever goes wrong while waiting does not change the answer.
     let prefer = held.unwrap_or(prefer);

@@ -2,6 +2,7 @@
 
 mod answer;
 mod callback_redeliver;
+mod audit_list;
 mod change;
 mod connect;
 mod discovery;
@@ -42,6 +43,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use crate::{
     app::App,
     asyncapi,
+    audit,
     edge::{self, AsItIs},
     openapi,
 };
@@ -75,6 +77,7 @@ pub(crate) fn api() -> OpenApiRouter<Arc<App>> {
             sync::patch,
             sync::delete
         ))
+        .routes(routes!(audit_list::list))
         .routes(routes!(problem_get::get))
 }
 
@@ -92,7 +95,10 @@ pub(crate) fn router(app: &Arc<App>, mounted: Router) -> Router {
     #[cfg(test)]
     let api = api.route("/test/panic", routing::get(panic));
     // Layers on routes only: a layer on a whole router would also be on the fallback, which is shared.
-    let api = api.route_layer(from_fn_with_state(Arc::clone(app), edge::shed::shed));
+    // What is refused for lack of room is not audited: it would take room.
+    let api = api
+        .route_layer(from_fn_with_state(Arc::clone(app), audit::layer))
+        .route_layer(from_fn_with_state(Arc::clone(app), edge::shed::shed));
     let mounted = if mounted.has_routes() {
         mounted.route_layer(map_response(as_it_is))
     } else {

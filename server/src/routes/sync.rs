@@ -99,6 +99,7 @@ async fn answer(
         return Err(ApiError::new(ProblemType::NotFound)
             .detail("no synchronous kind of that name: GET /v1/kinds lists them"));
     };
+    caller.trail.kind(&spec.kind);
     caller.require(&spec.required_role)?;
     let method = request.method().clone();
     check_method(spec, &method)?;

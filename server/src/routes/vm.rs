@@ -37,11 +37,14 @@ pub(super) async fn submit(
     body: Value,
 ) -> Result<Accepted, ApiError> {
     let kind = find(app, kind)?;
+    caller.trail.kind(&kind.kind);
     caller.require(&kind.required_role)?;
     let request = request::check_compat(kind, body, app.now())?;
     let submission =
         job_submit::submission(kind_route(kind), request, caller, request_id, headers)?;
-    submit::submit(app, submission).await
+    let accepted = submit::submit(app, submission).await?;
+    caller.trail.job(accepted.id);
+    Ok(accepted)
 }
 
 fn find<'a>(app: &'a App, kind: &str) -> Result<&'a KindSpec, ApiError> {

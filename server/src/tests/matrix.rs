@@ -11,6 +11,7 @@ enum Needs {
     Token,
     Reader,
     Member,
+    Admin,
 }
 
 /// How to call one operation so that only the caller decides; `{id}` is a job of project `demo`.
@@ -33,6 +34,7 @@ fn case(operation: &str) -> (Needs, Option<Value>) {
         "delete_vm" => (Needs::Member, Some(json!({"vm_hostname": "lx1"}))),
         "submit_job" => (Needs::Member, Some(create())),
         "cancel_job" | "retry_job" | "redeliver_job_callback" => (Needs::Member, None),
+        "list_audit" => (Needs::Admin, None),
         other => panic!("{other} has no row in the matrix"),
     }
 }
@@ -74,7 +76,13 @@ async fn every_route_asks_for_what_it_needs() {
                 ),
                 (
                     Some("ann@demo:admin"),
-                    vec![Needs::Nothing, Needs::Token, Needs::Reader, Needs::Member],
+                    vec![
+                        Needs::Nothing,
+                        Needs::Token,
+                        Needs::Reader,
+                        Needs::Member,
+                        Needs::Admin,
+                    ],
                 ),
                 (
                     Some(OTHER),
@@ -82,7 +90,13 @@ async fn every_route_asks_for_what_it_needs() {
                 ),
                 (
                     Some("root@other:admin"),
-                    vec![Needs::Nothing, Needs::Token, Needs::Reader, Needs::Member],
+                    vec![
+                        Needs::Nothing,
+                        Needs::Token,
+                        Needs::Reader,
+                        Needs::Member,
+                        Needs::Admin,
+                    ],
                 ),
             ] {
                 let mut call = suite.request(&method.to_uppercase(), &path);
@@ -129,5 +143,5 @@ async fn every_route_asks_for_what_it_needs() {
             operations += 1;
         }
     }
-    assert_eq!(operations, 27);
+    assert_eq!(operations, 28);
 }

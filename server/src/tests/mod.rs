@@ -1,6 +1,7 @@
 //! The API, driven through its router over memory backends; a few cases through a real socket.
 
 mod answering;
+mod audit;
 mod auth;
 mod bad_input;
 mod callbacks;

@@ -92,6 +92,7 @@ fn describe(token: &str) -> Option<AuthContext> {
             domain_id: "default".to_owned(),
         }),
         roles: roles.split(',').map(str::to_owned).collect(),
+        methods: vec!["password".to_owned()],
         issued_at: None,
         expires_at: expires_at.parse().ok()?,
     })
