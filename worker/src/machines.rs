@@ -213,11 +213,11 @@ fn read_cursor(text: &str) -> Result<(Timestamp, JobId), &'static str> {
 }
 
 /// An error answer.
-struct Refusal(Problem);
+struct Refusal(Box<Problem>);
 
 impl Refusal {
     fn new(problem_type: ProblemType) -> Self {
-        Self(Problem::new(problem_type))
+        Self(Box::new(Problem::new(problem_type)))
     }
 
     fn detail(mut self, detail: impl Into<String>) -> Self {
