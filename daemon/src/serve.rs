@@ -15,6 +15,9 @@ const HEAD_DEADLINE: Duration = Duration::from_secs(5);
 /// More headers than any probe sends.
 const MAX_HEADERS: usize = 64;
 
+/// What most listeners are for.
+const HEALTH: &str = "health and metrics";
+
 /// A listener for health and metrics or another small service, bound and not yet served.
 pub struct HealthServer {
     what: &'static str,
@@ -25,7 +28,7 @@ pub struct HealthServer {
 impl HealthServer {
     /// Binds the address; `None` if the setting says `off`.
     pub fn bind(listen: Listen) -> anyhow::Result<Option<Self>> {
-        Self::bind_for("health and metrics", listen)
+        Self::bind_for(HEALTH, listen)
     }
 
     /// Binds the address for a service of this name; `None` if the setting says `off`.
@@ -64,7 +67,12 @@ impl HealthServer {
             .header_read_timeout(HEAD_DEADLINE)
             .max_headers(MAX_HEADERS);
         let (what, address) = (self.what, self.address);
-        tracing::info!(%address, "{what} are served");
+        if what == HEALTH {
+            tracing::info!(%address, "{what} are served");
+        } else {
+            // Another name: who looks for the probes finds one `address`.
+            tracing::info!(service.address = %address, "{what} are served");
+        }
         Ok(tokio::spawn(async move {
             if let Err(error) = server.serve(router.into_make_service()).await {
                 tracing::error!(%error, "{what} are no longer served");
