@@ -4,8 +4,8 @@
 //! server derives its OpenAPI document from them (feature `openapi`). Unknown fields in a response
 //! are ignored by clients, so a server may add fields within `v1`.
 
-mod callback;
 mod audit;
+mod callback;
 mod catalog;
 mod compat;
 mod discovery;
@@ -16,6 +16,7 @@ mod machine;
 mod problem;
 mod stream;
 
+pub use audit::{Audit, AuditEntry, AuditList, AuditOutcome, AuditWho};
 pub use callback::{
     Callback, CallbackDelivery, CallbackEvent, CallbackList, CallbackState, CallbackStatus,
 };

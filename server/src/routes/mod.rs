@@ -42,8 +42,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     app::App,
-    asyncapi,
-    audit,
+    asyncapi, audit,
     edge::{self, AsItIs},
     openapi,
 };
