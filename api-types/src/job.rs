@@ -296,6 +296,9 @@ pub struct SubmitRequest {
     /// How often it is tried.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry: Option<RetryRequest>,
+    /// A name that no other live job of the project may have meanwhile.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unique: Option<UniqueRequest>,
 }
 
 impl SubmitRequest {
@@ -311,6 +314,7 @@ impl SubmitRequest {
             start_by: None,
             attempt_timeout: None,
             retry: None,
+            unique: None,
         }
     }
 }
@@ -322,6 +326,22 @@ pub struct RetryRequest {
     /// How many attempts it gets: 1 to the kind's `max_attempts_limit`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_attempts: Option<u32>,
+}
+
+/// A name that one live job of a project may have at a time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct UniqueRequest {
+    /// The name: 1 to 255 characters, no control characters. Kinds use the same name space: a job of
+    /// `vm.create` holds `vm:<host name in small letters>`.
+    pub key: String,
+    /// How long the job has it: `active`, until it ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scope: Option<String>,
+    /// What to answer when another job has it: `reject` (the default), 409 with the job's id, or
+    /// `return`, that job.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_conflict: Option<String>,
 }
 
 /// `POST /v1/jobs/{id}/cancel`; the whole body may be left out.

@@ -14,13 +14,13 @@ mod job;
 mod log;
 mod machine;
 mod problem;
+mod quota;
 mod stream;
 
 pub use audit::{Audit, AuditEntry, AuditList, AuditOutcome, AuditWho};
 pub use callback::{
     Callback, CallbackDelivery, CallbackEvent, CallbackList, CallbackState, CallbackStatus,
 };
-pub use audit::{Audit, AuditEntry, AuditList, AuditOutcome, AuditWho};
 pub use catalog::{
     KindInfo, KindList, KindMode, Profile, ProfileList, Region, RegionList, RetryInfo,
     RetryRuleInfo,
@@ -33,9 +33,10 @@ pub use discovery::{AuthDiscovery, Discovery};
 pub use ids::{JobId, Kind, ParseIdError};
 pub use job::{
     CancelRequest, Job, JobError, JobEvent, JobEventList, JobLinks, JobList, JobState, Owner,
-    ParseStateError, Progress, RetryRequest, SubmitRequest,
+    ParseStateError, Progress, RetryRequest, SubmitRequest, UniqueRequest,
 };
 pub use log::{LineId, LogEnd, LogLine, LogStream, ParseLineIdError};
 pub use machine::{Machine, MachineList, MachineState};
 pub use problem::{FieldError, Problem, ProblemType};
+pub use quota::{ActiveJobs, Quota, SubmitQuota};
 pub use stream::{StreamEvent, StreamEventData, StreamGap};

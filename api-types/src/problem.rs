@@ -36,7 +36,18 @@ pub struct Problem {
     /// The original service's one-line reason, on `/v1/vm` only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_error: Option<String>,
+    /// Names of the quota policies that are exhausted, as in the field `RateLimit-Policy`.
+    #[serde(
+        default,
+        rename = "violated-policies",
+        skip_serializing_if = "Vec::is_empty"
+    )]
+    pub violated_policies: Vec<String>,
 }
+
+/// The `type` of a quota that is exhausted, as registered with IANA by the `RateLimit` fields
+/// (draft-ietf-httpapi-ratelimit-headers, section 6).
+pub const QUOTA_EXCEEDED: &str = "https://iana.org/assignments/http-problem-types#quota-exceeded";
 
 /// One wrong field.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -132,6 +143,8 @@ problem_types! {
     RequestTimeout = ("request-timeout", 408, "The request took too long to arrive"),
     /// A request with the same `Idempotency-Key` is under way.
     IdempotencyInFlight = ("idempotency-in-flight", 409, "A request with this Idempotency-Key is under way"),
+    /// Another job of the project has the unique key; `job_id` names it.
+    Duplicate = ("duplicate", 409, "Another job has this name"),
     /// The job has ended already.
     AlreadyTerminal = ("already-terminal", 409, "The job has ended"),
     /// The job is still live, or has succeeded.
@@ -152,6 +165,8 @@ problem_types! {
     TooManyLogins = ("too-many-logins", 429, "Too many login attempts"),
     /// The project has as many streams open on this server as a project may.
     TooManyStreams = ("too-many-streams", 429, "Too many streams"),
+    /// The project has submitted too fast, or has too many active jobs; `violated-policies` says which.
+    QuotaExceeded = ("quota-exceeded", 429, "Request cannot be satisfied as assigned quota has been exceeded"),
     /// The headers are larger than 32 KiB.
     HeadersTooLarge = ("headers-too-large", 431, "The headers are too large"),
     /// A bug of the server.
@@ -183,8 +198,19 @@ problem_types! {
 }
 
 impl ProblemType {
+    /// Returns the `type` member.
+    pub fn uri(self) -> String {
+        match self {
+            Self::QuotaExceeded => QUOTA_EXCEEDED.to_owned(),
+            other => format!("/problems/{}", other.slug()),
+        }
+    }
+
     /// Finds the type by the `type` member of a [`Problem`].
     pub fn from_uri(uri: &str) -> Option<Self> {
+        if uri == QUOTA_EXCEEDED {
+            return Some(Self::QuotaExceeded);
+        }
         let slug = uri.strip_prefix("/problems/")?;
         Self::ALL.iter().copied().find(|t| t.slug() == slug)
     }
@@ -199,7 +225,7 @@ impl Problem {
     /// Makes a problem of this type, with the type's own status and title.
     pub fn new(problem_type: ProblemType) -> Self {
         Self {
-            problem_type: format!("/problems/{}", problem_type.slug()),
+            problem_type: problem_type.uri(),
             title: problem_type.title().to_owned(),
             status: problem_type.status(),
             detail: None,
@@ -209,6 +235,7 @@ impl Problem {
             job_id: None,
             errors: Vec::new(),
             request_error: None,
+            violated_policies: Vec::new(),
         }
     }
 }

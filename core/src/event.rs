@@ -15,6 +15,7 @@ use vmctl_api_types::{Callback, JobError, JobId, JobState, Kind, LogStream, Prog
 use crate::{
     bus::{Message, RoutingKey},
     topology::{EXCHANGE_CONTROL, EXCHANGE_JOBS, EXCHANGE_TICK, Tier},
+    unique::Unique,
 };
 
 /// Content type of every message (CloudEvents 1.0, JSON event format).
@@ -313,6 +314,12 @@ pub struct JobSpec {
     pub callback: Option<Callback>,
     /// Fingerprint of the request: `sha256:<hex>`.
     pub fp: String,
+    /// Keys that no other job of the project may hold meanwhile.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unique: Vec<Unique>,
+    /// Keys of what other jobs made that are free once this one has succeeded.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub frees: Vec<String>,
     /// Fields of newer versions, kept as they are.
     #[serde(flatten)]
     #[cfg_attr(feature = "schemas", schema(ignore))]
@@ -344,6 +351,8 @@ impl JobSpec {
             auth,
             callback: None,
             fp: String::new(),
+            unique: Vec::new(),
+            frees: Vec::new(),
             extra: Map::new(),
         }
     }

@@ -15,6 +15,7 @@ use vmctl_api_types::{FieldError, Kind, KindInfo, KindMode, Profile, Region};
 use crate::{
     pointer,
     retry::{RetryPolicy, RetryTable},
+    unique::{Scope, Template, Unique},
 };
 
 pub use sync::{SyncSpec, Upstream};
@@ -104,6 +105,10 @@ pub struct KindSpec {
     pub slice_limit: Option<Duration>,
     /// What is done when an attempt has failed.
     pub retry: RetryPolicy,
+    /// The key that each of its jobs holds.
+    unique: Option<(Template, Scope)>,
+    /// The key of what other jobs made that is free once one of its jobs has succeeded.
+    frees: Option<Template>,
     input_schema: Value,
     output_schema: Value,
     validator: jsonschema::Validator,
@@ -222,6 +227,14 @@ impl Registry {
             stall_after,
             slice_limit,
             retry,
+            unique: file
+                .unique
+                .map(|unique| template("unique.key", &unique.key).map(|key| (key, unique.scope)))
+                .transpose()?,
+            frees: file
+                .frees
+                .map(|text| template("frees", &text))
+                .transpose()?,
             input_schema,
             output_schema: file.output_schema,
             validator,
@@ -302,6 +315,21 @@ impl KindSpec {
             .take(100)
             .map(|error| field_error(&error))
             .collect()
+    }
+
+    /// Returns the key that a job with this input holds; `None` when the kind wants none, or the input
+    /// has not what it is made of.
+    pub fn unique(&self, input: &Value) -> Option<Unique> {
+        let (template, scope) = self.unique.as_ref()?;
+        Some(Unique {
+            key: template.fill(input)?,
+            scope: *scope,
+        })
+    }
+
+    /// Returns the key that a job with this input frees when it succeeds.
+    pub fn frees(&self, input: &Value) -> Option<String> {
+        self.frees.as_ref()?.fill(input)
     }
 
     /// Returns the schema that inputs are checked against.
@@ -402,9 +430,22 @@ struct KindFile {
     retry: RetryTable,
     #[serde(default)]
     internal: bool,
+    unique: Option<UniqueFile>,
+    frees: Option<String>,
     input_schema: Value,
     #[serde(default = "anything")]
     output_schema: Value,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct UniqueFile {
+    key: String,
+    scope: Scope,
+}
+
+fn template(name: &str, text: &str) -> Result<Template, String> {
+    text.parse().map_err(|error| format!("{name}: {error}"))
 }
 
 fn anything() -> Value {
@@ -527,6 +568,19 @@ mod tests {
             errors("vm.create", &json!([])),
             [(String::new(), "type".to_owned())]
         );
+    }
+
+    #[test]
+    fn a_machine_holds_its_name_and_its_deletion_frees_it() {
+        let registry = registry();
+        let kind = |name: &str| registry.get(&name.parse().unwrap()).unwrap();
+        let held = kind("vm.create").unique(&json!({"vm_hostname": "lxWeb"}));
+        let free = kind("vm.delete").frees(&json!({"vm_hostname": "LXweb"}));
+        let held = held.unwrap();
+        assert_eq!((held.key.as_str(), held.scope), ("vm:lxweb", Scope::Result));
+        assert_eq!(free, Some("vm:lxweb".to_owned()));
+        assert_eq!(kind("vm.delete").unique(&vm()), None);
+        assert_eq!(kind("vm.create").frees(&vm()), None);
     }
 
     #[test]

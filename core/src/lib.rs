@@ -33,5 +33,6 @@ pub mod store;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod topology;
+pub mod unique;
 
 pub use vmctl_api_types::{JobError, JobId, JobState, Kind, LineId, LogLine, LogStream, Progress};

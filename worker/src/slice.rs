@@ -497,7 +497,12 @@ impl Slice<'_> {
         let begun = Instant::now();
         let mut task = HandlerTask(tokio::spawn(async move { handler.run(ctx).await }));
         let end = self
-            .watch(&mut task, &signals, (&mut pump, &mut lines), (limits, pulse))
+            .watch(
+                &mut task,
+                &signals,
+                (&mut pump, &mut lines),
+                (limits, pulse),
+            )
             .await;
         task.stop().await;
         while let Some(last) = lines.take() {

@@ -25,6 +25,7 @@ use super::{
     error::corrupt,
     jobs, join,
     keys::{Keys, line, milliseconds},
+    project,
     script::{ALIVE, Call, FOLD, INDEX, LEASE, LINES, OVERDUE, TICKS, VOID},
 };
 
@@ -49,7 +50,8 @@ impl FoldStore for RedisStore {
     ) -> Result<Vec<FoldOutcome>, StoreError> {
         let start = tokio::time::Instant::now();
         let facts = batches.iter().flat_map(|b| &b.facts);
-        let index = index_calls(&self.keys, facts, now);
+        let mut index = index_calls(&self.keys, facts.clone(), now);
+        index.extend(project::note_calls(&self.keys, facts, now));
         let calls = batches
             .iter()
             .map(|batch| fold_call(&self.keys, batch, Check::Position, now))

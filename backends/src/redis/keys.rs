@@ -12,6 +12,10 @@
 //! | `{p17}:lease` | string | the reader that holds the partition |
 //! | `{ix:<project>}` | sorted set | a project's jobs, as `<created ms>:<id>` |
 //! | `{ix:<project>}:over` | sorted set | the same, by when they are forgotten |
+//! | `{ix:<project>}:active` | sorted set | runs that have not ended, by when they end by themselves |
+//! | `{ix:<project>}:ended` | sorted set | runs that ended just now, by when that is forgotten |
+//! | `{ix:<project>}:rate` | string | when all submissions of the rate may come again, in µs |
+//! | `{ix:<project>}:holders:<key>` | hash | who holds a unique key, and how; when it was `freed` |
 //! | `claim:<length>:<project>:<name>` | string | a claim |
 //! | `readers` | sorted set | readers alive, until when |
 //!
@@ -83,6 +87,22 @@ impl Keys {
 
     pub fn index_over(&self, project: &str) -> String {
         format!("{}:over", self.index(project))
+    }
+
+    pub fn active(&self, project: &str) -> String {
+        format!("{}:active", self.index(project))
+    }
+
+    pub fn ended(&self, project: &str) -> String {
+        format!("{}:ended", self.index(project))
+    }
+
+    pub fn rate(&self, project: &str) -> String {
+        format!("{}:rate", self.index(project))
+    }
+
+    pub fn holders(&self, project: &str, key: &str) -> String {
+        format!("{}:holders:{key}", self.index(project))
     }
 
     /// The length keeps `("a", "b:c")` and `("a:b", "c")` apart.

@@ -19,6 +19,7 @@ mod join;
 mod keys;
 mod link;
 mod metrics;
+mod project;
 mod script;
 
 use std::{fmt, sync::Arc, time::Duration};

@@ -31,6 +31,11 @@ scripts! {
     OVERDUE = "lua/overdue.lua";
     VOID = "lua/void.lua";
     CLAIM = "lua/claim.lua";
+    ENTER = "lua/enter.lua";
+    LEAVE = "lua/leave.lua";
+    RELEASE = "lua/release.lua";
+    USAGE = "lua/usage.lua";
+    NOTE = "lua/note.lua";
 }
 
 impl Script {

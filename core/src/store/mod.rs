@@ -3,6 +3,7 @@
 //! The view is not the truth: it may be empty at any time and is rebuilt from the log while it
 //! serves. Nothing here is needed to accept, run or end a job.
 
+pub mod project;
 pub mod share;
 
 use std::{collections::BTreeMap, time::Duration};
@@ -102,7 +103,7 @@ pub struct RunKey {
 
 /// What servers and workers ask of the view.
 #[async_trait]
-pub trait JobStore: Send + Sync {
+pub trait JobStore: project::ProjectStore {
     /// Merges one fact ahead of the log (see [`crate::merge`]), so that a caller reads its own
     /// write, and puts the job into its project's index. Repeating it changes nothing. The record
     /// expires as the fact says.
@@ -197,7 +198,8 @@ pub enum FoldOutcome {
 pub trait FoldStore: JobStore {
     /// Writes each batch, if its partition stands where the batch expects it, together with the new
     /// position: both or neither. Merges each fact into its record and its history, keeps the
-    /// set of live jobs, moves the marks. The project index is written first.
+    /// set of live jobs, moves the marks. The project index and its standing (see [`project`]) are
+    /// written first.
     ///
     /// Batches are independent of each other; outcomes come in the same order.
     async fn fold(

@@ -1,8 +1,8 @@
 //! The routes, one handler to a file.
 
 mod answer;
-mod callback_redeliver;
 mod audit_list;
+mod callback_redeliver;
 mod change;
 mod connect;
 mod discovery;

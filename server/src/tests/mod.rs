@@ -21,6 +21,6 @@ mod socket;
 mod streams;
 mod submission;
 mod support;
-mod t14;
 mod sync;
+mod t14;
 mod waiting;

@@ -66,6 +66,11 @@ impl<K: Clone + Eq + Hash + Ord, V> Expiring<K, V> {
         self.entries.keys()
     }
 
+    /// Returns the keys, those first that are over first.
+    pub fn in_order(&self) -> impl Iterator<Item = &K> {
+        self.order.iter().map(|(_, key)| key)
+    }
+
     pub fn len(&self) -> usize {
         self.entries.len()
     }

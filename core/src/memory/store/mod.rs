@@ -3,11 +3,12 @@
 //! It lasts as long as the process. Expired entries are removed at the next write; beyond
 //! [`RECORDS`] records it is full, as a Redis at its memory limit is.
 
+mod book;
 mod expiring;
 mod part;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -17,6 +18,7 @@ use jiff::Timestamp;
 use vmctl_api_types::{JobId, LogLine};
 
 use self::{
+    book::Book,
     expiring::Expiring,
     part::{Part, milliseconds},
 };
@@ -29,6 +31,7 @@ use crate::{
     store::{
         FoldOutcome, FoldStore, IndexKey, JobStore, Lookup, PartitionBatch, PartitionState,
         Position, RunKey, StoreError, Story,
+        project::{Entered, Entry, Holder, Note, ProjectLimits, ProjectStore, Run, Usage},
         share::{Share, share},
     },
 };
@@ -53,6 +56,9 @@ struct Inner {
     projects: HashMap<String, BTreeMap<IndexKey, Timestamp>>,
     runs: Expiring<(JobId, u32, u32, u32), String>,
     claims: Expiring<(String, String), String>,
+    books: HashMap<String, Book>,
+    /// When the books of projects that are not heard of were looked at last.
+    books_seen: Option<Timestamp>,
     readers: Expiring<String, ()>,
     leases: Expiring<Partition, String>,
 }
@@ -128,6 +134,11 @@ impl Inner {
         }
         self.runs.prune(now);
         self.claims.prune(now);
+        let seen = self.books_seen.get_or_insert(now);
+        if now.duration_since(*seen) >= book::LOOK {
+            *seen = now;
+            self.books.retain(|_, book| !book.prune(now));
+        }
         self.prune_leases(now);
     }
 
@@ -172,6 +183,49 @@ impl Inner {
             }
         }
         self.lines.remove(&(project.to_owned(), key.clone()));
+    }
+}
+
+#[async_trait]
+impl ProjectStore for InMemoryJobStore {
+    async fn enter(&self, project: &str, entry: &Entry) -> Result<(Entered, Usage), StoreError> {
+        let (mut inner, now) = self.room()?;
+        let book = inner.books.entry(project.to_owned()).or_default();
+        Ok(book.enter(entry, now))
+    }
+
+    async fn leave(
+        &self,
+        project: &str,
+        run: Run,
+        keys: &BTreeSet<String>,
+    ) -> Result<(), StoreError> {
+        let (mut inner, _) = self.up()?;
+        if let Some(book) = inner.books.get_mut(project) {
+            book.leave(run, keys);
+        }
+        Ok(())
+    }
+
+    async fn release(&self, project: &str, holders: &[Holder]) -> Result<(), StoreError> {
+        let (mut inner, _) = self.up()?;
+        if let Some(book) = inner.books.get_mut(project) {
+            book.release(holders);
+        }
+        Ok(())
+    }
+
+    async fn usage(&self, project: &str, limits: ProjectLimits) -> Result<Usage, StoreError> {
+        let (mut inner, now) = self.up()?;
+        let book = inner.books.entry(project.to_owned()).or_default();
+        book.prune_runs(now);
+        Ok(book.usage(limits, now))
+    }
+
+    async fn active(&self, project: &str, limit: usize) -> Result<Vec<Run>, StoreError> {
+        let (inner, _) = self.up()?;
+        let book = inner.books.get(project);
+        Ok(book.map(|book| book.active(limit)).unwrap_or_default())
     }
 }
 
@@ -293,6 +347,10 @@ impl FoldStore for InMemoryJobStore {
         let (mut inner, _) = self.room()?;
         for fact in batches.iter().flat_map(|b| &b.facts) {
             inner.list(fact, now);
+            if let Some(note) = Note::of(fact, now) {
+                let book = inner.books.entry(note.project.clone()).or_default();
+                book.note(&note, now);
+            }
         }
         Ok(batches
             .into_iter()

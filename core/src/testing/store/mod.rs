@@ -12,6 +12,7 @@ mod leases;
 mod lines;
 mod live;
 pub mod sample;
+mod standing;
 mod support;
 
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
@@ -27,6 +28,7 @@ pub use index::*;
 pub use leases::*;
 pub use lines::*;
 pub use live::*;
+pub use standing::*;
 
 use crate::{partition::Partition, store::FoldStore};
 
@@ -123,6 +125,16 @@ macro_rules! store_suite {
             a_run_is_forgotten
             a_claim_returns_the_first_value
             claims_of_projects_are_apart
+            a_key_has_one_holder
+            what_was_not_published_leaves
+            an_end_frees_the_key
+            an_end_belongs_to_its_epoch
+            what_was_made_keeps_the_key_until_it_is_freed
+            a_holder_is_released_as_it_was_seen
+            a_rebuilt_standing_has_all_holders
+            active_runs_are_limited
+            a_run_ends_by_itself
+            submissions_are_limited_by_a_rate
             one_reader_holds_all
             two_readers_share_evenly
             three_readers_share_evenly

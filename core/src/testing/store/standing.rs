@@ -1,0 +1,368 @@
+//! What a project has under way.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use super::{
+    StoreFixture,
+    support::{OneJob, until},
+};
+use crate::{
+    event::{EventType, JobSpec},
+    fact::JobFact,
+    store::project::{Entered, Entry, HoldState, Holder, ProjectLimits, Rate, Run, Usage, expires},
+    testing::store::sample::Saying,
+    unique::{Scope, Unique},
+};
+
+const KEY: &str = "vm:lx{1}";
+
+/// A project's jobs, which are all in one partition.
+struct Project<'a, F> {
+    one: OneJob,
+    fixture: &'a F,
+    next: u64,
+}
+
+impl<'a, F: StoreFixture> Project<'a, F> {
+    fn new(fixture: &'a F) -> Self {
+        Self {
+            one: OneJob::new(fixture),
+            fixture,
+            next: 0,
+        }
+    }
+
+    fn spec(&self, name: &str, scope: Scope) -> JobSpec {
+        let id = self.one.story.job_in(super::support::here(), name);
+        JobSpec {
+            unique: vec![Unique {
+                key: KEY.to_owned(),
+                scope,
+            }],
+            ..self.one.story.spec(id, "demo", 0)
+        }
+    }
+
+    async fn enter(&self, spec: &JobSpec, epoch: u32) -> Entered {
+        self.enter_limited(spec, epoch, ProjectLimits::default())
+            .await
+            .0
+    }
+
+    async fn enter_limited(
+        &self,
+        spec: &JobSpec,
+        epoch: u32,
+        limits: ProjectLimits,
+    ) -> (Entered, Usage) {
+        let entry = Entry {
+            run: Run {
+                job: spec.id,
+                epoch,
+            },
+            expires: expires(spec.deadline),
+            keys: spec.unique.iter().map(|u| u.key.clone()).collect(),
+            limits,
+        };
+        let store = &self.one.store;
+        store.enter(&spec.auth.project_id, &entry).await.unwrap()
+    }
+
+    /// Folds a fact about a job.
+    async fn say(&mut self, spec: &JobSpec, what: EventType, epoch: u32) {
+        let fact = self.fact(spec, what, epoch);
+        self.one.fold(&[fact]).await;
+    }
+
+    fn fact(&mut self, spec: &JobSpec, what: EventType, epoch: u32) -> JobFact {
+        self.next += 1;
+        let said = Saying {
+            at: i64::try_from(self.next).unwrap(),
+            ..super::support::said(what, epoch, 1, self.next)
+        };
+        self.one.story.fact(spec, &said, Some(self.next))
+    }
+
+    async fn active(&self) -> u64 {
+        let usage = self.one.store.usage("demo", ProjectLimits::default());
+        usage.await.unwrap().active
+    }
+}
+
+fn fresh() -> Entered {
+    Entered::In { fresh: true }
+}
+
+fn again() -> Entered {
+    Entered::In { fresh: false }
+}
+
+/// Returns the only holder, who must be this job.
+fn holder(entered: Entered, spec: &JobSpec, state: HoldState) -> Holder {
+    match entered {
+        Entered::Held(mut holders) if holders.len() == 1 => {
+            let holder = holders.remove(0);
+            assert_eq!((holder.run.job, holder.hold.state), (spec.id, state));
+            assert_eq!(holder.key, KEY);
+            holder
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Of two jobs that want one key one gets it; asking again changes nothing.
+pub async fn a_key_has_one_holder<F: StoreFixture>(fixture: &F) {
+    let project = Project::new(fixture);
+    let (a, b) = (
+        project.spec("a", Scope::Active),
+        project.spec("b", Scope::Active),
+    );
+    assert_eq!(project.enter(&a, 0).await, fresh());
+    assert_eq!(project.enter(&a, 0).await, again());
+    holder(project.enter(&b, 0).await, &a, HoldState::Taken);
+    assert_eq!(project.active().await, 1);
+    let mut other = b.clone();
+    other.auth.project_id = "other".to_owned();
+    assert_eq!(project.enter(&other, 0).await, fresh());
+}
+
+/// One that was not published leaves nothing; what the log has stays.
+pub async fn what_was_not_published_leaves<F: StoreFixture>(fixture: &F) {
+    let mut project = Project::new(fixture);
+    let (a, b) = (
+        project.spec("a", Scope::Active),
+        project.spec("b", Scope::Active),
+    );
+    let keys = BTreeSet::from([KEY.to_owned()]);
+    let run = |spec: &JobSpec| Run {
+        job: spec.id,
+        epoch: 0,
+    };
+    assert_eq!(project.enter(&a, 0).await, fresh());
+    project
+        .one
+        .store
+        .leave("demo", run(&a), &keys)
+        .await
+        .unwrap();
+    assert_eq!(project.active().await, 0);
+    assert_eq!(project.enter(&b, 0).await, fresh());
+    project.say(&b, EventType::Submitted, 0).await;
+    project
+        .one
+        .store
+        .leave("demo", run(&b), &keys)
+        .await
+        .unwrap();
+    holder(project.enter(&a, 0).await, &b, HoldState::Live);
+}
+
+/// Any end of a job frees its key and its place.
+pub async fn an_end_frees_the_key<F: StoreFixture>(fixture: &F) {
+    let mut project = Project::new(fixture);
+    let ends = [
+        EventType::Succeeded,
+        EventType::Failed,
+        EventType::Cancelled,
+        EventType::Deadline,
+    ];
+    for (n, end) in ends.into_iter().enumerate() {
+        let spec = project.spec(&format!("job {n}"), Scope::Active);
+        assert_eq!(project.enter(&spec, 0).await, fresh(), "{end}");
+        project.say(&spec, EventType::Submitted, 0).await;
+        project.say(&spec, EventType::Started, 0).await;
+        assert_eq!(project.active().await, 1);
+        project.say(&spec, end, 0).await;
+        assert_eq!(project.active().await, 0);
+        // What comes late changes nothing any more.
+        project.say(&spec, EventType::Started, 0).await;
+        project.say(&spec, EventType::CancelRequested, 0).await;
+        assert_eq!(project.active().await, 0);
+    }
+}
+
+/// An end frees what its own run holds, and not what the next one has taken.
+pub async fn an_end_belongs_to_its_epoch<F: StoreFixture>(fixture: &F) {
+    let mut project = Project::new(fixture);
+    let (a, b) = (
+        project.spec("a", Scope::Active),
+        project.spec("b", Scope::Active),
+    );
+    project.say(&a, EventType::Submitted, 0).await;
+    project.say(&a, EventType::Failed, 0).await;
+    assert_eq!(project.enter(&a, 1).await, fresh());
+    project.say(&a, EventType::Failed, 0).await;
+    holder(project.enter(&b, 0).await, &a, HoldState::Taken);
+    assert_eq!(project.active().await, 1);
+    project.say(&a, EventType::Redriven, 1).await;
+    holder(project.enter(&b, 0).await, &a, HoldState::Live);
+    project.say(&a, EventType::Cancelled, 1).await;
+    assert_eq!(project.enter(&b, 0).await, fresh());
+}
+
+/// What a job has made keeps the name until a job that frees it succeeds, in whatever order the two
+/// are read; what was made later keeps it.
+pub async fn what_was_made_keeps_the_key_until_it_is_freed<F: StoreFixture>(fixture: &F) {
+    let mut project = Project::new(fixture);
+    let (a, b) = (
+        project.spec("a", Scope::Result),
+        project.spec("b", Scope::Result),
+    );
+    let delete = JobSpec {
+        unique: Vec::new(),
+        frees: vec![KEY.to_owned()],
+        ..project.spec("delete", Scope::Active)
+    };
+    let made = project.fact(&a, EventType::Succeeded, 0);
+    project.one.fold(std::slice::from_ref(&made)).await;
+    holder(project.enter(&b, 0).await, &a, HoldState::Made);
+    let failed = project.fact(&delete, EventType::Failed, 0);
+    project.one.fold(&[failed]).await;
+    holder(project.enter(&b, 0).await, &a, HoldState::Made);
+    project.say(&delete, EventType::Succeeded, 1).await;
+    // Read again after it was freed, as when the log is read from its start.
+    project.one.fold(&[made]).await;
+    assert_eq!(project.enter(&b, 0).await, fresh());
+    project.say(&b, EventType::Succeeded, 0).await;
+    holder(project.enter(&a, 1).await, &b, HoldState::Made);
+}
+
+/// A holder is replaced only as it was seen.
+pub async fn a_holder_is_released_as_it_was_seen<F: StoreFixture>(fixture: &F) {
+    let mut project = Project::new(fixture);
+    let (a, b) = (
+        project.spec("a", Scope::Active),
+        project.spec("b", Scope::Active),
+    );
+    assert_eq!(project.enter(&a, 0).await, fresh());
+    let taken = holder(project.enter(&b, 0).await, &a, HoldState::Taken);
+    project.say(&a, EventType::Submitted, 0).await;
+    let store = project.one.store.clone();
+    store.release("demo", &[taken]).await.unwrap();
+    let live = holder(project.enter(&b, 0).await, &a, HoldState::Live);
+    for _ in 0..2 {
+        store
+            .release("demo", std::slice::from_ref(&live))
+            .await
+            .unwrap();
+        store
+            .release("other", std::slice::from_ref(&live))
+            .await
+            .unwrap();
+    }
+    assert_eq!(project.enter(&b, 0).await, fresh());
+    store.release("demo", &[]).await.unwrap();
+}
+
+/// After a flush the log brings back who is active and who holds what; two may then hold one key.
+pub async fn a_rebuilt_standing_has_all_holders<F: StoreFixture>(fixture: &F) {
+    let mut project = Project::new(fixture);
+    let (a, b) = (
+        project.spec("a", Scope::Active),
+        project.spec("b", Scope::Active),
+    );
+    let submitted = project.fact(&a, EventType::Submitted, 0);
+    project.one.fold(std::slice::from_ref(&submitted)).await;
+    project.fixture.flush().await;
+    assert_eq!(project.active().await, 0);
+    assert_eq!(project.enter(&b, 0).await, fresh());
+    project.one.fold(&[submitted]).await;
+    assert_eq!(project.active().await, 2);
+    let c = project.spec("c", Scope::Active);
+    let Entered::Held(holders) = project.enter(&c, 0).await else {
+        panic!("it must be held");
+    };
+    let jobs: BTreeSet<_> = holders.iter().map(|holder| holder.run.job).collect();
+    assert_eq!(jobs, [a.id, b.id].into());
+    project.say(&a, EventType::Failed, 0).await;
+    holder(project.enter(&c, 0).await, &b, HoldState::Taken);
+}
+
+/// A project has as many active runs as it may have; one that is in may enter again.
+pub async fn active_runs_are_limited<F: StoreFixture>(fixture: &F) {
+    let mut project = Project::new(fixture);
+    let limits = ProjectLimits {
+        active: Some(2),
+        rate: None,
+    };
+    let specs: Vec<_> = (0..3)
+        .map(|n| JobSpec {
+            unique: Vec::new(),
+            ..project.spec(&n.to_string(), Scope::Active)
+        })
+        .collect();
+    for (n, spec) in specs.iter().enumerate() {
+        let (entered, usage) = project.enter_limited(spec, 0, limits).await;
+        let expected = if n < 2 { fresh() } else { Entered::Full };
+        assert_eq!(entered, expected);
+        assert_eq!(usage.active, u64::try_from(n.min(1) + 1).unwrap());
+    }
+    assert_eq!(project.enter_limited(&specs[0], 0, limits).await.0, again());
+    let active = project.one.store.active("demo", 10).await.unwrap();
+    let jobs: BTreeSet<_> = active.iter().map(|run| run.job).collect();
+    assert_eq!(jobs, specs[..2].iter().map(|spec| spec.id).collect());
+    assert_eq!(project.one.store.active("demo", 1).await.unwrap().len(), 1);
+    project.say(&specs[0], EventType::Succeeded, 0).await;
+    assert_eq!(project.enter_limited(&specs[2], 0, limits).await.0, fresh());
+}
+
+/// A run that nobody ends does not count for ever, and holds no key for ever.
+pub async fn a_run_ends_by_itself<F: StoreFixture>(fixture: &F) {
+    let project = Project::new(fixture);
+    let (a, b) = (
+        project.spec("a", Scope::Active),
+        project.spec("b", Scope::Active),
+    );
+    let short = Entry {
+        run: Run {
+            job: a.id,
+            epoch: 0,
+        },
+        expires: crate::clock::add(fixture.now(), Duration::from_millis(300)),
+        keys: [KEY.to_owned()].into(),
+        limits: ProjectLimits::default(),
+    };
+    let entered = project.one.store.enter("demo", &short).await.unwrap().0;
+    assert_eq!(entered, fresh());
+    until(fixture, "end of the run", async || {
+        project.active().await == 0
+    })
+    .await;
+    assert_eq!(project.enter(&b, 0).await, fresh());
+}
+
+/// All submissions of a rate may come at once, then one by one; what is refused or repeated spends
+/// nothing.
+pub async fn submissions_are_limited_by_a_rate<F: StoreFixture>(fixture: &F) {
+    let project = Project::new(fixture);
+    let limits = ProjectLimits {
+        active: None,
+        rate: Some(Rate {
+            quota: 3,
+            window: Duration::from_secs(3),
+        }),
+    };
+    let spec = |n: u32| JobSpec {
+        unique: Vec::new(),
+        ..project.spec(&n.to_string(), Scope::Active)
+    };
+    for n in 0..3 {
+        let (entered, usage) = project.enter_limited(&spec(n), 0, limits).await;
+        assert_eq!(entered, fresh());
+        assert!(usage.left >= u64::from(2 - n), "{usage:?}");
+        let (entered, _) = project.enter_limited(&spec(n), 0, limits).await;
+        assert_eq!(entered, again());
+    }
+    let (entered, usage) = project.enter_limited(&spec(3), 0, limits).await;
+    assert_eq!(entered, Entered::TooFast);
+    assert!(
+        usage.wait > Duration::ZERO && usage.wait <= Duration::from_secs(1),
+        "{usage:?}"
+    );
+    assert!(usage.reset <= Duration::from_secs(3), "{usage:?}");
+    until(fixture, "one more submission", async || {
+        project.enter_limited(&spec(3), 0, limits).await.0 == fresh()
+    })
+    .await;
+    assert_eq!(project.active().await, 4);
+}
