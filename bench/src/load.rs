@@ -57,8 +57,11 @@ impl Sample {
 
 /// What every job of the bench asks for.
 pub(crate) fn input() -> Value {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    // A host name is there once in a project.
+    let name = format!("lxbench{}", NEXT.fetch_add(1, Ordering::Relaxed));
     json!({
-        "app_env": "DEV", "app_trigram": "vmc", "vm_desc": "", "vm_hostname": "lxbench",
+        "app_env": "DEV", "app_trigram": "vmc", "vm_desc": "", "vm_hostname": name,
         "vm_profile": "Micro", "vm_region": "GreaterParis",
     })
 }

@@ -109,6 +109,9 @@ impl Suite {
                 .env("VMCTL_SIMULATED_DURATION", "0s")
                 .env("VMCTL_SIMULATED_DIR", suite.directory.path())
                 .env("VMCTL_WORKER_SLOTS", "64")
+                // The bench is one project and measures what the suite carries.
+                .env("VMCTL_QUOTA_SUBMISSIONS", "0")
+                .env("VMCTL_QUOTA_ACTIVE_JOBS", "0")
                 .stdin(Stdio::null())
                 .kill_on_drop(true)
                 .spawn()

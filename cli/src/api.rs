@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use vmctl_api_types::{
     AccessResponse, CallbackDelivery, CallbackList, CancelRequest, ConnectRequest, Discovery, Job,
     JobEventList, JobId, JobList, JobState, KindList, Machine, MachineList, Problem, ProblemType,
-    ProfileList, RegionList, SubmitRequest,
+    ProfileList, Quota, RegionList, SubmitRequest,
 };
 
 use crate::{
@@ -212,6 +212,11 @@ impl Api {
         self.parse(&self.ask(&Request::get("/v1/regions")).await?)
     }
 
+    /// Gets the project's quota.
+    pub async fn quota(&self) -> Result<Document<Quota>, CliError> {
+        self.parse(&self.ask(&Request::get("/v1/quota")).await?)
+    }
+
     /// Lists the kinds.
     pub async fn kinds(&self) -> Result<Document<KindList>, CliError> {
         self.parse(&self.ask(&Request::get("/v1/kinds")).await?)
@@ -373,7 +378,28 @@ impl Api {
             },
             StatusCode::FORBIDDEN => error.next("vmctl whoami"),
             StatusCode::NOT_FOUND => error.next("vmctl job list"),
-            StatusCode::TOO_MANY_REQUESTS => error.next("wait a little and try again"),
+            StatusCode::TOO_MANY_REQUESTS => {
+                let quota = error
+                    .problem
+                    .as_ref()
+                    .is_some_and(|problem| !problem.violated_policies.is_empty());
+                let error = error.next("wait a little and try again");
+                if quota {
+                    error.next("vmctl quota   shows what the project may have")
+                } else {
+                    error
+                }
+            }
+            StatusCode::CONFLICT => {
+                let other = error.problem.as_ref().and_then(|problem| {
+                    let duplicate = ProblemType::from_uri(&problem.problem_type);
+                    (duplicate == Some(ProblemType::Duplicate)).then_some(problem.job_id)?
+                });
+                match other {
+                    Some(id) => error.next(format!("vmctl job show {id}   is the other job")),
+                    None => error,
+                }
+            }
             _ => error,
         }
     }

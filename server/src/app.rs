@@ -22,6 +22,7 @@ use crate::{
     jobs::{
         admission::Admission,
         doorbell::Doorbell,
+        entry::Standing,
         marks::Marks,
         twins::Twins,
         view::{Overview, Seen},
@@ -49,6 +50,8 @@ pub(crate) struct App {
     pub admission: Admission,
     /// Submissions under way with an `Idempotency-Key`.
     pub twins: Twins,
+    /// What this server knows of projects by itself.
+    pub standing: Standing,
     /// Whether lists are complete.
     pub overview: Overview,
     /// Login attempts.
@@ -79,6 +82,7 @@ impl App {
             marks: Marks::default(),
             admission: Admission::default(),
             twins: Twins::default(),
+            standing: Standing::default(),
             overview: Overview::default(),
             logins: Logins::new(limits.logins_per_minute),
             audit: Recorder::new(limits.audit_queue, limits.audit_strangers),

@@ -12,7 +12,10 @@ use vmctl_core::{
     clock::{self, Clock, SystemClock},
     identity::Identity,
     kinds::Registry,
-    store::JobStore,
+    store::{
+        JobStore,
+        project::{ProjectLimits, Rate},
+    },
 };
 use vmctl_egress::Guard;
 
@@ -187,6 +190,13 @@ pub struct Limits {
     pub sync_failures: u32,
     /// Time for which it is left alone, before one request tries again.
     pub sync_open: Duration,
+    /// What one project may have.
+    pub project: ProjectLimits,
+    /// Messages in a work queue from which on it is busy: a project may then have only its fair share
+    /// of active jobs to submit one more of that kind.
+    pub busy_queue: u64,
+    /// The active jobs of a project that are its fair share.
+    pub fair_share: u64,
     /// Jobs on one page of a list.
     pub page: usize,
     /// Lines of a project's index that one request may look at.
@@ -230,6 +240,15 @@ impl Default for Limits {
             sync_body_bytes: 1024 * 1024,
             sync_failures: 5,
             sync_open: Duration::from_secs(10),
+            project: ProjectLimits {
+                active: Some(10_000),
+                rate: Some(Rate {
+                    quota: 1_000,
+                    window: Duration::from_secs(1),
+                }),
+            },
+            busy_queue: 1_000,
+            fair_share: 100,
             page: 200,
             scan: 2_000,
         }

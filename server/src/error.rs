@@ -95,11 +95,28 @@ impl ApiError {
         self
     }
 
+    /// Adds the original service's one-line reason.
+    pub fn request_error(mut self, request_error: impl Into<String>) -> Self {
+        self.0.problem.request_error = Some(request_error.into());
+        self
+    }
+
     /// A validation error with status 400, for the two routes whose clients expect that.
     pub fn bad_fields(errors: Vec<FieldError>) -> Self {
         let mut error = Self::new(ProblemType::Validation).errors(errors);
         error.0.problem.status = 400;
         error
+    }
+
+    /// Names a quota policy that is exhausted.
+    pub fn violates(mut self, policy: &str) -> Self {
+        self.0.problem.violated_policies.push(policy.to_owned());
+        self
+    }
+
+    /// Says whether it is of this type.
+    pub fn is(&self, problem_type: ProblemType) -> bool {
+        self.0.problem.problem_type == problem_type.uri()
     }
 
     pub fn status(&self) -> u16 {

@@ -113,15 +113,18 @@ pub(crate) enum Absent {
 #[derive(utoipa::IntoResponses)]
 #[expect(dead_code, reason = "read by the derive only")]
 pub(crate) enum SubmissionProblems {
-    /// A request with this `Idempotency-Key` is under way
+    /// A request with this `Idempotency-Key` is under way, or another job has the `unique` key
     #[response(status = 409, content_type = "application/problem+json")]
-    InFlight(Problem),
+    Conflict(Problem),
     /// The body is larger than 64 KiB
     #[response(status = 413, content_type = "application/problem+json")]
     TooLarge(Problem),
     /// The body is not declared as JSON
     #[response(status = 415, content_type = "application/problem+json")]
     NotJson(Problem),
+    /// The project submits too fast, or has too many active jobs; `Retry-After` says when to try again
+    #[response(status = 429, content_type = "application/problem+json")]
+    TooMany(Problem),
 }
 
 #[cfg(test)]

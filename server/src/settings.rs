@@ -40,6 +40,16 @@ settings! {
         "worker.api_token" => worker_api_token: Option<SecretString>,
         /// What the server shows to the other upstreams of synchronous kinds
         "sync.token" => sync_token: Option<SecretString>,
+        /// Jobs of one project that may be active at a time; 0 sets no limit
+        "quota.active_jobs" = "10000" => quota_active_jobs: u32,
+        /// Submissions of one project in `quota.window`; 0 sets no limit
+        "quota.submissions" = "1000" => quota_submissions: u32,
+        /// The time that `quota.submissions` counts for, in whole seconds
+        "quota.window" = "1s" => quota_window: Duration,
+        /// Waiting commands of a kind from which on a project may only have its fair share of active jobs
+        "quota.busy_queue" = "1000" => quota_busy_queue: u32,
+        /// Active jobs of a project that are its fair share
+        "quota.fair_share" = "100" => quota_fair_share: u32,
         /// Certificates, PEM, to trust besides the system's, for RabbitMQ, Keystone and upstreams
         "ca_file" => ca_file: Option<PathBuf>,
         /// Addresses of the RabbitMQ nodes of one cluster, comma-separated

@@ -18,6 +18,7 @@ pub mod kind_list;
 pub mod login;
 pub mod logout;
 pub mod profile_list;
+pub mod quota;
 pub mod region_list;
 pub mod timing;
 pub mod version;
@@ -55,6 +56,8 @@ pub enum Command {
     /// Kinds of jobs
     #[command(subcommand, alias = "kinds")]
     Kind(Kind),
+    /// Show what the project may use, and what it uses
+    Quota,
     /// Print the completion script of a shell
     Completion(completion::Completion),
     /// Print the version
@@ -155,6 +158,7 @@ pub fn run(app: &App, command: Command) -> Result<Exit, CliError> {
         Command::Profile(Profile::List) => profile_list::run(app),
         Command::Region(Region::List) => region_list::run(app),
         Command::Kind(Kind::List) => kind_list::run(app),
+        Command::Quota => quota::run(app),
         Command::Completion(args) => completion::run(app, &args),
         Command::Version => version::run(app),
     }

@@ -10,5 +10,6 @@ pub(crate) mod key;
 pub(crate) mod path;
 pub(crate) mod prefer;
 pub(crate) mod query;
+pub(crate) mod ratelimit;
 pub(crate) mod request_id;
 pub(crate) mod trace;

@@ -94,6 +94,14 @@ impl Admission {
         }
     }
 
+    /// Returns how many commands of a kind waited when its queue was looked at last.
+    pub fn waiting(&self, kind: &Kind) -> u64 {
+        match self.seen.borrow().work.get(kind) {
+            Some(Queue::Holds(ready)) => *ready,
+            Some(Queue::Missing) | None => 0,
+        }
+    }
+
     fn era(&self) -> u64 {
         self.seen.borrow().era
     }

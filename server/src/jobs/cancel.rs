@@ -60,6 +60,7 @@ async fn run(
         Published {
             record,
             stored: true,
+            fields: Vec::new(),
         }
     } else {
         let event = about(app, winner, submission, reason.clone());

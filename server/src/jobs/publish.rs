@@ -1,5 +1,6 @@
 //! Publishing an event about a job, and writing it ahead of the log.
 
+use axum::http::{HeaderName, HeaderValue};
 use tokio::time::timeout;
 use tracing::Instrument;
 use vmctl_api_types::JobId;
@@ -12,6 +13,8 @@ use crate::{
 
 /// A confirmed event.
 pub(crate) struct Published {
+    /// Fields that say what is left of the project's quota, after a submission.
+    pub fields: Vec<(HeaderName, HeaderValue)>,
     /// The record, with the event in it.
     pub record: Record,
     /// Whether the view has it too.
@@ -64,5 +67,9 @@ pub(crate) async fn publish(
     }
     let mut record = base.unwrap_or_default();
     merge(&mut record, &fact, now);
-    Ok(Published { record, stored })
+    Ok(Published {
+        record,
+        stored,
+        fields: Vec::new(),
+    })
 }

@@ -8,6 +8,7 @@ use vmctl_api_types::{Callback, FieldError, Kind, ProblemType};
 use vmctl_core::{
     kinds::{KindSpec, Registry},
     pointer,
+    unique::Unique,
 };
 
 use crate::{
@@ -15,10 +16,11 @@ use crate::{
     jobs::{
         callbacks, ids,
         plan::{self, Given, Plan},
+        unique::{self, OnConflict},
     },
 };
 
-const FIELDS: [&str; 9] = [
+const FIELDS: [&str; 10] = [
     "kind",
     "input",
     "labels",
@@ -28,6 +30,7 @@ const FIELDS: [&str; 9] = [
     "attempt_timeout",
     "retry",
     "callback",
+    "unique",
 ];
 const MAX_LABELS: usize = 32;
 const MAX_LABEL_KEY: usize = 63;
@@ -45,6 +48,12 @@ pub(crate) struct JobRequest {
     pub plan: Plan,
     /// Whom to tell of its end; where it may go is not checked here.
     pub callback: Option<Callback>,
+    /// Keys that the job holds.
+    pub unique: Vec<Unique>,
+    /// Keys that it frees when it succeeds.
+    pub frees: Vec<String>,
+    /// What to do when another job has one of its keys.
+    pub on_conflict: OnConflict,
     /// The same for the same request, whenever it is sent.
     pub fingerprint: String,
 }
@@ -94,6 +103,8 @@ pub(crate) fn check(
     let callback = callbacks::read(fields.remove("callback"), &mut errors);
     let given = Given::take(&mut fields, lenient);
     let plan = plan::check(kind, &given, now, &mut errors);
+    let given_unique = fields.remove("unique").filter(|u| !u.is_null());
+    let unique = unique::read(given_unique.as_ref(), &mut errors);
     if input.is_null() {
         errors.push(field("/input", "required", "is missing"));
     } else {
@@ -105,7 +116,10 @@ pub(crate) fn check(
     if !errors.is_empty() {
         return Err(invalid(errors));
     }
-    let request = request(kind, input, labels, (now, plan), &given);
+    let mut request = request(kind, input, labels, (now, plan), &given);
+    if let (Some(asked), Some(given)) = (unique, given_unique) {
+        asked.add_to(&mut request, &given);
+    }
     Ok(with_callback(request, callback))
 }
 
@@ -148,6 +162,9 @@ fn request(
     JobRequest {
         callback: None,
         kind: kind.kind.clone(),
+        unique: kind.unique(&input).into_iter().collect(),
+        frees: kind.frees(&input).into_iter().collect(),
+        on_conflict: OnConflict::default(),
         input,
         labels,
         created_at,

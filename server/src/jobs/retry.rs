@@ -12,6 +12,7 @@ use vmctl_core::{
     event::{Event, EventData, EventType},
     kinds::MAX_DEADLINE,
     record::{Record, Submission, Winner},
+    store::project::Run,
 };
 
 use crate::{
@@ -19,7 +20,9 @@ use crate::{
     error::ApiError,
     jobs::{
         admission,
+        entry::{self, Entrance, Wish},
         publish::{self, Published},
+        unique::OnConflict,
     },
 };
 
@@ -88,7 +91,30 @@ async fn run(
     admission::admit(app, kind, None, id).await?;
     let mut event = command(app, winner, submission);
     event.traceparent = traceparent;
-    publish::publish(app, event, Some(record), true).await
+    let spec = &event.data.job;
+    let wish = Wish {
+        project: &spec.auth.project_id,
+        kind,
+        run: Run {
+            job: id,
+            epoch: event.data.epoch,
+        },
+        deadline: spec.deadline,
+        keys: spec.unique.iter().map(|u| u.key.clone()).collect(),
+        on_conflict: OnConflict::Reject,
+    };
+    let pass = match entry::enter(app, wish).await? {
+        Entrance::Open(pass) => pass,
+        // Not for a wish that rejects.
+        Entrance::Existing(job, _) => return Err(ApiError::new(ProblemType::Duplicate).job(job)),
+    };
+    let fields = pass.fields.clone();
+    let published = publish::publish(app, event, Some(record), true).await;
+    pass.settle(app, &published).await;
+    Ok(Published {
+        fields,
+        ..published?
+    })
 }
 
 fn command(app: &App, winner: &Winner, submission: &Submission) -> Event {

@@ -6,6 +6,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use axum::http::{HeaderName, HeaderValue};
 use jiff::Timestamp;
 use vmctl_api_types::{JobId, JobState};
 use vmctl_core::{
@@ -13,6 +14,7 @@ use vmctl_core::{
     event::{Caller, Event, EventData, EventType, JobSpec},
     record::Record,
     topology::Tier,
+    store::project::Run,
 };
 
 use crate::{
@@ -20,7 +22,9 @@ use crate::{
     error::ApiError,
     http::key::IdempotencyKey,
     jobs::{
-        admission, ids, publish,
+        admission,
+        entry::{self, Entrance, Wish},
+        ids, publish,
         request::JobRequest,
         twins::{Ticket, Turn, mismatch},
     },
@@ -48,6 +52,8 @@ pub(crate) struct Accepted {
     pub replayed: bool,
     /// Whether the view does not have it yet.
     pub degraded: bool,
+    /// Fields that say what is left of the project's quota.
+    pub fields: Vec<(HeaderName, HeaderValue)>,
 }
 
 /// Submits a job.
@@ -161,6 +167,7 @@ async fn first(
             id,
             replayed: true,
             degraded: false,
+            fields: Vec::new(),
         },
         known => publish_command(app, id, submission, known).await?,
     };
@@ -174,13 +181,38 @@ async fn publish_command(
     submission: Submission,
     known: Option<Record>,
 ) -> Result<Accepted, ApiError> {
+    let request = &submission.request;
+    let wish = Wish {
+        project: &submission.caller.project_id,
+        kind: &request.kind,
+        run: Run { job: id, epoch: 0 },
+        deadline: request.plan.deadline,
+        keys: request.unique.iter().map(|u| u.key.clone()).collect(),
+        on_conflict: request.on_conflict,
+    };
+    let pass = match entry::enter(app, wish).await? {
+        Entrance::Open(pass) => pass,
+        Entrance::Existing(id, record) => {
+            return Ok(Accepted {
+                record: *record,
+                id,
+                replayed: false,
+                degraded: false,
+                fields: Vec::new(),
+            });
+        }
+    };
+    let fields = pass.fields.clone();
     let event = command(app, id, submission);
-    let published = publish::publish(app, event, known, true).await?;
+    let published = publish::publish(app, event, known, true).await;
+    pass.settle(app, &published).await;
+    let published = published?;
     Ok(Accepted {
         record: published.record,
         id,
         replayed: false,
         degraded: !published.stored,
+        fields,
     })
 }
 
@@ -196,6 +228,8 @@ fn command(app: &App, id: JobId, submission: Submission) -> Event {
         labels: request.labels,
         callback: request.callback,
         fp: request.fingerprint,
+        unique: request.unique,
+        frees: request.frees,
         ..JobSpec::new(
             id,
             request.kind,

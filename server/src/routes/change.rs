@@ -48,6 +48,9 @@ pub(super) fn accepted(
     let mut response = answer::job(id, &published.record, status, None)?;
     answer::preferences(response.headers_mut(), prefer);
     answer::degraded(response.headers_mut(), !published.stored);
+    response
+        .headers_mut()
+        .extend(published.fields.iter().cloned());
     Ok(response)
 }
 

@@ -29,7 +29,7 @@ use crate::{
     responses(
         (status = 202, description = "It runs again", body = Job),
         (status = 400, description = "Not a job id", body = Problem, content_type = "application/problem+json"),
-        (status = 409, description = "The job is live, or has succeeded", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "The job is live, or has succeeded, or another job has its name", body = Problem, content_type = "application/problem+json"),
         (status = 412, description = "The job has changed since `If-Match`", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "Its kind is not known any more", body = Problem, content_type = "application/problem+json"),
         Guarded, Absent,

@@ -131,6 +131,7 @@ pub(super) fn submission_headers(headers: &mut HeaderMap, accepted: &Accepted) {
     let replayed = if accepted.replayed { "true" } else { "false" };
     headers.insert(IDEMPOTENCY_REPLAYED, HeaderValue::from_static(replayed));
     answer::degraded(headers, accepted.degraded);
+    headers.extend(accepted.fields.iter().cloned());
     if let Some(seconds) = answer::retry_after(&accepted.record) {
         headers.insert(header::RETRY_AFTER, seconds.into());
     }

@@ -22,6 +22,7 @@ mod kind_get;
 mod kind_list;
 mod problem_get;
 mod profile_list;
+mod quota;
 mod region_list;
 mod sync;
 mod testtoken;
@@ -78,6 +79,7 @@ pub(crate) fn api() -> OpenApiRouter<Arc<App>> {
         ))
         .routes(routes!(audit_list::list))
         .routes(routes!(problem_get::get))
+        .routes(routes!(quota::quota))
 }
 
 /// Everything that is served. `mounted` is served beside it, without admission by number: health

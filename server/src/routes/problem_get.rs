@@ -45,7 +45,7 @@ pub(super) async fn get(
         .and_then(|Path(slug)| ProblemType::from_uri(&format!("/problems/{slug}")));
     let found = found.ok_or_else(|| ApiError::new(ProblemType::NotFound))?;
     Ok(Json(ProblemInfo {
-        problem_type: format!("/problems/{}", found.slug()),
+        problem_type: found.uri(),
         title: found.title(),
         status: found.status(),
         meaning: found.meaning().trim(),

@@ -42,7 +42,12 @@ pub(super) async fn submit(
     let request = request::check_compat(kind, body, app.now())?;
     let submission =
         job_submit::submission(kind_route(kind), request, caller, request_id, headers)?;
-    let accepted = submit::submit(app, submission).await?;
+    let accepted = submit::submit(app, submission).await.map_err(|error| {
+        if error.is(ProblemType::Duplicate) {
+            return error.request_error("duplicate hostname");
+        }
+        error
+    })?;
     caller.trail.job(accepted.id);
     Ok(accepted)
 }

@@ -5,7 +5,7 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     time::Duration,
 };
@@ -266,7 +266,7 @@ impl Suite {
 
     /// Submits a job and returns its id.
     pub async fn submit(&self) -> String {
-        let reply = self.post("/v1/jobs", create()).await;
+        let reply = self.post("/v1/jobs", another()).await;
         assert_eq!(reply.status, StatusCode::ACCEPTED, "{reply:?}");
         reply.json()["id"].as_str().unwrap().to_owned()
     }
@@ -333,6 +333,15 @@ pub(super) fn vm() -> Value {
 
 pub(super) fn create() -> Value {
     json!({"kind": "vm.create", "input": vm()})
+}
+
+/// A submission that no other job is in the way of.
+pub(super) fn another() -> Value {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let mut body = create();
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    body["input"]["vm_hostname"] = json!(format!("lx{number}"));
+    body
 }
 
 /// A request under construction.

@@ -3,6 +3,7 @@
 //! ```text
 //! machines/<job>.json     what exists, and which phase it is in
 //! tombstones/<job>.json   what existed
+//! names/<hash>.json       which job's machine has a host name
 //! failures/<phase>        how often the phase was made to fail
 //! effects.jsonl           what was done, one line each, by whom and when
 //! locks/, tmp/
@@ -105,7 +106,14 @@ pub(super) struct Files {
 impl Files {
     /// Makes the directory where it is missing, and removes what has expired.
     pub(super) fn open(directory: &Path, clock: Arc<dyn Clock>) -> io::Result<Self> {
-        for name in ["machines", "tombstones", "failures", "locks", "tmp"] {
+        for name in [
+            "machines",
+            "tombstones",
+            "names",
+            "failures",
+            "locks",
+            "tmp",
+        ] {
             fs::create_dir_all(directory.join(name))?;
         }
         let files = Self {
@@ -140,7 +148,7 @@ impl Files {
         self.lock_file(&Partition::of(job).to_string())
     }
 
-    fn lock_file(&self, name: &str) -> io::Result<File> {
+    pub(super) fn lock_file(&self, name: &str) -> io::Result<File> {
         let path = self.directory.join("locks").join(name);
         let file = OpenOptions::new()
             .create(true)
@@ -189,6 +197,9 @@ impl Files {
             machine,
         };
         let first = self.place(&self.tombstone_path(job), &tombstone)?;
+        if let Some(machine) = &tombstone.machine {
+            self.free_name(&machine.spec)?;
+        }
         // Also when the tombstone was there: whoever left it may have died before this.
         ignore_missing(fs::remove_file(self.machine_path(job)))?;
         if first {
@@ -293,6 +304,10 @@ impl Files {
         fs::remove_file(self.write_tmp(&())?)
     }
 
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        self.directory.join(name)
+    }
+
     fn machine_path(&self, job: JobId) -> PathBuf {
         self.directory.join("machines").join(format!("{job}.json"))
     }
@@ -304,7 +319,7 @@ impl Files {
     }
 
     /// Writes a file that must not exist; false when it does.
-    fn place(&self, path: &Path, value: &impl Serialize) -> io::Result<bool> {
+    pub(super) fn place(&self, path: &Path, value: &impl Serialize) -> io::Result<bool> {
         let tmp = self.write_tmp(value)?;
         let linked = fs::hard_link(&tmp, path);
         fs::remove_file(tmp)?;
@@ -325,7 +340,7 @@ impl Files {
     }
 }
 
-fn read<T: DeserializeOwned>(path: &Path) -> io::Result<Option<T>> {
+pub(super) fn read<T: DeserializeOwned>(path: &Path) -> io::Result<Option<T>> {
     match fs::read(path) {
         Ok(bytes) => Ok(Some(serde_json::from_slice(&bytes)?)),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
@@ -344,7 +359,7 @@ fn json_files(directory: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
-fn ignore_missing(result: io::Result<()>) -> io::Result<()> {
+pub(super) fn ignore_missing(result: io::Result<()>) -> io::Result<()> {
     match result {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
         result => result,

@@ -6,6 +6,7 @@
 
 mod fail;
 mod files;
+mod names;
 #[cfg(test)]
 mod tests;
 
@@ -282,6 +283,7 @@ impl Inner {
                     since: now,
                     on: true,
                 };
+                let _name = self.take_name(spec)?;
                 self.files.create(&machine)?;
                 machine
             }
@@ -337,6 +339,7 @@ impl Inner {
                 since: now,
                 on: false,
             };
+            let _name = self.take_name(spec)?;
             // Whoever made it may have died before it could say so.
             if self.files.create(&machine)? || !self.files.has_effect(spec.job)? {
                 self.files
@@ -376,6 +379,15 @@ impl Inner {
             return Ok(next(machine.done));
         }
         Ok(Step::Ready(Box::new(machine.vm(None))))
+    }
+
+    /// Takes the machine's host name until the guard is dropped; the machine keeps it.
+    fn take_name(&self, spec: &VmSpec) -> Result<std::fs::File, ProvisionError> {
+        self.files.take_name(spec)?.map_err(|job| {
+            let name = &spec.hostname;
+            let taken = format!("the machine of job {job} has the host name {name}");
+            ProvisionError::Conflict(taken)
+        })
     }
 
     /// Checks, under the lock, that there is something to go on with.
