@@ -31,24 +31,24 @@ pub(crate) fn fields(limits: ProjectLimits, usage: Usage) -> Vec<(HeaderName, He
     let mut policies = ListSerializer::new();
     let mut states = ListSerializer::new();
     if let Some(rate) = limits.rate {
-        policies
+        let _ = policies
             .bare_item(SUBMIT_NAME)
             .parameter(Q, Integer::from(rate.quota))
             .parameter(W, number(rate.window.as_secs().max(1)))
             .finish();
-        states
+        let _ = states
             .bare_item(SUBMIT_NAME)
             .parameter(R, number(usage.left))
             .parameter(T, number(seconds(usage.reset)))
             .finish();
     }
     if let Some(most) = limits.active {
-        policies
+        let _ = policies
             .bare_item(ACTIVE_NAME)
             .parameter(Q, number(most))
             .parameter(QU, CONCURRENT)
             .finish();
-        states
+        let _ = states
             .bare_item(ACTIVE_NAME)
             .parameter(R, number(most.saturating_sub(usage.active)))
             .finish();

@@ -167,6 +167,7 @@ async fn the_token_is_in_no_message_and_no_record() {
     for path in ["/v1/jobs", "/v1/vm/"] {
         let mut body = if path == "/v1/jobs" { create() } else { vm() };
         if path == "/v1/vm/" {
+            body["vm_hostname"] = "lxother".into();
             body["token"] = canary.into();
         }
         let reply = suite

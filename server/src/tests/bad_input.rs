@@ -4,7 +4,7 @@ use axum::body::Body;
 use bytes::Bytes;
 use futures::stream;
 
-use super::support::{MEMBER, Reply, Suite, create, vm};
+use super::support::{MEMBER, Reply, Suite, another, create, vm};
 
 async fn raw(suite: &Suite, path: &str, body: impl Into<Body>) -> Reply {
     suite
@@ -245,7 +245,7 @@ async fn hostile_text_is_stored_as_it_is_or_refused_and_never_a_500() {
         "${jndi:ldap://x}",
         "%s%n",
     ] {
-        let mut body = vm();
+        let mut body = another()["input"].take();
         body["vm_desc"] = text.into();
         let reply = suite.post("/v1/vm/", body).await;
         assert_eq!(reply.status, 202, "{text:?}");

@@ -79,11 +79,14 @@ async fn both_spellings_of_the_path_are_served_and_unknown_fields_dropped() {
     let mut body = vm();
     body["token"] = "s3cret".into();
     body["colour"] = json!({"deep": [1]});
-    for path in ["/v1/vm", "/v1/vm/"] {
+    for (path, host) in [("/v1/vm", "lx1"), ("/v1/vm/", "lx2")] {
+        body["vm_hostname"] = json!(host);
         assert_eq!(suite.post(path, body.clone()).await.status, 202);
         let delivery = next(&mut work).await;
         let command: Value = serde_json::from_slice(&delivery.message.body).unwrap();
-        assert_eq!(command["data"]["job"]["input"], vm());
+        let mut expected = vm();
+        expected["vm_hostname"] = json!(host);
+        assert_eq!(command["data"]["job"]["input"], expected);
     }
 }
 

@@ -132,11 +132,15 @@ async fn the_example_of_each_body_is_accepted() {
             202,
         ),
     ] {
-        let example = &document["components"]["schemas"][schema]["examples"][0];
+        let mut example = document["components"]["schemas"][schema]["examples"][0].clone();
+        if schema == "SubmitRequest" {
+            // The machine of the request before has the name.
+            example["input"]["vm_hostname"] = json!("lxother");
+        }
         let reply = suite
             .request(method, path)
             .token(MEMBER)
-            .json(example)
+            .json(&example)
             .send()
             .await;
         assert_eq!(reply.status, status, "{method} {path}: {reply:?}");

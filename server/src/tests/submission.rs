@@ -16,7 +16,7 @@ use vmctl_core::{
     topology::{QUEUE_LOG, QueueSpec, Topology, work_queue},
 };
 
-use super::support::{MEMBER, Suite, create, eventually, next};
+use super::support::{MEMBER, Suite, another, create, eventually, next};
 use crate::{app::App, jobs::admission, server};
 
 #[tokio::test(start_paused = true)]
@@ -166,7 +166,7 @@ async fn a_kind_without_its_queue_is_503_before_anything_is_published() {
     suite.broker.delete_queue("work.vm.create").await.unwrap();
     let mut slug = String::new();
     eventually("the missing queue is noticed", async || {
-        let reply = suite.post("/v1/jobs", create()).await;
+        let reply = suite.post("/v1/jobs", another()).await;
         slug = reply.json()["type"].as_str().unwrap_or_default().to_owned();
         reply.status == 503
     })
@@ -177,7 +177,7 @@ async fn a_kind_without_its_queue_is_503_before_anything_is_published() {
     assert_eq!(suite.post("/v1/jobs", body).await.status, 202);
     // It is declared again without anybody's help.
     eventually("the queue is back", async || {
-        suite.post("/v1/jobs", create()).await.status == 202
+        suite.post("/v1/jobs", another()).await.status == 202
     })
     .await;
     assert!(holds(&suite, "work.vm.create").await >= 1);
@@ -193,12 +193,12 @@ async fn without_the_log_nothing_is_accepted_until_it_is_back() {
     let suite = Suite::start().await;
     suite.broker.delete_queue(QUEUE_LOG).await.unwrap();
     eventually("the missing log is noticed", async || {
-        let reply = suite.post("/v1/jobs", create()).await;
+        let reply = suite.post("/v1/jobs", another()).await;
         reply.status == 503 && reply.json()["type"] == "/problems/kind-unavailable"
     })
     .await;
     eventually("the log is back", async || {
-        suite.post("/v1/jobs", create()).await.status == 202
+        suite.post("/v1/jobs", another()).await.status == 202
     })
     .await;
     assert!(holds(&suite, QUEUE_LOG).await >= 1);

@@ -10,7 +10,7 @@ use vmctl_core::{
     store::FoldStore,
 };
 
-use super::support::{MEMBER, Reply, Suite, create, next};
+use super::support::{MEMBER, Reply, Suite, another, create, next};
 
 async fn held(suite: &Suite, id: &str, etag: Option<&str>, wait: &str) -> Reply {
     let path = format!("/v1/jobs/{id}");
@@ -199,7 +199,7 @@ async fn a_submission_can_wait_for_the_end() {
         .request("POST", "/v1/jobs")
         .token(MEMBER)
         .header("Prefer", "wait=3");
-    let reply = call.json(&create()).send().await;
+    let reply = call.json(&another()).send().await;
     assert_eq!(
         (reply.status.as_u16(), started.elapsed().as_secs()),
         (202, 3)
