@@ -87,6 +87,7 @@ async fn both_spellings_of_the_path_are_served_and_unknown_fields_dropped() {
         let mut expected = vm();
         expected["vm_hostname"] = json!(host);
         assert_eq!(command["data"]["job"]["input"], expected);
+        delivery.ack().await.unwrap();
     }
 }
 
