@@ -37,6 +37,9 @@ _vmctl() {
             vmctl,profile)
                 cmd="vmctl__subcmd__profile"
                 ;;
+            vmctl,quota)
+                cmd="vmctl__subcmd__quota"
+                ;;
             vmctl,region)
                 cmd="vmctl__subcmd__region"
                 ;;
@@ -69,6 +72,9 @@ _vmctl() {
                 ;;
             vmctl__subcmd__help,profile)
                 cmd="vmctl__subcmd__help__subcmd__profile"
+                ;;
+            vmctl__subcmd__help,quota)
+                cmd="vmctl__subcmd__help__subcmd__quota"
                 ;;
             vmctl__subcmd__help,region)
                 cmd="vmctl__subcmd__help__subcmd__region"
@@ -263,7 +269,7 @@ _vmctl() {
 
     case "${cmd}" in
         vmctl)
-            opts="-o -q -v -h -V --endpoint --connect-timeout --http-timeout --output --quiet --verbose --color --progress --no-input --config-dir --help --version login logout whoami vm job profile region kind completion version help"
+            opts="-o -q -v -h -V --endpoint --connect-timeout --http-timeout --output --quiet --verbose --color --progress --no-input --config-dir --help --version login logout whoami vm job profile region kind quota completion version help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -355,7 +361,7 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__help)
-            opts="login logout whoami vm job profile region kind completion version help"
+            opts="login logout whoami vm job profile region kind quota completion version help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -609,6 +615,20 @@ _vmctl() {
         vmctl__subcmd__help__subcmd__profile__subcmd__list)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        vmctl__subcmd__help__subcmd__quota)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
@@ -1753,6 +1773,52 @@ _vmctl() {
         vmctl__subcmd__profile__subcmd__list)
             opts="-o -q -v -h -V --endpoint --connect-timeout --http-timeout --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --endpoint)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --connect-timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --http-timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --output)
+                    COMPREPLY=($(compgen -W "table json" -- "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -W "table json" -- "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                --progress)
+                    COMPREPLY=($(compgen -W "auto bar plain none" -- "${cur}"))
+                    return 0
+                    ;;
+                --config-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        vmctl__subcmd__quota)
+            opts="-o -q -v -h -V --endpoint --connect-timeout --http-timeout --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi

@@ -43,6 +43,7 @@ set edit:completion:arg-completer[vmctl] = {|@words|
             cand profile 'Sizes of machines'
             cand region 'Places for machines'
             cand kind 'Kinds of jobs'
+            cand quota 'Show what the project may use, and what it uses'
             cand completion 'Print the completion script of a shell'
             cand version 'Print the version'
             cand help 'Print this message or the help of the given subcommand(s)'
@@ -641,6 +642,25 @@ set edit:completion:arg-completer[vmctl] = {|@words|
         }
         &'vmctl;kind;help;help'= {
         }
+        &'vmctl;quota'= {
+            cand --endpoint 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]'
+            cand --connect-timeout 'Give up connecting after this long'
+            cand --http-timeout 'Give up on one request after this long'
+            cand -o 'How results are printed'
+            cand --output 'How results are printed'
+            cand --color 'Use colour'
+            cand --progress 'How progress is shown'
+            cand --config-dir 'Configuration directory; only the environment sets it'
+            cand -q 'Print no progress and no hints'
+            cand --quiet 'Print no progress and no hints'
+            cand -v 'Say on stderr what is asked of the server'
+            cand --verbose 'Say on stderr what is asked of the server'
+            cand --no-input 'Never ask anything'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
         &'vmctl;completion'= {
             cand --endpoint 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]'
             cand --connect-timeout 'Give up connecting after this long'
@@ -688,6 +708,7 @@ set edit:completion:arg-completer[vmctl] = {|@words|
             cand profile 'Sizes of machines'
             cand region 'Places for machines'
             cand kind 'Kinds of jobs'
+            cand quota 'Show what the project may use, and what it uses'
             cand completion 'Print the completion script of a shell'
             cand version 'Print the version'
             cand help 'Print this message or the help of the given subcommand(s)'
@@ -755,6 +776,8 @@ set edit:completion:arg-completer[vmctl] = {|@words|
             cand list 'List the kinds of jobs that may be asked for'
         }
         &'vmctl;help;kind;list'= {
+        }
+        &'vmctl;help;quota'= {
         }
         &'vmctl;help;completion'= {
         }

@@ -336,25 +336,32 @@ async fn a_drained_worker_hands_its_machines_over() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_delete_takes_the_newest_machine_of_that_name_and_project() {
+async fn a_host_name_is_there_once_in_a_project_until_it_is_deleted() {
     let site = Site::new(Duration::ZERO).await;
     let _worker = site.start("w1");
-    let older = site.machine("lxname").await;
-    let newer = site.machine("LXNAME").await;
+    let first = site.machine("lxname").await;
     let other_name = site.machine("lxother").await;
     let mut foreign = site.create("lxname");
     foreign.data.job.auth.project_id = "p2".to_owned();
     site.world.publish(&foreign).await;
     site.world.end(foreign.subject).await;
+    let second = site.create("LXNAME");
+    site.world.publish(&second).await;
+    let end = site.world.end(second.subject).await;
+    assert_eq!(end.event_type, EventType::Failed);
+    let refused = end.data.error.unwrap();
+    assert_eq!(refused.error_type, error("conflict").error_type);
+    assert!(refused.title.contains(&first.to_string()), "{refused:?}");
     tokio::time::sleep(Duration::from_millis(10)).await;
 
-    assert_eq!(site.deleted(&site.delete("lxname")).await, json!(true));
+    assert_eq!(site.deleted(&site.delete("lxNAME")).await, json!(true));
     let living = site.living().await;
-    assert!(!living.contains(&newer));
-    for job in [older, other_name, foreign.subject] {
+    assert!(!living.contains(&first) && !living.contains(&second.subject));
+    for job in [other_name, foreign.subject] {
         assert!(living.contains(&job));
     }
     assert_eq!(site.deleted(&site.delete("lxnobody")).await, json!(false));
+    site.machine("lxname").await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -374,20 +381,21 @@ async fn a_repeated_delete_removes_no_second_machine() {
     // Nobody remembers which commands ran.
     site.world.store.set_down(true);
     let _worker = site.start("w1");
-    let older = site.machine("lxname").await;
-    let newer = site.machine("lxname").await;
+    let first = site.machine("lxname").await;
+    tokio::time::sleep(Duration::from_millis(10)).await;
     let delete = site.delete("lxname");
     assert_eq!(site.deleted(&delete).await, json!(true));
+    let second = site.machine("lxname").await;
     site.world.publish(&delete).await;
     until("it ran again", || {
         let words = site.world.words(delete.subject);
         words.iter().filter(|w| **w == "succeeded").count() == 2
     })
     .await;
-    assert_eq!(site.living().await, [older]);
+    assert_eq!(site.living().await, [second]);
     assert_eq!(
         site.effects("delete"),
-        BTreeMap::from([(newer.to_string(), 1)])
+        BTreeMap::from([(first.to_string(), 1)])
     );
 }
 
