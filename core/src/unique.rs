@@ -14,6 +14,7 @@ pub const MAX_KEY: usize = 255;
 
 /// How long a job holds a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]
 #[cfg_attr(feature = "schemas", derive(utoipa::ToSchema))]
 pub enum Scope {
