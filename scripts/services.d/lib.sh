@@ -250,6 +250,13 @@ stop_process() {
     rm -f -- "$dir/$service/pid" "$dir/$service/started"
 }
 
+# kill_process SERVICE: KILL, with a bounded wait.
+kill_process() {
+    signal "$1" KILL || fail "$1 does not run"
+    until_true "$stop_patience" ended "$1" || fail "$1 (pid $(get "$1/pid")) cannot be killed"
+    rm -f -- "$dir/$1/pid" "$dir/$1/started"
+}
+
 ended() {
     ! alive "$1"
 }

@@ -6,7 +6,8 @@ redis_prepare() {
     local service=$1 part=$data/$1
     take_ports "$service" port
     mkdir -p -- "$part/db"
-    cat >"$part/redis.conf" <<CONF
+    # Beside the data: Sentinel has Redis write its role there, by a file that replaces this one.
+    cat >"$part/db/redis.conf" <<CONF
 bind 127.0.0.1
 port $(get "$service/port")
 dir $part/db
@@ -19,11 +20,12 @@ appendonly yes
 appendfsync everysec
 save ""
 CONF
-    own redis "$part/db" "$part/redis.conf"
+    redis_place "$service" >>"$part/db/redis.conf"
+    own redis "$part/db"
 }
 
 redis_start() {
-    launch "$1" redis redis-server "$data/$1/redis.conf"
+    launch "$1" redis redis-server "$data/$1/db/redis.conf"
     await_ready "$1" redis_answers "$1"
 }
 
@@ -37,5 +39,6 @@ redis_env() {
     case "$1" in
         redis) export_line VMCTL_REDIS_URL "$url"; export_line VMCTL_TEST_REDIS_URL "$url" ;;
         victim-redis) export_line VMCTL_TEST_VICTIM_REDIS_URL "$url" ;;
+        shard-*) shard_env "$1" ;;
     esac
 }
