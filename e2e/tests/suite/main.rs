@@ -17,6 +17,7 @@ mod crashes;
 mod failures;
 mod flushes;
 mod languages;
+mod losses;
 mod outages;
 mod projects;
 mod secrets;

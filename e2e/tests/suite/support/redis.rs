@@ -63,6 +63,13 @@ impl Redis {
         .await
     }
 
+    /// Stops it, throws its data away and starts it again.
+    pub async fn restart_empty(&mut self) -> Result<()> {
+        self.stop().await?;
+        fs::remove_dir_all(self.directory.path().join("appendonlydir"))?;
+        self.start().await
+    }
+
     /// Stops it from answering, as a hung machine does.
     pub fn freeze(&self) -> Result<()> {
         self.signal("STOP")
