@@ -73,22 +73,35 @@ impl Cursors {
         lowest.map_or(LogStart::First, LogStart::Offset)
     }
 
-    /// Returns the unproven position that lies furthest ahead, with its partitions.
-    pub fn furthest_unproven(&self) -> Option<(Position, Vec<Partition>)> {
-        let furthest = self
-            .cursors
+    /// Returns the unproven position that lies furthest ahead.
+    pub fn furthest_unproven(&self) -> Option<Position> {
+        self.cursors
             .values()
             .filter(|cursor| !cursor.proven)
             .filter_map(|cursor| cursor.position.as_ref())
-            .max_by_key(|position| position.offset)?
-            .clone();
-        let partitions = self
-            .cursors
+            .max_by_key(|position| position.offset)
+            .cloned()
+    }
+
+    /// Returns the positions that are void because `found`, or nothing, came when the log was read
+    /// from `wanted` on. An earlier entry than was asked for is the next one that the log got, so none
+    /// of the later positions can be in it either.
+    pub fn void_by(
+        &self,
+        wanted: &Position,
+        found: Option<&Position>,
+    ) -> Vec<(Partition, Position)> {
+        let end = found.filter(|found| found.offset < wanted.offset);
+        let is_void = |position: &Position| match end {
+            Some(end) => position.offset >= end.offset && position != end,
+            None => position == wanted,
+        };
+        self.cursors
             .iter()
-            .filter(|(_, cursor)| cursor.position.as_ref() == Some(&furthest))
-            .map(|(partition, _)| *partition)
-            .collect();
-        Some((furthest, partitions))
+            .filter(|(_, cursor)| !cursor.proven)
+            .filter_map(|(partition, cursor)| Some((*partition, cursor.position.clone()?)))
+            .filter(|(_, position)| is_void(position))
+            .collect()
     }
 
     /// Takes a position as proven: the entry that it names was seen.
@@ -342,10 +355,31 @@ mod tests {
         let two = cursors(&[Some(at(7, "a")), Some(at(5, "b"))]);
         assert_eq!(two.start(), LogStart::Offset(5));
         assert_eq!(two.lowest(), Some(5));
-        assert_eq!(two.furthest_unproven(), Some((at(7, "a"), vec![p(0)])));
+        assert_eq!(two.furthest_unproven(), Some(at(7, "a")));
         let fresh = cursors(&[Some(at(7, "a")), None]);
         assert_eq!(fresh.start(), LogStart::First);
         assert_eq!(fresh.lowest(), None);
+    }
+
+    #[test]
+    fn a_log_that_ends_early_voids_all_that_lies_beyond() {
+        let four = cursors(&[
+            Some(at(9, "a")),
+            Some(at(7, "b")),
+            Some(at(3, "m")),
+            Some(at(2, "c")),
+        ]);
+        let void = |wanted: &Position, found: Option<Position>| -> Vec<_> {
+            let void = four.void_by(wanted, found.as_ref()).into_iter();
+            void.map(|(partition, _)| partition).collect()
+        };
+        // Nothing came, or something later: only what was asked for is known to be gone.
+        assert_eq!(void(&at(9, "a"), None), [p(0)]);
+        assert_eq!(void(&at(9, "a"), Some(at(12, "z"))), [p(0)]);
+        assert_eq!(void(&at(9, "a"), Some(at(9, "z"))), [p(0)]);
+        // The log went on at 3: with the entry that one of them names, and with another.
+        assert_eq!(void(&at(9, "a"), Some(at(3, "m"))), [p(0), p(1)]);
+        assert_eq!(void(&at(9, "a"), Some(at(3, "z"))), [p(0), p(1), p(2)]);
     }
 
     #[test]

@@ -156,13 +156,13 @@ impl Fold {
     async fn attach(&self, held: &[Partition]) -> Result<(Cursors, Box<dyn LogReader>), Restart> {
         let states = self.store.partitions().await?;
         let mut cursors = Cursors::new(held, &states);
-        while let Some((position, partitions)) = cursors.furthest_unproven() {
+        while let Some(position) = cursors.furthest_unproven() {
             let found = self.first_from(position.offset).await?;
             if found.as_ref() == Some(&position) {
                 cursors.prove(&position);
                 break;
             }
-            for partition in partitions {
+            for (partition, position) in cursors.void_by(&position, found.as_ref()) {
                 self.void(partition, &position, found.as_ref()).await?;
                 cursors.void(partition);
             }

@@ -67,7 +67,12 @@ impl World {
     }
 
     async fn with(clock: Arc<ManualClock>, store: InMemoryJobStore) -> Self {
-        let broker = InMemoryBus::new(clock.clone(), Limits::default());
+        Self::on(clock, store, Limits::default()).await
+    }
+
+    /// On a broker with other limits.
+    pub async fn on(clock: Arc<ManualClock>, store: InMemoryJobStore, limits: Limits) -> Self {
+        let broker = InMemoryBus::new(clock.clone(), limits);
         let registry = Registry::built_in().unwrap();
         let bus = broker.bus();
         let topology = Topology::new(registry.kinds().map(|k| &k.kind));

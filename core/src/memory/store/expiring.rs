@@ -8,7 +8,7 @@ use std::{
 use jiff::Timestamp;
 
 /// A map whose entries are forgotten at an instant of their own.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Expiring<K, V> {
     entries: HashMap<K, (V, Timestamp)>,
     order: BTreeSet<(Timestamp, K)>,

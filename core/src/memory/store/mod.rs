@@ -47,9 +47,11 @@ pub struct InMemoryJobStore {
     limit: usize,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Inner {
     down: bool,
+    /// Counts flushes and failovers.
+    life: u64,
     parts: BTreeMap<Partition, Part>,
     lines: Expiring<(String, IndexKey), ()>,
     /// The same lines, in order.
@@ -83,7 +85,28 @@ impl InMemoryJobStore {
         let mut inner = self.lock();
         *inner = Inner {
             down: inner.down,
+            life: inner.life + 1,
             ..Inner::default()
+        };
+    }
+
+    /// Copies what it holds now, as a replica that hears nothing from here on.
+    #[must_use]
+    pub fn replica(&self) -> Self {
+        Self {
+            inner: Arc::new(Mutex::new(self.lock().clone())),
+            ..self.clone()
+        }
+    }
+
+    /// Holds what a replica has, as after a failover to it: what came later is lost.
+    pub fn fail_over(&self, replica: &Self) {
+        let held = replica.lock().clone();
+        let mut inner = self.lock();
+        *inner = Inner {
+            down: inner.down,
+            life: inner.life + 1,
+            ..held
         };
     }
 
@@ -155,7 +178,15 @@ impl Inner {
         let part = self.parts.get(&Partition::of(id));
         Lookup {
             record: part.and_then(|p| p.record(id, now)),
-            partition: part.map(|p| p.state.clone()).unwrap_or_default(),
+            partition: self.state(Partition::of(id)),
+        }
+    }
+
+    fn state(&self, partition: Partition) -> PartitionState {
+        let part = self.parts.get(&partition);
+        PartitionState {
+            life: Some(self.life.to_string()),
+            ..part.map(|p| p.state.clone()).unwrap_or_default()
         }
     }
 
@@ -291,10 +322,7 @@ impl JobStore for InMemoryJobStore {
 
     async fn partitions(&self) -> Result<Vec<PartitionState>, StoreError> {
         let (inner, _) = self.up()?;
-        let state = |p| inner.parts.get(&p).map(|part| part.state.clone());
-        Ok(Partition::all()
-            .map(|p| state(p).unwrap_or_default())
-            .collect())
+        Ok(Partition::all().map(|p| inner.state(p)).collect())
     }
 
     async fn claim_run(

@@ -21,7 +21,7 @@ const BAD: usize = 100;
 /// How long a server's mark is kept after its last, by the newest mark.
 const MARK_LIFE: SignedDuration = SignedDuration::from_hours(1);
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Kept {
     record: Record,
     history: Vec<HistoryEntry>,
@@ -38,7 +38,7 @@ impl Kept {
 }
 
 /// One partition.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Part {
     pub state: PartitionState,
     pub bad: VecDeque<(u64, String)>,
