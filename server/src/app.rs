@@ -118,15 +118,16 @@ impl App {
     /// Reads a record, and remembers how far its partition is.
     pub async fn get(&self, id: JobId) -> Result<Lookup, StoreError> {
         let lookup = self.bounded(self.store.get(id)).await?;
-        self.seen.observe(Partition::of(id), &lookup.partition);
+        let number = Partition::of(id);
+        self.seen.observe(number, &lookup.partition, self.now());
         Ok(lookup)
     }
 
     /// Reads a record and its history, and remembers how far the partition is.
     pub async fn story(&self, id: JobId) -> Result<Story, StoreError> {
         let story = self.bounded(self.store.story(id)).await?;
-        self.seen
-            .observe(Partition::of(id), &story.lookup.partition);
+        let (number, state) = (Partition::of(id), &story.lookup.partition);
+        self.seen.observe(number, state, self.now());
         Ok(story)
     }
 

@@ -146,10 +146,12 @@ fn kind(value: &Value) -> &'static str {
     }
 }
 
-/// Reads what a partition knows about itself.
-pub fn partition_state(value: Value) -> Result<PartitionState, StoreError> {
+/// Reads what a partition knows about itself. `server` is who answered, where the answer itself does
+/// not say so.
+pub fn partition_state(value: Value, server: Option<&str>) -> Result<PartitionState, StoreError> {
     let mut state = PartitionState::default();
     let (mut offset, mut id) = (None, None);
+    let (mut life, mut answered) = (String::new(), server.unwrap_or_default().to_owned());
     for (field, value) in pairs(value)? {
         let value = String::from_utf8(value).map_err(corrupt)?;
         match field.as_str() {
@@ -158,6 +160,8 @@ pub fn partition_state(value: Value) -> Result<PartitionState, StoreError> {
             }
             "o" => offset = Some(value.parse().map_err(corrupt)?),
             "i" => id = Some(value),
+            "l" => life = value,
+            "r" => answered = value,
             "n" => state.newest_mark = Some(instant(&value)?),
             "t" => state.oldest = Some(instant(&value)?),
             other => {
@@ -169,6 +173,7 @@ pub fn partition_state(value: Value) -> Result<PartitionState, StoreError> {
         }
     }
     state.position = offset.zip(id).map(|(offset, id)| Position { offset, id });
+    state.life = Some(format!("{answered}/{life}"));
     Ok(state)
 }
 

@@ -258,6 +258,8 @@ pub fn fold_call(
         .arg(batch.position.id.as_str());
     let first = batch.first_time.map(|at| milliseconds(at).to_string());
     call.arg(first.unwrap_or_default())
+        // Names the life of a partition that has none yet.
+        .arg(format!("{:016x}", rand::random::<u64>()))
         .arg(batch.marks.len().to_string());
     for (server, time) in &batch.marks {
         call.arg(server.as_str())

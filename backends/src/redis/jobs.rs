@@ -1,6 +1,6 @@
 //! What servers and workers ask of the view.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -62,13 +62,15 @@ impl JobStore for RedisStore {
     async fn story(&self, id: JobId) -> Result<Story, StoreError> {
         let position = self.keys.position(Partition::of(id));
         let keys = vec![position, self.keys.job(id), self.keys.history(id)];
-        let answer = self.one("story", STORY.call(keys)).await?;
+        let (answers, server) = self.read("story", &[self.who(STORY.call(keys))]).await?;
+        let answer = answers.into_iter().next();
+        let answer = answer.ok_or_else(|| corrupt("no answer for a story"))?;
         let [state, fields, history] = <[Value; 3]>::try_from(codec::array(answer)?)
             .map_err(|_| corrupt("a story of another size"))?;
         Ok(Story {
             lookup: Lookup {
                 record: codec::record(fields)?,
-                partition: codec::partition_state(state)?,
+                partition: codec::partition_state(state, server.as_deref())?,
             },
             history: codec::history(history)?,
         })
@@ -114,14 +116,14 @@ impl JobStore for RedisStore {
     }
 
     async fn partitions(&self) -> Result<Vec<PartitionState>, StoreError> {
-        let read = |partition| {
-            let mut read = cmd("HGETALL");
-            read.arg(self.keys.position(partition));
-            Call::Plain(read)
-        };
+        let read = |partition| self.who(READ.call(vec![self.keys.position(partition)]));
         let calls: Vec<_> = Partition::all().map(read).collect();
-        let states = self.send("partitions", &calls).await?;
-        states.into_iter().map(codec::partition_state).collect()
+        let (answers, server) = self.read("partitions", &calls).await?;
+        let state = |answer| {
+            let state = codec::array(answer)?.into_iter().next();
+            codec::partition_state(state.unwrap_or(Value::Nil), server.as_deref())
+        };
+        answers.into_iter().map(state).collect()
     }
 
     async fn claim_run(
@@ -155,6 +157,24 @@ impl JobStore for RedisStore {
 }
 
 impl RedisStore {
+    /// Has a reading script say which server answers, where a connection is to several.
+    fn who(&self, call: Call) -> Call {
+        call.with(if self.link.is_cluster() { "1" } else { "" })
+    }
+
+    /// Sends calls, and says which server answers all of them, if it is one.
+    async fn read(
+        &self,
+        name: &'static str,
+        calls: &[Call],
+    ) -> Result<(Vec<Value>, Option<Arc<str>>), StoreError> {
+        if calls.is_empty() {
+            return Ok((Vec::new(), None));
+        }
+        let deadline = self.config.command_timeout;
+        self.link.send(name, deadline, calls).await
+    }
+
     /// Reads records, one call for each partition, and puts them back into the order of `ids`.
     async fn lookups(&self, name: &'static str, ids: &[JobId]) -> Result<Vec<Lookup>, StoreError> {
         let mut places: BTreeMap<Partition, Vec<usize>> = BTreeMap::new();
@@ -166,15 +186,15 @@ impl RedisStore {
             .map(|(&partition, places)| {
                 let jobs = places.iter().map(|&place| self.keys.job(ids[place]));
                 let position = self.keys.position(partition);
-                READ.call(std::iter::once(position).chain(jobs).collect())
+                self.who(READ.call(std::iter::once(position).chain(jobs).collect()))
             })
             .collect();
-        let answers = self.send(name, &calls).await?;
+        let (answers, server) = self.read(name, &calls).await?;
         let mut found: Vec<Option<Lookup>> = vec![None; ids.len()];
         for (places, answer) in places.values().zip(answers) {
             let mut answer = codec::array(answer)?.into_iter();
             let state = answer.next().unwrap_or(Value::Nil);
-            let partition = codec::partition_state(state)?;
+            let partition = codec::partition_state(state, server.as_deref())?;
             for (&place, fields) in places.iter().zip(answer) {
                 found[place] = Some(Lookup {
                     record: codec::record(fields)?,

@@ -6,7 +6,7 @@
 //! | `{p17}:hist:<id>` | hash | its history, by place in the log |
 //! | `{p17}:lines:<id>` | hash | the newest lines of its log, by name, and `b`, their bytes |
 //! | `{p17}:run:<id>:<epoch>:<attempt>:<seq>` | string | which call has taken a run |
-//! | `{p17}:position` | hash | position, marks and oldest entry of a partition |
+//! | `{p17}:position` | hash | position, marks, oldest entry and life of a partition |
 //! | `{p17}:live` | sorted set | live jobs by deadline |
 //! | `{p17}:bad` | list | entries that could not be merged |
 //! | `{p17}:lease` | string | the reader that holds the partition |

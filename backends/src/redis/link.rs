@@ -44,7 +44,8 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_
 /// A connection, of whatever kind.
 #[derive(Clone)]
 enum Connection {
-    Single(MultiplexedConnection),
+    /// With the server's name for its own run: another one after every restart.
+    Single(MultiplexedConnection, Arc<str>),
     Cluster(ClusterConnection),
 }
 
@@ -97,35 +98,39 @@ impl Link {
         }
     }
 
-    /// Sends calls together and returns their answers in order, all within the deadline. A call that
-    /// met a lost connection is sent once more: calls must be safe to repeat.
+    /// Sends calls together and returns their answers in order, all within the deadline, and which
+    /// server has answered, if it is one. A call that met a lost connection is sent once more: calls
+    /// must be safe to repeat.
     pub async fn send(
         &self,
         name: &'static str,
         deadline: Duration,
         calls: &[Call],
-    ) -> Result<Vec<Value>, StoreError> {
+    ) -> Result<(Vec<Value>, Option<Arc<str>>), StoreError> {
         let start = Instant::now();
         let mut used = None;
         let sent = timeout(deadline, self.send_twice(calls, &mut used)).await;
         metrics::command(name, start.elapsed());
-        let answers = sent.unwrap_or_else(|_| {
+        let (answers, server) = sent.unwrap_or_else(|_| {
             if let Some(generation) = used {
                 self.shared.lose(generation);
             }
             Err(StoreError::Unavailable(TooLate(deadline).into()))
         })?;
-        answers
-            .into_iter()
-            .collect::<RedisResult<_>>()
-            .map_err(store_error)
+        let answers = answers.into_iter().collect::<RedisResult<_>>();
+        Ok((answers.map_err(store_error)?, server))
+    }
+
+    /// Says whether a connection is to many servers.
+    pub fn is_cluster(&self) -> bool {
+        matches!(self.shared.source, Source::Cluster(_))
     }
 
     async fn send_twice(
         &self,
         calls: &[Call],
         used: &mut Option<u64>,
-    ) -> Result<Vec<RedisResult<Value>>, StoreError> {
+    ) -> Result<(Vec<RedisResult<Value>>, Option<Arc<str>>), StoreError> {
         for last in [false, true] {
             let (mut connection, generation) = self.shared.connection().await?;
             *used = Some(generation);
@@ -140,14 +145,43 @@ impl Link {
                 self.shared.lose(generation);
             }
             if !lost || last {
-                return answers.map_err(store_error);
+                let server = connection.server();
+                return answers
+                    .map(|answers| (answers, server))
+                    .map_err(store_error);
             }
         }
-        Ok(Vec::new())
+        Ok((Vec::new(), None))
     }
 }
 
 impl Connection {
+    fn server(&self) -> Option<Arc<str>> {
+        match self {
+            Self::Single(_, server) => Some(Arc::clone(server)),
+            Self::Cluster(_) => None,
+        }
+    }
+
+    /// Asks a server for the name of its run. One that does not tell gets a name for this connection:
+    /// then every connection is taken for another server's.
+    async fn single(mut connection: MultiplexedConnection) -> RedisResult<Self> {
+        let info: RedisResult<String> = redis::cmd("INFO")
+            .arg("server")
+            .query_async(&mut connection)
+            .await;
+        let told = match info {
+            Err(error) if ends_connection(&error) => return Err(error),
+            Err(_) => None,
+            Ok(info) => info
+                .lines()
+                .find_map(|line| line.strip_prefix("run_id:"))
+                .map(|id| id.trim().into()),
+        };
+        let unknown = || format!("connection-{:016x}", rand::random::<u64>()).into();
+        Ok(Self::Single(connection, told.unwrap_or_else(unknown)))
+    }
+
     async fn send_calls(&mut self, calls: &[Call]) -> RedisResult<Vec<RedisResult<Value>>> {
         let mut answers = self.send(calls.iter().map(Call::by_hash).collect()).await?;
         let missing: Vec<_> = answers
@@ -168,7 +202,7 @@ impl Connection {
 
     async fn send(&mut self, commands: Vec<Cmd>) -> RedisResult<Vec<RedisResult<Value>>> {
         match self {
-            Self::Single(connection) => {
+            Self::Single(connection, _) => {
                 let mut pipeline = Pipeline::with_capacity(commands.len());
                 for command in commands {
                     pipeline.add_command(command);
@@ -244,19 +278,24 @@ impl Shared {
             Ok(match &self.source {
                 Source::Single(client) => {
                     let made = client.get_multiplexed_async_connection_with_config(&config);
-                    Connection::Single(made.await?)
+                    Connection::single(made.await?).await?
                 }
                 Source::Sentinel(client) => {
                     let mut client = client.lock().await;
                     let made = client.get_async_connection_with_config(&config);
-                    Connection::Single(made.await?)
+                    Connection::single(made.await?).await?
                 }
                 Source::Cluster(client) => {
                     Connection::Cluster(client.get_async_connection().await?)
                 }
             })
         };
-        timeout(self.connect_timeout, made)
+        // A group is asked node by node: one that is silent must not use up the time of all.
+        let nodes = match self.source {
+            Source::Single(_) => 1,
+            Source::Sentinel(_) | Source::Cluster(_) => 4,
+        };
+        timeout(self.connect_timeout * nodes, made)
             .await
             .unwrap_or_else(|_| Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()))
     }

@@ -100,7 +100,8 @@ impl RedisStore {
         if calls.is_empty() {
             return Ok(Vec::new());
         }
-        self.link.send(name, deadline, calls).await
+        let (answers, _) = self.link.send(name, deadline, calls).await?;
+        Ok(answers)
     }
 
     async fn one(&self, name: &'static str, call: Call) -> Result<Value, StoreError> {

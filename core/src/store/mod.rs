@@ -59,6 +59,9 @@ pub struct PartitionState {
     pub marks: BTreeMap<String, Timestamp>,
     /// The time of the oldest entry that it was built from.
     pub oldest: Option<Timestamp>,
+    /// Which life of the partition this is. It differs from what was read before if the partition
+    /// may have lost something in between: it was flushed, or another server answers for it.
+    pub life: Option<String>,
 }
 
 /// A record, and how far its partition was when it was read.

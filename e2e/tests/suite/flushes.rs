@@ -88,7 +88,7 @@ async fn submit(api: Api, key: &str, body: &Value) -> Result<(String, usize)> {
 }
 
 #[tokio::test]
-async fn one_key_is_one_job_over_two_servers_and_a_flush() -> Result<()> {
+async fn t07_one_key_is_one_job_over_two_servers_and_a_flush() -> Result<()> {
     const KEY: &str = "one-key-one-job";
     const TIMES: usize = 50;
     let Some(suite) = Suite::new("one-key").await? else {
@@ -138,5 +138,26 @@ async fn one_key_is_one_job_over_two_servers_and_a_flush() -> Result<()> {
     worker.stop(DRAIN).await?;
     third.stop(DRAIN).await?;
     server.stop(DRAIN).await?;
+    three.stop().await
+}
+
+#[tokio::test]
+async fn t06_a_job_is_found_right_after_its_202() -> Result<()> {
+    let Some(suite) = Suite::new("right-after").await? else {
+        return Ok(());
+    };
+    let three = suite.start_three().await?;
+    let second = suite.start_ready("server").await?;
+    let here = suite.user(&three.server).await?;
+    let there = Api::new(&suite.http, &second, &here.token);
+    for number in 0..100 {
+        let id = here.create().await?;
+        let asked = if number % 2 == 0 { &here } else { &there };
+        let job = asked.job(&id).await?.expect(200)?;
+        ensure!(job.body["id"] == id.as_str(), "{job:?}");
+        let seed = asked.get(&format!("/v1/vm/{id}")).await?.expect(200)?;
+        ensure!(seed.body.is_object(), "{seed:?}");
+    }
+    second.stop(DRAIN).await?;
     three.stop().await
 }

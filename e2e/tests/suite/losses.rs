@@ -7,7 +7,7 @@ use std::time::Instant;
 use anyhow::{Context as _, Result, ensure};
 
 use crate::support::{
-    api::Api,
+    api::{Answer, Api},
     group::{Group, PAIR, SHARDS},
     polling::{Answers, Polling},
     population::{Folding, Population},
@@ -96,7 +96,7 @@ async fn t05_a_flush_a_restart_empty_and_a_killed_reader_hide_no_job() -> Result
     };
 
     let polling = place.poll();
-    let folding = Folding::watch(&place.suite, vec![&reader]).await?;
+    let folding = Folding::watch(&place.suite, &reader).await?;
     let lost = Instant::now();
     place.suite.redis.flush()?;
     folding.report("flushed", EVENTS).await?;
@@ -104,7 +104,7 @@ async fn t05_a_flush_a_restart_empty_and_a_killed_reader_hide_no_job() -> Result
     ensure!(answers.away < 100, "Redis was there: {answers:?}");
 
     let polling = place.poll();
-    let folding = Folding::watch(&place.suite, vec![&reader]).await?;
+    let folding = Folding::watch(&place.suite, &reader).await?;
     let lost = Instant::now();
     place.suite.redis.restart_empty().await?;
     folding.report("restarted empty", EVENTS).await?;
@@ -141,7 +141,7 @@ async fn t05_a_late_replica_takes_nothing_back() -> Result<()> {
     let api = place.apis[0].clone();
     place.jobs.go_on(&api).await?;
     let polling = place.poll();
-    let folding = Folding::watch(&place.suite, vec![&reader]).await?;
+    let folding = Folding::watch(&place.suite, &reader).await?;
     let lost = Instant::now();
     group.order("kill", master)?;
     group.order("thaw", replica)?;
@@ -192,4 +192,35 @@ async fn t05_a_cluster_that_loses_a_master_hides_no_job() -> Result<()> {
         .await?;
     }
     place.end(vec![reader]).await
+}
+
+#[tokio::test]
+async fn t05_what_has_expired_is_gone_also_after_a_flush() -> Result<()> {
+    let Some(mut suite) = Suite::new("expired").await? else {
+        return Ok(());
+    };
+    suite.set("VMCTL_JOB_TTL", "3s");
+    suite.set("VMCTL_SIMULATED_DURATION", "0s");
+    let three = suite.start_three().await?;
+    let api = suite.user(&three.server).await?;
+    let id = api.create().await?;
+    api.until(&id, "succeeded").await?;
+    for flushed in [false, true] {
+        if flushed {
+            suite.redis.flush()?;
+        }
+        eventually("it is gone", async || {
+            let answer = api.job(&id).await.map_err(|e| format!("{e:#}"))?;
+            assert_known(flushed, &answer);
+            (answer.status == 410).then_some(()).ok_or(answer.text)
+        })
+        .await?;
+    }
+    three.stop().await
+}
+
+/// An expired job is never said not to have been, nor, once it was gone, to be there again.
+fn assert_known(flushed: bool, answer: &Answer) {
+    let wrong = answer.status == 404 || (flushed && answer.status == 200);
+    assert!(!wrong, "{answer:?}");
 }

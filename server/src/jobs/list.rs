@@ -94,7 +94,8 @@ pub(crate) async fn page(
                 page.next = after;
                 break 'pages;
             }
-            app.seen.observe(Partition::of(key.id), &lookup.partition);
+            let number = Partition::of(key.id);
+            app.seen.observe(number, &lookup.partition, app.now());
             match job(project, &lookup) {
                 Some(job) if filter.takes(&job) => page.items.push(job),
                 None if is_stale(app, &key, &lookup, seen) => stale.push(key.clone()),
@@ -124,7 +125,7 @@ fn is_stale(app: &App, key: &IndexKey, lookup: &Lookup, seen: Reach) -> bool {
     let now = app.now();
     let caught_up = |mark: Timestamp| clock::add(mark, CAUGHT_UP) > now;
     lookup.record.is_none()
-        && !is_behind(app, &lookup.partition, seen)
+        && !is_behind(app, Partition::of(key.id), &lookup.partition, seen)
         && lookup.partition.newest_mark.is_some_and(caught_up)
         && clock::add(key.created_at, SETTLED) < now
 }
@@ -155,8 +156,8 @@ pub(crate) async fn is_incomplete(app: &App) -> Result<bool, ApiError> {
         .newest()
         .and_then(|mark| mark.time.checked_sub(CAUGHT_UP).ok());
     let behind = |((number, state), seen): ((Partition, &PartitionState), Reach)| {
-        app.seen.observe(number, state);
-        is_behind(app, state, seen) || state.newest_mark < expected
+        app.seen.observe(number, state, app.now());
+        is_behind(app, number, state, seen) || state.newest_mark < expected
     };
     let incomplete = Partition::all().zip(&partitions).zip(seen).any(behind);
     app.overview.remember(incomplete);

@@ -11,7 +11,9 @@
 //! told by marks: what was confirmed before a mark lies before it in the log.
 //!
 //! A partition is behind when it is less far than this server has seen it, or has not passed this
-//! server's first mark: another server may have told a client what lies before that.
+//! server's first mark: another server may have told a client what lies before that. It is also behind
+//! when it lives another life than before (it was flushed, or another Redis answers) and has not passed
+//! a mark that this server has published since.
 
 use std::{
     collections::HashMap,
@@ -70,20 +72,43 @@ impl Reach {
 ///
 /// Compare with what was seen before the store was asked: others see more meanwhile.
 #[derive(Default)]
-pub(crate) struct Seen(Mutex<HashMap<Partition, Reach>>);
+pub(crate) struct Seen(Mutex<HashMap<Partition, Sight>>);
+
+/// What this server knows of one partition.
+#[derive(Debug, Default)]
+struct Sight {
+    reach: Reach,
+    life: Option<String>,
+    /// When it was found to live another life.
+    since: Option<Timestamp>,
+}
 
 impl Seen {
-    /// Remembers how far the partition is.
-    pub fn observe(&self, number: Partition, partition: &PartitionState) {
+    /// Remembers how far the partition is, and when it began another life.
+    pub fn observe(&self, number: Partition, partition: &PartitionState, now: Timestamp) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let seen = all.entry(number).or_default();
-        *seen = Reach::of(partition).max(*seen);
+        let sight = all.entry(number).or_default();
+        sight.reach = Reach::of(partition).max(sight.reach);
+        if sight.life != partition.life {
+            let is_another = sight.life.is_some();
+            sight.life.clone_from(&partition.life);
+            if is_another {
+                sight.since = Some(now);
+            }
+        }
+    }
+
+    /// Returns when the partition was found to live another life, if it ever was. What any server
+    /// had told of it until then may be missing until it has passed a mark from after then.
+    pub fn since(&self, number: Partition) -> Option<Timestamp> {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.get(&number)?.since
     }
 
     /// Returns how far the partition was.
     pub fn reach(&self, number: Partition) -> Reach {
         let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        all.get(&number).copied().unwrap_or_default()
+        all.get(&number).map(|s| s.reach).unwrap_or_default()
     }
 }
 
@@ -96,19 +121,29 @@ pub(crate) async fn observe(app: &App) -> Infallible {
         // A store that does not answer is told by readiness.
         let states = app.bounded(app.store.partitions()).await;
         for (number, state) in Partition::all().zip(&states.unwrap_or_default()) {
-            app.seen.observe(number, state);
+            app.seen.observe(number, state, app.now());
         }
     }
 }
 
 /// Says whether a partition may lack what a client was told. `seen` is how far it was before the
-/// store was asked.
-pub(crate) fn is_behind(app: &App, partition: &PartitionState, seen: Reach) -> bool {
+/// store was asked; what the store has answered was observed since.
+pub(crate) fn is_behind(
+    app: &App,
+    number: Partition,
+    partition: &PartitionState,
+    seen: Reach,
+) -> bool {
+    let passed = |mark| has_passed(partition, &app.config.name, mark);
+    // The view keeps milliseconds.
+    let after = |at| clock::add(at, Duration::from_millis(1));
     Reach::of(partition) < seen
-        || !app
-            .marks
-            .first()
-            .is_some_and(|first| has_passed(partition, &app.config.name, first))
+        || !app.marks.first().is_some_and(passed)
+        || app
+            .seen
+            .since(number)
+            .map(after)
+            .is_some_and(|m| !passed(m))
 }
 
 /// Says whether the partition has passed this server's mark of that time. Without one of its own,
@@ -160,7 +195,8 @@ async fn ask(app: &App, project: &str, id: JobId, scope: Scope) -> Result<Told, 
     let deadline = Instant::now() + app.config.limits.absence_patience;
     let mut pause = Duration::from_millis(10);
     loop {
-        let seen = app.seen.reach(Partition::of(id));
+        let number = Partition::of(id);
+        let seen = app.seen.reach(number);
         let Story { lookup, history } = match scope {
             Scope::Record => Story {
                 lookup: app.get(id).await?,
@@ -169,7 +205,7 @@ async fn ask(app: &App, project: &str, id: JobId, scope: Scope) -> Result<Told, 
             Scope::Story => app.story(id).await?,
         };
         let stands = Reach::of(&lookup.partition).offset();
-        let behind = is_behind(app, &lookup.partition, seen);
+        let behind = is_behind(app, number, &lookup.partition, seen);
         let question = Question {
             project,
             id,
@@ -178,6 +214,7 @@ async fn ask(app: &App, project: &str, id: JobId, scope: Scope) -> Result<Told, 
             server: &app.config.name,
             retention: app.config.job_ttl,
             behind,
+            since: app.seen.since(number),
         };
         match question.judge(lookup) {
             Verdict::Found(record) => {
@@ -227,6 +264,7 @@ struct Question<'a> {
     server: &'a str,
     retention: Duration,
     behind: bool,
+    since: Option<Timestamp>,
 }
 
 /// What the view can say.
@@ -264,12 +302,15 @@ impl Question<'_> {
     }
 
     /// Says whether nobody can know more than what the server wrote ahead of the log. A derived id
-    /// may have been used long ago, so its record proves nothing.
+    /// may have been used long ago, so its record proves nothing; and one from before the view began
+    /// another life may have been told to be further.
     fn is_fresh(&self, record: &Record) -> bool {
         let confirmed = record.winner.as_ref().map(|w| w.epoch) == record.confirmed;
         let submitted = record.spec.as_ref().map(|s| s.spec.created_at);
         let young = |at| clock::add(at, FRESH) > self.now;
-        confirmed && self.drawn_at().is_some() && submitted.is_some_and(young)
+        let later = |at| self.since.is_none_or(|since| at > since);
+        let fresh = submitted.is_some_and(|at| young(at) && later(at));
+        confirmed && self.drawn_at().is_some() && fresh
     }
 
     /// Says whether everything that was confirmed before the request is in the partition.
@@ -390,6 +431,7 @@ mod tests {
             server: "me",
             retention: Duration::from_secs(24 * 3600),
             behind,
+            since: None,
         };
         match question.judge(Lookup { record, partition }) {
             Verdict::Found(_) => "found",
@@ -436,8 +478,8 @@ mod tests {
         let number = Partition::of(V7_AT_NOON.parse().unwrap());
         let seen = Seen::default();
         assert!(Reach::of(&PartitionState::default()) >= seen.reach(number));
-        seen.observe(number, &at(Some(5), 100));
-        seen.observe(number, &at(Some(5), 90));
+        seen.observe(number, &at(Some(5), 100), noon(6));
+        seen.observe(number, &at(Some(5), 90), noon(6));
         let behind = |state: &PartitionState| Reach::of(state) < seen.reach(number);
         // Flushed, and read again up to the mark but not beyond.
         assert!(behind(&PartitionState::default()));

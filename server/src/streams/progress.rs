@@ -78,7 +78,9 @@ impl Progresses {
         };
         let mut frames = Vec::new();
         for ((id, lookup), seen) in ids.into_iter().zip(found).zip(seen) {
-            let behind = view::is_behind(app, &lookup.partition, seen);
+            let number = Partition::of(id);
+            app.seen.observe(number, &lookup.partition, app.now());
+            let behind = view::is_behind(app, number, &lookup.partition, seen);
             let record = lookup
                 .record
                 .filter(|r| !behind && r.project() == Some(project));

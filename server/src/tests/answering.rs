@@ -210,7 +210,7 @@ async fn a_live_record_is_not_believed_while_its_partition_is_behind() {
     let mut ahead = lookup.partition.clone();
     ahead.newest_mark = Some(clock::add(suite.app.now(), Duration::from_secs(600)));
     let number = Partition::of(id.parse().unwrap());
-    suite.app.seen.observe(number, &ahead);
+    suite.app.seen.observe(number, &ahead, suite.app.now());
     // Younger than a minute and confirmed: nobody else can know more.
     assert_eq!(suite.get(&path(&id)).await.status, 200);
     tokio::time::sleep(Duration::from_secs(61)).await;
@@ -221,7 +221,7 @@ async fn a_live_record_is_not_believed_while_its_partition_is_behind() {
 }
 
 /// Another server over the same broker and view, which has observed nothing.
-fn second(suite: &Suite) -> Arc<App> {
+pub(super) fn second(suite: &Suite) -> Arc<App> {
     let app = &suite.app;
     let mut config = app.config.clone();
     config.name = "server-second".to_owned();

@@ -12,6 +12,8 @@ mod idempotency;
 mod list;
 mod logs;
 mod matrix;
+mod model_admission;
+mod model_reads;
 mod project_streams;
 mod quota;
 mod result;

@@ -5,7 +5,7 @@
 -- are handed on as the texts that they came as.
 --
 -- KEYS  position, live, bad, then job, history and lines of each fact
--- ARGV  check, expected offset and id, new offset and id, time of the first entry,
+-- ARGV  check, expected offset and id, new offset and id, time of the first entry, a random text,
 --       count of marks and each server and time, count of bad entries and each text,
 --       then for each fact what is read below, in that order
 --
@@ -36,7 +36,7 @@ end
 
 local position, live, bad = KEYS[1], KEYS[2], KEYS[3]
 local check, expected_offset, expected_id = arg() == '1', arg(), arg()
-local offset, id, first = arg(), arg(), arg()
+local offset, id, first, life = arg(), arg(), arg(), arg()
 if check then
   local stands = redis.call('HMGET', position, 'o', 'i')
   if (stands[1] or '') ~= expected_offset or (stands[2] or '') ~= expected_id then
@@ -44,6 +44,7 @@ if check then
   end
   -- The first write is one that a full Redis refuses: then nothing has been written.
   redis.call('HSET', position, 'v', '1')
+  redis.call('HSETNX', position, 'l', life)
 end
 
 local marks = tonumber(arg())

@@ -178,19 +178,19 @@ fn comparable(mut job: Value, tag: &str) -> Value {
     json!({"job": job, "tag": tag})
 }
 
-/// How fast readers fold what they read again.
-pub struct Folding<'a> {
-    suite: &'a Suite,
-    readers: Vec<&'a Process>,
+/// How fast a reader folds what it reads again.
+pub struct Folding {
+    http: reqwest::Client,
+    metrics: String,
     before: f64,
 }
 
-impl<'a> Folding<'a> {
-    /// Notes how much they have folded until now.
-    pub async fn watch(suite: &'a Suite, readers: Vec<&'a Process>) -> Result<Self> {
+impl Folding {
+    /// Notes how much it has folded until now.
+    pub async fn watch(suite: &Suite, reader: &Process) -> Result<Self> {
         let mut folding = Self {
-            suite,
-            readers,
+            http: suite.http.clone(),
+            metrics: format!("{}/metrics", reader.url()),
             before: 0.0,
         };
         folding.before = folding.count().await?;
@@ -198,20 +198,15 @@ impl<'a> Folding<'a> {
     }
 
     async fn count(&self) -> Result<f64> {
-        let mut count = 0.0;
-        for reader in &self.readers {
-            let url = format!("{}/metrics", reader.url());
-            let text = self.suite.http.get(url).send().await?.text().await?;
-            let lines = text
-                .lines()
-                .filter(|l| l.starts_with("reader_events_total"));
-            let values = lines.filter_map(|l| l.rsplit_once(' ')?.1.parse::<f64>().ok());
-            count += values.sum::<f64>();
-        }
-        Ok(count)
+        let text = self.http.get(&self.metrics).send().await?.text().await?;
+        let lines = text
+            .lines()
+            .filter(|l| l.starts_with("reader_events_total"));
+        let values = lines.filter_map(|l| l.rsplit_once(' ')?.1.parse::<f64>().ok());
+        Ok(values.sum())
     }
 
-    /// Waits until they have folded at least this much again, and prints how fast. The time begins
+    /// Waits until it has folded at least this much again, and prints how fast. The time begins
     /// with the first event seen to be folded.
     pub async fn report(&self, what: &str, events: usize) -> Result<()> {
         let lost = Instant::now();
