@@ -2,7 +2,7 @@
 //! clients ask for all of them: no job is ever said not to be there, none goes back, and all are the
 //! same afterwards.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 
@@ -40,8 +40,11 @@ impl Place {
         suite.probe(&server, "ready", 200).await?;
         let second = suite.start_ready("server").await?;
         let here = suite.user(&server).await?;
-        // One pool of connections for many requests.
-        let pool = reqwest::Client::builder().no_proxy().build()?;
+        // Connections are used again, but none that the server may be about to close.
+        let pool = reqwest::Client::builder()
+            .no_proxy()
+            .pool_idle_timeout(Duration::from_secs(1))
+            .build()?;
         let apis = [&server, &second].map(|server| Api::new(&pool, server, &here.token));
         let started = Instant::now();
         let jobs = Population::make(&mut suite, &apis[0]).await?;

@@ -216,12 +216,12 @@ impl Folding {
         });
         first.await?;
         let (began, waited) = (Instant::now(), lost.elapsed());
-        let wanted = f64::from(u32::try_from(events)?);
+        let all = f64::from(u32::try_from(events)?);
         let folded = eventually("all events are folded again", async || {
             let now = self.count().await.map_err(|e| format!("{e:#}"))? - self.before;
-            (now >= wanted)
+            (now >= all)
                 .then_some(now)
-                .ok_or(format!("{now} of {wanted}"))
+                .ok_or(format!("{now} of {all}"))
         });
         let folded = folded.await?;
         let took = began.elapsed().max(Duration::from_millis(1));
