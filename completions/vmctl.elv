@@ -142,6 +142,8 @@ set edit:completion:arg-completer[vmctl] = {|@words|
             cand --env 'Environment: DEV, HML or PRD [default: DEV]'
             cand --trigram 'Application trigram [default: vmc]'
             cand --desc 'Description [default: empty]'
+            cand --callback-url 'Call this address when the job has ended; https and public unless the operator says otherwise'
+            cand --callback-secret 'Name of the secret that signs the call [default: default]'
             cand --run-at 'Start the job then: a duration such as 2h, or an instant such as 2026-11-24T06:00:00Z; at most 7 days ahead [default: now]'
             cand --start-by 'Fail the job if no worker has started it by then: as --run-at, counted from there [default: the kind''s]'
             cand --deadline 'End the job then at the latest: as --start-by [default: the kind''s]'
@@ -155,6 +157,7 @@ set edit:completion:arg-completer[vmctl] = {|@words|
             cand --color 'Use colour'
             cand --progress 'How progress is shown'
             cand --config-dir 'Configuration directory; only the environment sets it'
+            cand --callback-full 'Send output and error with the call'
             cand --wait 'Follow the job until it ends; the exit code is its outcome'
             cand -q 'Print no progress and no hints'
             cand --quiet 'Print no progress and no hints'
@@ -207,6 +210,8 @@ set edit:completion:arg-completer[vmctl] = {|@words|
             cand --version 'Print version'
         }
         &'vmctl;vm;delete'= {
+            cand --callback-url 'Call this address when the job has ended; https and public unless the operator says otherwise'
+            cand --callback-secret 'Name of the secret that signs the call [default: default]'
             cand --run-at 'Start the job then: a duration such as 2h, or an instant such as 2026-11-24T06:00:00Z; at most 7 days ahead [default: now]'
             cand --start-by 'Fail the job if no worker has started it by then: as --run-at, counted from there [default: the kind''s]'
             cand --deadline 'End the job then at the latest: as --start-by [default: the kind''s]'
@@ -220,6 +225,7 @@ set edit:completion:arg-completer[vmctl] = {|@words|
             cand --color 'Use colour'
             cand --progress 'How progress is shown'
             cand --config-dir 'Configuration directory; only the environment sets it'
+            cand --callback-full 'Send output and error with the call'
             cand --wait 'Follow the job until it ends; the exit code is its outcome'
             cand -q 'Print no progress and no hints'
             cand --quiet 'Print no progress and no hints'
@@ -275,11 +281,15 @@ set edit:completion:arg-completer[vmctl] = {|@words|
             cand retry 'Run jobs again that have failed or were cancelled'
             cand events 'Show the history of a job'
             cand logs 'Show or follow the log of a job'
+            cand callbacks 'Show how the callbacks of a job went'
+            cand redeliver 'Deliver a callback of a job again'
             cand help 'Print this message or the help of the given subcommand(s)'
         }
         &'vmctl;job;submit'= {
             cand --input 'The input: JSON, or @FILE, or - for standard input [default: {}]'
             cand --label 'A pair to find the job by, KEY=VALUE; may be repeated'
+            cand --callback-url 'Call this address when the job has ended; https and public unless the operator says otherwise'
+            cand --callback-secret 'Name of the secret that signs the call [default: default]'
             cand --run-at 'Start the job then: a duration such as 2h, or an instant such as 2026-11-24T06:00:00Z; at most 7 days ahead [default: now]'
             cand --start-by 'Fail the job if no worker has started it by then: as --run-at, counted from there [default: the kind''s]'
             cand --deadline 'End the job then at the latest: as --start-by [default: the kind''s]'
@@ -293,6 +303,7 @@ set edit:completion:arg-completer[vmctl] = {|@words|
             cand --color 'Use colour'
             cand --progress 'How progress is shown'
             cand --config-dir 'Configuration directory; only the environment sets it'
+            cand --callback-full 'Send output and error with the call'
             cand --wait 'Follow the job until it ends; the exit code is its outcome'
             cand -q 'Print no progress and no hints'
             cand --quiet 'Print no progress and no hints'
@@ -466,6 +477,45 @@ set edit:completion:arg-completer[vmctl] = {|@words|
             cand -V 'Print version'
             cand --version 'Print version'
         }
+        &'vmctl;job;callbacks'= {
+            cand --endpoint 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]'
+            cand --connect-timeout 'Give up connecting after this long'
+            cand --http-timeout 'Give up on one request after this long'
+            cand -o 'How results are printed'
+            cand --output 'How results are printed'
+            cand --color 'Use colour'
+            cand --progress 'How progress is shown'
+            cand --config-dir 'Configuration directory; only the environment sets it'
+            cand -q 'Print no progress and no hints'
+            cand --quiet 'Print no progress and no hints'
+            cand -v 'Say on stderr what is asked of the server'
+            cand --verbose 'Say on stderr what is asked of the server'
+            cand --no-input 'Never ask anything'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'vmctl;job;redeliver'= {
+            cand --callback 'The callback, see `vmctl job callbacks` [default: the newest]'
+            cand --endpoint 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]'
+            cand --connect-timeout 'Give up connecting after this long'
+            cand --http-timeout 'Give up on one request after this long'
+            cand -o 'How results are printed'
+            cand --output 'How results are printed'
+            cand --color 'Use colour'
+            cand --progress 'How progress is shown'
+            cand --config-dir 'Configuration directory; only the environment sets it'
+            cand -q 'Print no progress and no hints'
+            cand --quiet 'Print no progress and no hints'
+            cand -v 'Say on stderr what is asked of the server'
+            cand --verbose 'Say on stderr what is asked of the server'
+            cand --no-input 'Never ask anything'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
         &'vmctl;job;help'= {
             cand submit 'Ask for a job of any kind'
             cand list 'List the project''s jobs, newest first'
@@ -476,6 +526,8 @@ set edit:completion:arg-completer[vmctl] = {|@words|
             cand retry 'Run jobs again that have failed or were cancelled'
             cand events 'Show the history of a job'
             cand logs 'Show or follow the log of a job'
+            cand callbacks 'Show how the callbacks of a job went'
+            cand redeliver 'Deliver a callback of a job again'
             cand help 'Print this message or the help of the given subcommand(s)'
         }
         &'vmctl;job;help;submit'= {
@@ -495,6 +547,10 @@ set edit:completion:arg-completer[vmctl] = {|@words|
         &'vmctl;job;help;events'= {
         }
         &'vmctl;job;help;logs'= {
+        }
+        &'vmctl;job;help;callbacks'= {
+        }
+        &'vmctl;job;help;redeliver'= {
         }
         &'vmctl;job;help;help'= {
         }
@@ -743,6 +799,8 @@ set edit:completion:arg-completer[vmctl] = {|@words|
             cand retry 'Run jobs again that have failed or were cancelled'
             cand events 'Show the history of a job'
             cand logs 'Show or follow the log of a job'
+            cand callbacks 'Show how the callbacks of a job went'
+            cand redeliver 'Deliver a callback of a job again'
         }
         &'vmctl;help;job;submit'= {
         }
@@ -761,6 +819,10 @@ set edit:completion:arg-completer[vmctl] = {|@words|
         &'vmctl;help;job;events'= {
         }
         &'vmctl;help;job;logs'= {
+        }
+        &'vmctl;help;job;callbacks'= {
+        }
+        &'vmctl;help;job;redeliver'= {
         }
         &'vmctl;help;profile'= {
             cand list 'List the profiles, smallest first'

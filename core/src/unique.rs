@@ -16,7 +16,6 @@ pub const MAX_KEY: usize = 255;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemas", derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]
-#[cfg_attr(feature = "schemas", derive(utoipa::ToSchema))]
 pub enum Scope {
     /// Until the job ends.
     Active,

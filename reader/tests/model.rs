@@ -6,7 +6,6 @@
 //! A failure prints the steps, and a seed that is tried first from then on.
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
-#[expect(dead_code, reason = "shared with other tests, which use more of it")]
 mod support;
 
 use std::{

@@ -96,9 +96,9 @@ pub(crate) fn entry(
         return Entry::NotKnown;
     };
     if let Some(run_at) = job.run_at
-        && !partition
+        && partition
             .newest_mark
-            .is_some_and(|mark| clock::add(mark, VIEW_BEFORE) >= run_at)
+            .is_none_or(|mark| clock::add(mark, VIEW_BEFORE) < run_at)
     {
         return Entry::NotKnown;
     }

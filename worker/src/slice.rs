@@ -297,7 +297,7 @@ impl Slice<'_> {
     async fn was_ended_meanwhile(&self) -> bool {
         let now = self.shared().backends.clock.now();
         let start_by = self.command.data.job.start_by;
-        if !start_by.is_some_and(|at| clock::add(at, LATE_START) < now) {
+        if start_by.is_none_or(|at| clock::add(at, LATE_START) >= now) {
             return false;
         }
         known(self.look_up().await).is_some_and(|record| record.is_terminal())
@@ -532,9 +532,11 @@ impl Slice<'_> {
         } = self.shared();
         let lost = &self.delivery.lost;
         let (begun, now) = (Instant::now(), backends.clock.now());
-        let deadline_at = begun + until(now, self.command.data.job.deadline);
-        let attempt_at = limits.attempt_until.map(|at| begun + until(now, at));
-        let slice_at = begun + limits.slice;
+        let limited = Limited {
+            deadline: begun + until(now, self.command.data.job.deadline),
+            attempt: limits.attempt_until.map(|at| begun + until(now, at)),
+            slice: begun + limits.slice,
+        };
         let mut reports = pump.reports();
         let mut kill_at = None;
         let mut ending = None;
@@ -556,7 +558,7 @@ impl Slice<'_> {
                         Ok(End::Stopped(ending.unwrap_or(Ending::SliceTimeout)))
                     };
                 }
-                why = over(Limited { deadline_at, attempt_at, slice_at }, ending) => {
+                why = over(limited, ending) => {
                     ending = Some(why);
                     signals.ask_to_cancel(why.reason());
                     kill_at = Some(soonest(kill_at, Instant::now() + config.stop_grace));
@@ -670,9 +672,9 @@ async fn silence(pulse: &Pulse, limit: Option<Duration>) {
 /// When what of a slice is over.
 #[derive(Debug, Clone, Copy)]
 struct Limited {
-    deadline_at: Instant,
-    attempt_at: Option<Instant>,
-    slice_at: Instant,
+    deadline: Instant,
+    attempt: Option<Instant>,
+    slice: Instant,
 }
 
 /// Waits until the next limit is over and says which. A deadline comes also after another one.
@@ -681,7 +683,7 @@ async fn over(limited: Limited, ending: Option<Ending>) -> Ending {
         if ending == Some(Ending::Deadline) {
             std::future::pending::<()>().await;
         }
-        sleep_until(limited.deadline_at).await;
+        sleep_until(limited.deadline).await;
     };
     let others = async {
         if ending.is_some() {
@@ -689,8 +691,8 @@ async fn over(limited: Limited, ending: Option<Ending>) -> Ending {
         }
         tokio::select! {
             biased;
-            () = at(limited.attempt_at) => Ending::AttemptTimeout,
-            () = sleep_until(limited.slice_at) => Ending::SliceTimeout,
+            () = at(limited.attempt) => Ending::AttemptTimeout,
+            () = sleep_until(limited.slice) => Ending::SliceTimeout,
         }
     };
     tokio::select! {

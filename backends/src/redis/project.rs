@@ -119,8 +119,8 @@ fn holders(entry: &Entry, answer: &[Value]) -> Result<Vec<Holder>, StoreError> {
         Ok(Holder {
             key: keys
                 .get(place)
-                .ok_or_else(|| corrupt("a key that was not asked for"))?
-                .to_string(),
+                .map(|key| (*key).clone())
+                .ok_or_else(|| corrupt("a key that was not asked for"))?,
             run: codec::text(run.clone())?.parse().map_err(corrupt)?,
             hold: codec::text(hold.clone())?.parse().map_err(corrupt)?,
         })

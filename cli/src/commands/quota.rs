@@ -13,7 +13,7 @@ pub fn run(app: &App) -> Result<Exit, CliError> {
     let quota = quota.value;
     if quota.incomplete {
         app.out
-            .warn("warning: the server rebuilds its view; more jobs may be active".to_owned());
+            .warn("warning: the server rebuilds its view; more jobs may be active");
     }
     let submit = quota.submit.map(|submit| {
         [

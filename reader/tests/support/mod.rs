@@ -1,6 +1,5 @@
 //! A reader on memory backends, with a clock of its own under tokio's paused one.
 #![allow(dead_code, reason = "every test file uses its own part of it")]
-#![allow(dead_code, reason = "each test program uses a part of it")]
 
 pub mod killing;
 

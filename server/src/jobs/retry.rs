@@ -122,8 +122,7 @@ fn command(app: &App, winner: &Winner, submission: &Submission) -> Event {
     let mut job = submission.spec.clone();
     let since = began(submission);
     let later = |at: Timestamp| clock::add(now, length(since, at));
-    job.deadline = later(job.deadline);
-    job.start_by = job.start_by.map(later);
+    (job.deadline, job.start_by) = (later(job.deadline), job.start_by.map(later));
     job.run_at = None;
     let mut data = EventData::new(JobState::Queued, job);
     data.epoch = winner.epoch.saturating_add(1);

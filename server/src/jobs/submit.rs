@@ -13,8 +13,8 @@ use vmctl_core::{
     clock,
     event::{Caller, Event, EventData, EventType, JobSpec},
     record::Record,
-    topology::Tier,
     store::project::Run,
+    topology::Tier,
 };
 
 use crate::{

@@ -34,12 +34,9 @@ pub(crate) struct Asked {
 /// Reads the member; `None` when it is not there, or is wrong and said so.
 pub(crate) fn read(given: Option<&Value>, errors: &mut Vec<FieldError>) -> Option<Asked> {
     let before = errors.len();
-    let members = match given? {
-        Value::Object(members) => members,
-        _ => {
-            errors.push(field("/unique", "type", "must be an object with a key"));
-            return None;
-        }
+    let Value::Object(members) = given? else {
+        errors.push(field("/unique", "type", "must be an object with a key"));
+        return None;
     };
     for name in members
         .keys()

@@ -13,7 +13,7 @@ use vmctl_core::{
     memory::bus::ConfirmFailure,
 };
 
-use super::support::{MEMBER, Suite, create};
+use super::support::{MEMBER, Suite, another};
 
 #[derive(Debug, Clone)]
 enum Step {
@@ -62,10 +62,12 @@ impl Run {
         match step {
             Step::Submit(key) => {
                 let mut request = suite.request("POST", "/v1/jobs").token(MEMBER);
+                let mut body = another();
                 if let Some(key) = key {
                     request = request.header("Idempotency-Key", format!("key-{key}"));
+                    body["input"]["vm_hostname"] = format!("lxkey{key}").into();
                 }
-                let reply = request.json(&create()).send().await;
+                let reply = request.json(&body).send().await;
                 match reply.status.as_u16() {
                     202 => {
                         let id = reply.json()["id"].as_str().unwrap().to_owned();

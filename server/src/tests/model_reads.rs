@@ -14,7 +14,7 @@ use vmctl_core::{
 
 use super::{
     answering::second,
-    support::{MEMBER, Suite, create, eventually, next},
+    support::{MEMBER, Suite, another, eventually, next},
 };
 use crate::{app::App, jobs::view, server};
 
@@ -86,7 +86,7 @@ impl Run {
             let key = format!("key-{}", self.jobs.len());
             request = request.header("Idempotency-Key", key);
         }
-        let reply = request.json(&create()).send().await;
+        let reply = request.json(&another()).send().await;
         assert_eq!(reply.status, 202, "{reply:?}");
         let delivery = next(&mut work).await;
         let command = Event::parse(&delivery.message.body).unwrap();

@@ -11,7 +11,7 @@ use vmctl_core::{
 
 use super::support::{MEMBER, OTHER, Reply, Suite, create, next};
 
-fn delete(host: &str, unique: Value) -> Value {
+fn delete(host: &str, unique: &Value) -> Value {
     json!({"kind": "vm.delete", "input": {"vm_hostname": host}, "unique": unique})
 }
 
@@ -38,19 +38,19 @@ async fn end(suite: &Suite, kind: &str, how: EventType, state: JobState) {
 async fn a_live_job_keeps_its_name_and_an_end_gives_it_back() {
     let suite = Suite::start().await;
     let unique = json!({"key": "k"});
-    let first = submit(&suite, MEMBER, &delete("lx1", unique.clone())).await;
+    let first = submit(&suite, MEMBER, &delete("lx1", &unique)).await;
     assert_eq!(first.status, 202);
     let id = first.json()["id"].clone();
-    let second = submit(&suite, MEMBER, &delete("lx2", unique.clone())).await;
+    let second = submit(&suite, MEMBER, &delete("lx2", &unique)).await;
     assert_eq!(
         (second.status.as_u16(), slug(&second).as_str()),
         (409, "/problems/duplicate")
     );
     assert_eq!(second.json()["job_id"], id);
-    let other = submit(&suite, OTHER, &delete("lx2", unique.clone())).await;
+    let other = submit(&suite, OTHER, &delete("lx2", &unique)).await;
     assert_eq!(other.status, 202);
     end(&suite, "vm.delete", EventType::Failed, JobState::Failed).await;
-    let third = submit(&suite, MEMBER, &delete("lx2", unique)).await;
+    let third = submit(&suite, MEMBER, &delete("lx2", &unique)).await;
     assert_eq!(third.status, 202);
     // The one that ended wants its name back, and another one has it now.
     let path = format!("/v1/jobs/{}/retry", id.as_str().unwrap());
@@ -66,12 +66,12 @@ async fn a_live_job_keeps_its_name_and_an_end_gives_it_back() {
 async fn the_other_job_is_returned_to_who_wants_that() {
     let suite = Suite::start().await;
     let unique = json!({"key": "k", "on_conflict": "return"});
-    let first = submit(&suite, MEMBER, &delete("lx1", unique.clone())).await;
-    let second = submit(&suite, MEMBER, &delete("lx2", unique)).await;
+    let first = submit(&suite, MEMBER, &delete("lx1", &unique)).await;
+    let second = submit(&suite, MEMBER, &delete("lx2", &unique)).await;
     assert_eq!(second.status, 202);
     assert_eq!(second.json()["id"], first.json()["id"]);
     let queue = json!({"key": "k", "on_conflict": "queue"});
-    let refused = submit(&suite, MEMBER, &delete("lx2", queue)).await;
+    let refused = submit(&suite, MEMBER, &delete("lx2", &queue)).await;
     assert_eq!(refused.status, 422);
     assert_eq!(
         refused.json()["errors"][0]["pointer"],
@@ -101,7 +101,7 @@ async fn a_machine_keeps_its_host_name_until_it_is_deleted() {
         (made.status.as_u16(), slug(&made).as_str()),
         (409, "/problems/duplicate")
     );
-    let gone = submit(&suite, MEMBER, &delete("lxstring", Value::Null)).await;
+    let gone = submit(&suite, MEMBER, &delete("lxstring", &Value::Null)).await;
     assert_eq!(gone.status, 202);
     end(
         &suite,

@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// One project's standing.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Book {
     active: Expiring<Run, ()>,
     ended: Expiring<Run, ()>,
@@ -23,7 +23,7 @@ pub struct Book {
 }
 
 /// One key.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Claim {
     holders: BTreeMap<Run, Hold>,
     /// The newest moment at which what was made was freed, and until when that is remembered.

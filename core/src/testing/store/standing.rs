@@ -122,7 +122,7 @@ pub async fn a_key_has_one_holder<F: StoreFixture>(fixture: &F) {
     holder(project.enter(&b, 0).await, &a, HoldState::Taken);
     assert_eq!(project.active().await, 1);
     let mut other = b.clone();
-    other.auth.project_id = "other".to_owned();
+    "other".clone_into(&mut other.auth.project_id);
     assert_eq!(project.enter(&other, 0).await, fresh());
 }
 

@@ -4,6 +4,7 @@
 //! the names until the machine is there: a name whose job has no machine then belongs to nobody.
 
 use std::{
+    fmt::Write as _,
     fs::{self, File},
     io,
     path::PathBuf,
@@ -48,7 +49,11 @@ impl Files {
         hash.update([0]);
         hash.update(spec.hostname.to_ascii_lowercase());
         let hash = hash.finalize();
-        let name: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+        let name = hash.iter().fold(String::new(), |mut name, byte| {
+            // Writing to a text does not fail.
+            let _ = write!(name, "{byte:02x}");
+            name
+        });
         // As many locks as there are for machines.
         let guard = self.lock_file(&format!("name-{}", hash[0] % 64))?;
         Ok((guard, self.path("names").join(format!("{name}.json"))))
