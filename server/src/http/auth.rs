@@ -74,12 +74,13 @@ impl FromRequestParts<Arc<App>> for ProjectReader {
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, ApiError> {
         let token = token(&parts.headers)?;
         let context = validate(app, &token).await?;
+        let trail = Trail::of(&parts.extensions);
+        trail.who(&context);
         let Some(project) = context.project.clone() else {
             return Err(ApiError::new(ProblemType::Forbidden)
                 .detail("the token is not scoped to a project"));
         };
         require(&context, "reader")?;
-        let trail = Trail::of(&parts.extensions);
         Ok(Self {
             context,
             project,
