@@ -13,7 +13,7 @@ use vmctl_core::{
 };
 use vmctl_egress::{Guard, Policy, ResolveError, Resolver};
 
-use super::support::{MEMBER, READER, Suite, create, next};
+use super::support::{MEMBER, READER, Suite, another, create, next};
 
 const URL: &str = "https://public.example/hook";
 
@@ -98,9 +98,9 @@ async fn t08_a_callback_that_may_not_be_called_is_422() {
     }
     // Who does not answer holds up nobody: the worker looks again.
     for url in [URL, "https://slow.example/", "https://1.1.1.1/"] {
-        let reply = suite
-            .post("/v1/jobs", with_callback(json!({"url": url})))
-            .await;
+        let mut body = another();
+        body["callback"] = json!({"url": url});
+        let reply = suite.post("/v1/jobs", body).await;
         assert_eq!(reply.status, StatusCode::ACCEPTED, "{reply:?}");
     }
 }
