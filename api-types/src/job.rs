@@ -162,8 +162,48 @@ pub struct Job {
     /// How its callback stands. Absent without one, and in lists and streams once the job has ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub callback: Option<CallbackStatus>,
+    /// The job that asked for this one; absent when a client did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent_id: Option<JobId>,
+    /// The job at the root of the tree that this one belongs to; absent for the root itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub root_id: Option<JobId>,
+    /// What the parent calls this job, such as the name of a flow's step.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<String>,
+    /// How many jobs this one has asked for; absent when none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub children: Option<u32>,
+    /// Whether the steps of a flow that failed are undone; absent while nothing has to be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compensation: Option<Compensation>,
     /// Where to go from here.
     pub links: JobLinks,
+}
+
+/// How far a flow that failed is with undoing its steps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum Compensation {
+    /// Steps are being undone.
+    Running,
+    /// All that was done is undone.
+    Done,
+    /// A step cannot be undone, for a long time already. It is still tried while the job lives; a
+    /// person should look.
+    Stuck,
+}
+
+impl Compensation {
+    /// Returns the word used in JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Done => "done",
+            Self::Stuck => "stuck",
+        }
+    }
 }
 
 /// Who asked for a job.

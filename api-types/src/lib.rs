@@ -32,8 +32,8 @@ pub use compat::{
 pub use discovery::{AuthDiscovery, Discovery};
 pub use ids::{JobId, Kind, ParseIdError};
 pub use job::{
-    CancelRequest, Job, JobError, JobEvent, JobEventList, JobLinks, JobList, JobState, Owner,
-    ParseStateError, Progress, RetryRequest, SubmitRequest, UniqueRequest,
+    CancelRequest, Compensation, Job, JobError, JobEvent, JobEventList, JobLinks, JobList,
+    JobState, Owner, ParseStateError, Progress, RetryRequest, SubmitRequest, UniqueRequest,
 };
 pub use log::{LineId, LogEnd, LogLine, LogStream, ParseLineIdError};
 pub use machine::{Machine, MachineList, MachineState};

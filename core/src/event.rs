@@ -10,10 +10,13 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use uuid::Uuid;
-use vmctl_api_types::{Callback, JobError, JobId, JobState, Kind, LogStream, Progress};
+use vmctl_api_types::{
+    Callback, Compensation, JobError, JobId, JobState, Kind, LogStream, Progress,
+};
 
 use crate::{
     bus::{Message, RoutingKey},
+    children::Waits,
     topology::{EXCHANGE_CONTROL, EXCHANGE_JOBS, EXCHANGE_TICK, Tier},
     unique::Unique,
 };
@@ -223,6 +226,15 @@ pub struct EventData {
     /// The sequence number of the command that a `started` answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub command_seq: Option<u32>,
+    /// The names of all jobs that this run of the job has asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub children: Vec<String>,
+    /// What the job waits for, while it is `waiting`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waits: Option<Waits>,
+    /// How far undoing is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compensation: Option<Compensation>,
     /// The job as submitted.
     pub job: JobSpec,
     /// Fields of newer versions, kept as they are.
@@ -250,6 +262,9 @@ impl EventData {
             worker: None,
             reason: None,
             command_seq: None,
+            children: Vec::new(),
+            waits: None,
+            compensation: None,
             job,
             extra: Map::new(),
         }
@@ -312,6 +327,22 @@ pub struct JobSpec {
     /// Whom to tell of the job's end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub callback: Option<Callback>,
+    /// The job that asked for this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent_id: Option<JobId>,
+    /// The job at the root of its tree; absent for the root itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub root_id: Option<JobId>,
+    /// How many jobs are above it.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub depth: u32,
+    /// What its parent calls it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<String>,
+    /// The record is not forgotten before its time is counted from here: somebody waits for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schemas", schema(value_type = Option<String>, format = DateTime))]
+    pub keep_until: Option<Timestamp>,
     /// Fingerprint of the request: `sha256:<hex>`.
     pub fp: String,
     /// Keys that no other job of the project may hold meanwhile.
@@ -350,12 +381,25 @@ impl JobSpec {
             labels: BTreeMap::new(),
             auth,
             callback: None,
+            parent_id: None,
+            root_id: None,
+            depth: 0,
+            step: None,
+            keep_until: None,
             fp: String::new(),
             unique: Vec::new(),
             frees: Vec::new(),
             extra: Map::new(),
         }
     }
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes a reference"
+)]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// Who asked for a job.

@@ -9,11 +9,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
-use vmctl_api_types::{JobError, JobId, JobState, Progress};
+use vmctl_api_types::{Compensation, JobError, JobId, JobState, Progress};
 
 use crate::{
     audit,
     bus::{LogEntry, Received},
+    children::Waits,
     clock,
     event::{Event, EventData, EventType, JobSpec, MARK_TYPE, Mark},
     kinds::MAX_DEADLINE,
@@ -100,18 +101,23 @@ pub struct FactBody {
     /// Not before this instant.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_before: Option<Timestamp>,
+    /// The names of the jobs that it has asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub children: Vec<String>,
+    /// What it waits for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waits: Option<Box<Waits>>,
+    /// How far undoing is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compensation: Option<Compensation>,
 }
 
 impl JobFact {
     /// Reduces an event.
     pub fn from_event(event: Event, offset: Option<u64>, retention: Retention) -> Self {
         let data = event.data;
-        let expires =
-            if data.state.is_terminal() && !is_command_left(event.event_type, &data, event.time) {
-                clock::add(event.time, retention.0)
-            } else {
-                clock::add(data.job.deadline, retention.0)
-            };
+        let left = is_command_left(event.event_type, &data, event.time);
+        let expires = expiry(&data.job, data.state, left, event.time, retention);
         Self {
             job: event.subject,
             id: event.id,
@@ -130,6 +136,9 @@ impl JobFact {
                 error: data.error,
                 worker: data.worker,
                 not_before: data.not_before,
+                children: data.children,
+                waits: data.waits.map(Box::new),
+                compensation: data.compensation,
             },
             reason: data.reason,
             confirmed: false,
@@ -176,6 +185,25 @@ pub fn implausible(fact: &JobFact, now: Timestamp) -> Option<&'static str> {
         return Some("its time is before its job's");
     }
     None
+}
+
+/// Says when the record of a job is forgotten.
+fn expiry(
+    job: &JobSpec,
+    state: JobState,
+    command_left: bool,
+    time: Timestamp,
+    retention: Retention,
+) -> Timestamp {
+    let from = if state.is_terminal() && !command_left {
+        job.keep_until.map_or(time, |until| until.max(time))
+    } else {
+        job.keep_until
+            .map_or(job.deadline, |until| until.max(job.deadline))
+    };
+    // Nobody believes a time beyond the longest life of a job.
+    let latest = clock::add(time.max(job.deadline), MAX_DEADLINE);
+    clock::add(from.min(latest), retention.0)
 }
 
 /// Reads one log entry.
@@ -254,7 +282,10 @@ fn dead_letter(entry: &LogEntry, event: Option<Event>, retention: Retention) -> 
     );
     let error = dead_letter_error(message, event.is_some());
     let id = derived_id(&command, "dead", time);
-    let data = event.map(|e| e.data);
+    let mut data = event.map(|e| e.data);
+    let (children, compensation) = data.as_mut().map_or_else(Default::default, |d| {
+        (std::mem::take(&mut d.children), d.compensation)
+    });
     let (epoch, attempt, seq) = data
         .as_ref()
         .map_or((0, 1, 0), |d| (d.epoch, d.attempt, d.seq));
@@ -265,6 +296,10 @@ fn dead_letter(entry: &LogEntry, event: Option<Event>, retention: Retention) -> 
         Some(data) if !is_dated => time.max(data.job.deadline),
         _ => time,
     };
+    let expires = data.as_ref().map_or_else(
+        || clock::add(ended_by, retention.0),
+        |data| expiry(&data.job, JobState::Failed, false, ended_by, retention),
+    );
     Fact::Job(Box::new(JobFact {
         job,
         id,
@@ -275,12 +310,14 @@ fn dead_letter(entry: &LogEntry, event: Option<Event>, retention: Retention) -> 
         attempt,
         seq,
         time,
-        expires: clock::add(ended_by, retention.0),
+        expires,
         body: FactBody {
             error: Some(JobError {
                 attempt: Some(attempt),
                 ..error
             }),
+            children,
+            compensation,
             ..FactBody::default()
         },
         spec: data.map(|d| d.job),

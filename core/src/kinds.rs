@@ -13,6 +13,7 @@ use serde_json::Value;
 use vmctl_api_types::{FieldError, Kind, KindInfo, KindMode, Profile, Region};
 
 use crate::{
+    flow::{self, Step},
     pointer,
     retry::{RetryPolicy, RetryTable},
     unique::{Scope, Template, Unique},
@@ -26,11 +27,16 @@ pub const MAX_DEADLINE: Duration = Duration::from_secs(8 * 24 * 3600);
 /// Most attempts that a kind may give.
 pub const MAX_ATTEMPTS: u32 = 100;
 
-const BUILT_IN: [(&str, &str); 5] = [
+const BUILT_IN: [(&str, &str); 8] = [
+    (
+        "ansible.run.toml",
+        include_str!("../data/kinds/ansible.run.toml"),
+    ),
     (
         "callback.deliver.toml",
         include_str!("../data/kinds/callback.deliver.toml"),
     ),
+    ("flow.run.toml", include_str!("../data/kinds/flow.run.toml")),
     (
         "vm.create.toml",
         include_str!("../data/kinds/vm.create.toml"),
@@ -41,6 +47,10 @@ const BUILT_IN: [(&str, &str); 5] = [
     ),
     ("vm.list.toml", include_str!("../data/kinds/vm.list.toml")),
     ("vm.show.toml", include_str!("../data/kinds/vm.show.toml")),
+    (
+        "vm.provision.toml",
+        include_str!("../data/kinds/vm.provision.toml"),
+    ),
 ];
 
 /// A registry file that cannot be used.
@@ -109,6 +119,8 @@ pub struct KindSpec {
     unique: Option<(Template, Scope)>,
     /// The key of what other jobs made that is free once one of its jobs has succeeded.
     frees: Option<Template>,
+    /// The steps of a flow; `None` for a kind that has a worker of its own.
+    pub steps: Option<Vec<Step>>,
     input_schema: Value,
     output_schema: Value,
     validator: jsonschema::Validator,
@@ -133,6 +145,7 @@ impl Registry {
         for (file, text) in BUILT_IN {
             registry.add(file, text)?;
         }
+        registry.check_flows()?;
         Ok(registry)
     }
 
@@ -160,7 +173,14 @@ impl Registry {
             let text = std::fs::read_to_string(&path).map_err(|e| io(&path, e))?;
             registry.add(&path.display().to_string(), &text)?;
         }
+        registry.check_flows()?;
         Ok(registry)
+    }
+
+    /// Flows name other kinds, so they can be checked only when all are there.
+    fn check_flows(&self) -> Result<(), RegistryError> {
+        flow::check_all(self)
+            .map_err(|(kind, reason)| RegistryError::Invalid { file: kind, reason })
     }
 
     fn catalog() -> Result<Self, RegistryError> {
@@ -235,6 +255,7 @@ impl Registry {
                 .frees
                 .map(|text| template("frees", &text))
                 .transpose()?,
+            steps: (!file.step.is_empty()).then_some(file.step),
             input_schema,
             output_schema: file.output_schema,
             validator,
@@ -432,6 +453,9 @@ struct KindFile {
     internal: bool,
     unique: Option<UniqueFile>,
     frees: Option<String>,
+    /// The steps, for a flow.
+    #[serde(default)]
+    step: Vec<Step>,
     input_schema: Value,
     #[serde(default = "anything")]
     output_schema: Value,

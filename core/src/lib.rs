@@ -15,10 +15,12 @@
 pub mod audit;
 pub mod bus;
 pub mod callback;
+pub mod children;
 pub mod clock;
 pub mod error;
 pub mod event;
 pub mod fact;
+pub mod flow;
 pub mod identity;
 pub mod kinds;
 pub mod lines;
@@ -35,4 +37,6 @@ pub mod testing;
 pub mod topology;
 pub mod unique;
 
-pub use vmctl_api_types::{JobError, JobId, JobState, Kind, LineId, LogLine, LogStream, Progress};
+pub use vmctl_api_types::{
+    Compensation, JobError, JobId, JobState, Kind, LineId, LogLine, LogStream, Progress,
+};

@@ -5,6 +5,11 @@ pub fn member(parent: &str, name: &str) -> String {
     format!("{parent}/{}", name.replace('~', "~0").replace('/', "~1"))
 }
 
+/// Returns the pointer to an item of the array at `parent`, counted from 0.
+pub fn item(parent: &str, number: usize) -> String {
+    format!("{parent}/{number}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

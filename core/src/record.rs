@@ -263,6 +263,13 @@ impl Record {
             cancel_requested_at: self.cancel_requested().map(|c| c.at),
             request_id: spec.auth.request_id.clone(),
             callback: self.callback_to_come(),
+            parent_id: spec.parent_id,
+            root_id: spec.root_id,
+            step: spec.step.clone(),
+            children: u32::try_from(winner.body.children.len())
+                .ok()
+                .filter(|n| *n > 0),
+            compensation: winner.body.compensation,
             links: JobLinks {
                 events: format!("{path}/events"),
                 cancel: format!("{path}/cancel"),
