@@ -5,7 +5,7 @@
 //! | message | epoch | attempt | seq |
 //! |---|---|---|---|
 //! | `started`, ticks, terminal events | the command's | the command's | the command's |
-//! | `continued` | the command's | the command's | one more |
+//! | `continued`, also of a job that waits | the command's | the command's | one more |
 //! | `retry` | the command's | one more | 0 |
 //!
 //! Whatever a newer version has put into a command goes on into what follows from it.
@@ -16,11 +16,12 @@ use jiff::Timestamp;
 use serde_json::Value;
 use vmctl_core::{
     JobError, JobState, Progress,
+    children::Waits,
     clock::{self, Clock},
     event::{Event, EventData, EventType, MAX_BODY, SaidLine},
 };
 
-use crate::handler::Outcome;
+use crate::{children::Spawn, handler::Outcome};
 
 /// Longest title and detail of an error that is published, in bytes.
 const MAX_TITLE: usize = 256;
@@ -53,6 +54,8 @@ impl Author {
             seq: said.seq,
             progress: said.progress.clone(),
             worker: Some(self.worker.to_string()),
+            children: said.children.clone(),
+            compensation: said.compensation,
             extra: said.extra.clone(),
             ..EventData::new(state, said.job.clone())
         };
@@ -143,6 +146,11 @@ impl Author {
                 event.data.attempt_until = attempt_until;
                 event
             }
+            Outcome::Spawn(spawn) => {
+                let mut event = self.spawned(command, spawn);
+                event.data.attempt_until = attempt_until;
+                event
+            }
             Outcome::Retry { after, error } => {
                 self.retry(command, after.unwrap_or(DEFAULT_WAIT), error)
             }
@@ -166,6 +174,53 @@ impl Author {
         event
     }
 
+    /// The job waits for the children that it has asked for.
+    fn spawned(&self, command: &Event, spawn: Spawn) -> Event {
+        let names: Vec<String> = spawn.children.into_iter().map(|c| c.name).collect();
+        let waits = Waits {
+            children: names.clone(),
+            join: spawn.join,
+            on_failure: spawn.on_failure,
+            until: spawn.until,
+            shielded: spawn.shielded,
+            looks: 0,
+            decided: false,
+        };
+        let mut pause = waits.pause();
+        if let Some(at) = waits.until {
+            pause = pause.min(until(self.clock.now(), at));
+        }
+        let mut event = self.waiting(command, waits, pause, Some(spawn.checkpoint));
+        for name in names {
+            if !event.data.children.contains(&name) {
+                event.data.children.push(name);
+            }
+        }
+        event
+    }
+
+    /// The job waits, for the first time or still.
+    pub(crate) fn waiting(
+        &self,
+        command: &Event,
+        waits: Waits,
+        pause: Duration,
+        checkpoint: Option<Value>,
+    ) -> Event {
+        let mut event = self.follow(command, EventType::Continued, JobState::Waiting);
+        event.data.seq = command.data.seq.saturating_add(1);
+        event.data.checkpoint = checkpoint;
+        event.data.waits = Some(waits);
+        event.data.attempt_until = command.data.attempt_until;
+        event.data.not_before = self.not_before(pause);
+        event
+    }
+
+    /// Who says it.
+    pub(crate) fn source(&self) -> &str {
+        &self.source
+    }
+
     fn retry(&self, command: &Event, after: Duration, error: JobError) -> Event {
         if command.data.attempt >= command.data.job.max_attempts {
             return self.failed(command, error);
@@ -175,6 +230,7 @@ impl Author {
         event.data.seq = 0;
         // What the failed attempt had started from is still true.
         event.data.checkpoint.clone_from(&command.data.checkpoint);
+        event.data.waits.clone_from(&command.data.waits);
         event.data.not_before = self.not_before(after);
         event.data.error = Some(self.signed(command, error));
         event
@@ -203,6 +259,7 @@ impl Author {
         if event.to_body().len() > MAX_BODY {
             event.data.checkpoint = None;
             event.data.progress = None;
+            event.data.children = Vec::new();
         }
         event
     }

@@ -1,17 +1,23 @@
 //! What a kind implements: [`Handler`], what it is given: [`Ctx`], what it answers: [`Outcome`].
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use vmctl_core::{
-    JobError, LogStream,
+    Compensation, JobError, LogStream,
+    clock::Clock,
     event::{Event, JobSpec},
 };
 
 use crate::{
+    children::{ChildOutcome, Spawn},
     logs::LogSink,
     progress::ProgressSink,
     pulse::Pulse,
@@ -53,6 +59,9 @@ pub enum Outcome {
         /// Why.
         error: JobError,
     },
+    /// The job asks for other jobs, and goes on in another slice when it has what it asked for.
+    /// Asking twice for the same child is asking once.
+    Spawn(Spawn),
     /// The job failed, and another attempt would fail as well.
     Fail(JobError),
     /// The job was cancelled, and nothing of it is left.
@@ -60,7 +69,7 @@ pub enum Outcome {
 }
 
 /// One slice, as its handler sees it.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Ctx {
     command: Arc<Event>,
     worker: Arc<str>,
@@ -68,24 +77,58 @@ pub struct Ctx {
     progress: ProgressSink,
     log: LogSink,
     pulse: Pulse,
+    children: Arc<[ChildOutcome]>,
+    undoing: Undoing,
+    clock: Arc<dyn Clock>,
+}
+
+/// How far undoing is, on its way out of a slice.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Undoing(Arc<Mutex<Option<Compensation>>>);
+
+impl Undoing {
+    pub(crate) fn get(&self) -> Option<Compensation> {
+        // One assignment under the lock, so a panic leaves it whole.
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set(&self, compensation: Compensation) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(compensation);
+    }
+}
+
+/// What a slice gives its handler besides the command.
+pub(crate) struct Parts {
+    pub worker: Arc<str>,
+    pub signals: Signals,
+    pub progress: ProgressSink,
+    pub log: LogSink,
+    pub pulse: Pulse,
+    pub children: Vec<ChildOutcome>,
+    pub undoing: Undoing,
+    pub clock: Arc<dyn Clock>,
+}
+
+impl std::fmt::Debug for Ctx {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Ctx")
+            .field("job", &self.job().id)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Ctx {
-    pub(crate) fn new(
-        command: Arc<Event>,
-        worker: Arc<str>,
-        signals: Signals,
-        progress: ProgressSink,
-        log: LogSink,
-        pulse: Pulse,
-    ) -> Self {
+    pub(crate) fn new(command: Arc<Event>, parts: Parts) -> Self {
         Self {
             command,
-            worker,
-            signals,
-            progress,
-            log,
-            pulse,
+            worker: parts.worker,
+            signals: parts.signals,
+            progress: parts.progress,
+            log: parts.log,
+            pulse: parts.pulse,
+            children: parts.children.into(),
+            undoing: parts.undoing,
+            clock: parts.clock,
         }
     }
 
@@ -112,6 +155,22 @@ impl Ctx {
     /// Reads what the slice before left; `None` in the first slice, or when it does not fit `T`.
     pub fn checkpoint<T: DeserializeOwned>(&self) -> Option<T> {
         T::deserialize(self.command.data.checkpoint.as_ref()?).ok()
+    }
+
+    /// How the jobs ended that the slice before asked for with [`Outcome::Spawn`], in that order;
+    /// empty in every other slice.
+    pub fn children(&self) -> &[ChildOutcome] {
+        &self.children
+    }
+
+    /// Says on the job how far undoing is. It stays until something else is said.
+    pub fn set_compensation(&self, compensation: Compensation) {
+        self.undoing.set(compensation);
+    }
+
+    /// The time, by the clock that deadlines are measured with.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
     }
 
     /// Fires when the job is to end: see [`Ctx::cancel_reason`].

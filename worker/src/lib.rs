@@ -27,9 +27,12 @@
 mod admission;
 mod author;
 pub mod callbacks;
+mod children;
 mod config;
 mod consume;
 mod handler;
+#[cfg(feature = "testing")]
+pub mod harness;
 pub mod kinds;
 mod limits;
 mod logs;
@@ -44,6 +47,7 @@ mod slice;
 mod telemetry;
 mod worker;
 
+pub use children::{ChildOutcome, Spawn};
 pub use config::{Backends, Config};
 pub use handler::{Ctx, Handler, Outcome};
 pub use logs::LogSink;

@@ -64,9 +64,11 @@ async fn run(settings: Settings, process: Process) -> anyhow::Result<()> {
     };
     let callbacks = callbacks(&settings, clock.clone())?;
     let provisioner = simulated(&settings, clock)?;
+    let ansible = kinds::ansible(settings.ansible()).context("VMCTL_ANSIBLE_PLAYBOOKS")?;
     let worker = Worker::builder(config, backends)
         .handlers(kinds::built_in(&provisioner, &registry))
         .handlers(kinds::callbacks(callbacks))
+        .handlers(ansible)
         .build()?;
     watch(&process.health, worker.readiness(), store);
     serve_machines(&settings, &provisioner)?;

@@ -6,7 +6,7 @@ use secrecy::SecretString;
 use vmctl_core::Kind;
 use vmctl_daemon::{Listen, Parsed, SecretUrl, settings};
 use vmctl_egress::Network;
-use vmctl_worker::provisioner::simulated::FailRule;
+use vmctl_worker::{kinds::AnsibleConfig, provisioner::simulated::FailRule};
 
 settings! {
     /// The settings of one worker.
@@ -49,7 +49,21 @@ settings! {
         "callback.ports" = "443,8443" => callback_ports: Vec<u16>,
         /// Networks that callbacks may reach although they are not public, comma-separated
         "callback.allow_networks" => callback_allow_networks: Vec<Parsed<Network>>,
+        /// Directory of the playbooks that `ansible.run` may run; without it this worker does not run that kind
+        "ansible.playbooks" => ansible_playbooks: Option<PathBuf>,
+        /// Program that runs playbooks
+        "ansible.program" = "ansible-playbook" => ansible_program: PathBuf,
         /// Address of `/health/*` and `/metrics`, or `off`
         "health.listen" = "127.0.0.1:8081" => health_listen: Listen,
+    }
+}
+
+impl Settings {
+    /// Where playbooks are, if there are any.
+    pub fn ansible(&self) -> Option<AnsibleConfig> {
+        Some(AnsibleConfig {
+            program: self.ansible_program.clone(),
+            playbooks: self.ansible_playbooks.clone()?,
+        })
     }
 }

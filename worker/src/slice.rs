@@ -1,5 +1,7 @@
 //! One delivery, from its arrival to its settlement.
 
+mod waiting;
+
 use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
@@ -21,7 +23,8 @@ use vmctl_core::{
 use crate::{
     admission::{Admission, Entry, admit, entry, is_timed, may_have_begun},
     author::until,
-    handler::{Ctx, Handler, Outcome},
+    children,
+    handler::{Ctx, Handler, Outcome, Parts, Undoing},
     limits::{Ending, Limits, retry},
     logs::{self, LogPump},
     progress::{self, ProgressPump},
@@ -220,6 +223,9 @@ impl Slice<'_> {
             self.conclude(&event).await?;
             return Ok(Verdict::Ack("attempt-timeout"));
         }
+        let Some(records) = self.children(&signals).await? else {
+            return Ok(Verdict::Ack("waiting"));
+        };
         if announce {
             let started = self.shared().author.started(&self.command);
             self.publish(started.to_message()).await?;
@@ -228,7 +234,7 @@ impl Slice<'_> {
                 return Ok(Verdict::Ack("overtaken"));
             }
         }
-        self.work(signals, place, limits).await
+        self.work(signals, place, limits, records).await
     }
 
     fn shared(&self) -> &Shared {
@@ -473,6 +479,7 @@ impl Slice<'_> {
         signals: Signals,
         place: Place,
         limits: Limits,
+        records: Vec<Option<Record>>,
     ) -> Result<Verdict, Interrupted> {
         let Shared {
             backends, config, ..
@@ -484,14 +491,20 @@ impl Slice<'_> {
         );
         let (log, mut lines) = logs::channel(backends.clock.clone(), config.tick_interval);
         let pulse = Pulse::default();
-        let ctx = Ctx::new(
-            self.command.clone(),
-            config.name.as_str().into(),
-            signals.clone(),
-            sink,
+        let undoing = Undoing::default();
+        let waited = self.command.data.waits.as_ref();
+        let names = waited.map_or(&[][..], |waits| &waits.children);
+        let parts = Parts {
+            worker: config.name.as_str().into(),
+            signals: signals.clone(),
+            progress: sink,
             log,
-            pulse.clone(),
-        );
+            pulse: pulse.clone(),
+            children: children::outcomes(&self.command, names, records),
+            undoing: undoing.clone(),
+            clock: backends.clock.clone(),
+        };
+        let ctx = Ctx::new(self.command.clone(), parts);
         let handler = self.lane.handler.clone();
         let active = telemetry::Active::new(&self.lane.kind);
         let begun = Instant::now();
@@ -511,8 +524,15 @@ impl Slice<'_> {
         drop(active);
         telemetry::ran(&self.lane.kind, begun.elapsed());
 
-        let end = end?;
-        let event = self.event_of(end, &signals, pump.newest(), limits.attempt_until);
+        let end = match end? {
+            End::Finished(outcome, None) => {
+                let outcome = self.spawn(outcome, pump.newest().as_ref()).await?;
+                End::Finished(outcome, None)
+            }
+            end => end,
+        };
+        let mut event = self.event_of(end, &signals, pump.newest(), limits.attempt_until);
+        event.data.compensation = undoing.get().or(event.data.compensation);
         let concluded = self.conclude(&event).await;
         // The next slice may be here already; it may go on once this one has nothing left to say.
         drop(place);

@@ -16,6 +16,7 @@ const QUEUE_WAIT: &str = "job_queue_wait_seconds";
 const RUN: &str = "job_run_seconds";
 const TOTAL: &str = "job_total_seconds";
 const CALLBACKS: &str = "callback_deliveries_total";
+const STUCK: &str = "flow_compensations_stuck_total";
 const UNCONFIRMED: &str = "worker_unconfirmed_total";
 
 /// Describes the worker's metrics to the recorder.
@@ -42,6 +43,11 @@ pub fn describe() {
         "Attempts to deliver a callback, by outcome"
     );
     describe_counter!(
+        STUCK,
+        Unit::Count,
+        "Steps of flows that could not be undone many times in a row"
+    );
+    describe_counter!(
         UNCONFIRMED,
         Unit::Count,
         "Publishes that had to be tried again"
@@ -55,6 +61,10 @@ pub(crate) fn delivery(kind: &Kind, result: &'static str) {
 /// `delivered`, `refused`, `redirect`, `gone`, `timeout`, `unreachable`, `forbidden`, `unsigned`.
 pub(crate) fn callback(outcome: &'static str) {
     counter!(CALLBACKS, "outcome" => outcome).increment(1);
+}
+
+pub(crate) fn stuck(kind: &Kind) {
+    counter!(STUCK, "kind" => kind.to_string()).increment(1);
 }
 
 pub(crate) fn unconfirmed(kind: &Kind) {

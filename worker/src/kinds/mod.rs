@@ -1,6 +1,8 @@
 //! Our own kinds: one module for each.
 
+mod ansible;
 mod callback_deliver;
+mod flow;
 mod vm_create;
 mod vm_delete;
 
@@ -8,7 +10,9 @@ use std::{sync::Arc, time::Duration};
 
 use vmctl_core::{JobError, Kind, kinds::Registry};
 
+pub use ansible::{AnsibleConfig, AnsibleRun};
 pub use callback_deliver::CallbackDeliver;
+pub use flow::{Flow, STUCK_AFTER};
 pub use vm_create::VmCreate;
 pub use vm_delete::VmDelete;
 
@@ -31,6 +35,7 @@ pub fn built_in(
         .into_iter()
         // Both words are kinds, which a test shows.
         .filter_map(|(kind, handler)| Some((kind.parse().ok()?, handler)))
+        .chain(flows(registry))
         .collect()
 }
 
@@ -38,6 +43,34 @@ pub fn built_in(
 pub fn callbacks(handler: CallbackDeliver) -> Option<(Kind, Arc<dyn Handler>)> {
     // The word is a kind, which a test shows.
     Some((vmctl_core::callback::KIND.parse().ok()?, Arc::new(handler)))
+}
+
+/// Returns the handlers of all flows of a registry: every kind with steps, and the one whose input
+/// is the flow.
+pub fn flows(registry: &Registry) -> Vec<(Kind, Arc<dyn Handler>)> {
+    registry
+        .kinds()
+        .filter(|kind| kind.steps.is_some() || kind.kind.as_str() == vmctl_core::flow::KIND)
+        .map(|kind| {
+            let flow: Arc<dyn Handler> = Arc::new(Flow::of(kind));
+            (kind.kind.clone(), flow)
+        })
+        .collect()
+}
+
+/// Returns the handler of `ansible.run`; none without a configuration.
+///
+/// # Errors
+///
+/// The directory of playbooks cannot be read.
+pub fn ansible(config: Option<AnsibleConfig>) -> std::io::Result<Vec<(Kind, Arc<dyn Handler>)>> {
+    let Some(config) = config else {
+        return Ok(Vec::new());
+    };
+    let handler: Arc<dyn Handler> = Arc::new(AnsibleRun::new(config)?);
+    // Both words are a kind, which a test shows.
+    let kind = "ansible.run".parse().ok();
+    Ok(kind.map(|kind| (kind, handler)).into_iter().collect())
 }
 
 /// Turns a provisioner's error into its verdict.

@@ -1,7 +1,8 @@
 //! `vm.delete`: first find out which machine is meant, then delete exactly that one.
 //!
 //! What was found is in the checkpoint before anything is deleted. A repetition therefore deletes
-//! the same machine again, which does nothing, and never the next one of that name.
+//! the same machine again, which does nothing, and never the next one of that name. A delete that takes
+//! back a creation names the machine by the job that makes it.
 
 use std::{sync::Arc, time::Duration};
 
@@ -24,6 +25,8 @@ pub struct VmDelete {
 #[derive(Deserialize)]
 struct Input {
     vm_hostname: String,
+    /// The job that makes the machine, when one machine is meant and no other.
+    machine: Option<JobId>,
 }
 
 /// What the first slice leaves to the second.
@@ -39,13 +42,17 @@ impl VmDelete {
         Self { provisioner }
     }
 
-    async fn find(&self, ctx: &Ctx, hostname: &str) -> Outcome {
+    async fn find(&self, ctx: &Ctx, hostname: &str, machine: Option<JobId>) -> Outcome {
         ctx.progress().report_step(0, "find", Some((1, 2)), None);
         let vms = match self.provisioner.list().await {
             Ok(vms) => vms,
             Err(error) => return outcome_of(&error),
         };
-        match resolve(&vms, ctx.job(), hostname) {
+        let found = match machine {
+            Some(machine) => named(&vms, ctx.job(), machine),
+            None => resolve(&vms, ctx.job(), hostname),
+        };
+        match found {
             Some(machine) => Outcome::Continue {
                 after: Duration::ZERO,
                 checkpoint: json!(Checkpoint { machine }),
@@ -79,14 +86,14 @@ impl VmDelete {
 #[async_trait]
 impl Handler for VmDelete {
     async fn run(&self, ctx: Ctx) -> Outcome {
-        let hostname = match Input::deserialize(&ctx.job().input) {
-            Ok(input) => input.vm_hostname,
+        let (hostname, machine) = match Input::deserialize(&ctx.job().input) {
+            Ok(input) => (input.vm_hostname, input.machine),
             Err(error) => return bad_input(error),
         };
         let found: Option<Checkpoint> = ctx.checkpoint();
         match found {
             _ if ctx.cancel().is_cancelled() => self.cancel(&ctx, &hostname, found).await,
-            None => self.find(&ctx, &hostname).await,
+            None => self.find(&ctx, &hostname, machine).await,
             Some(Checkpoint { machine }) => self.delete(&ctx, &hostname, machine).await,
         }
     }
@@ -94,6 +101,14 @@ impl Handler for VmDelete {
 
 fn done(hostname: &str, deleted: bool) -> Outcome {
     Outcome::Done(json!({"vm_hostname": hostname, "deleted": deleted}))
+}
+
+/// Returns the machine of a job, also when there is none yet: deleting it then stops its creation, however
+/// late that comes. A machine of another project is none.
+fn named(vms: &[Vm], delete: &JobSpec, machine: JobId) -> Option<JobId> {
+    let owner = vms.iter().find(|vm| vm.spec.job == machine);
+    let is_ours = owner.is_none_or(|vm| vm.spec.project_id == delete.auth.project_id);
+    is_ours.then_some(machine)
 }
 
 /// Finds the machine that a delete means: the one that it has deleted already, or else the newest

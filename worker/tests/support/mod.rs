@@ -213,12 +213,8 @@ impl World {
     /// A world on this bus, once it is there.
     pub async fn on(bus: Bus, clock: Arc<dyn Clock>) -> Self {
         let store = InMemoryJobStore::new(clock.clone());
-        let others = ["vm.delete", "callback.deliver"];
-        let kinds = [kind()]
-            .into_iter()
-            .chain(others.map(|kind| kind.parse().unwrap()));
-        let kinds: Vec<Kind> = kinds.collect();
-        let topology = Topology::new(&kinds);
+        let registry = Registry::built_in().unwrap();
+        let topology = Topology::new(registry.kinds().map(|spec| &spec.kind));
         eventually("topology", async || bus.admin.declare(&topology).await.ok()).await;
         let log = watch::Sender::new(Vec::new());
         let reader = read(bus.clone(), store.clone(), clock.clone(), log.clone());
@@ -227,7 +223,7 @@ impl World {
             bus,
             store,
             clock,
-            registry: Arc::new(Registry::built_in().unwrap()),
+            registry: Arc::new(registry),
             log,
             reader: AbortOnDrop(tokio::spawn(reader)),
         }
