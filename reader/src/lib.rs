@@ -182,6 +182,12 @@ impl Reader {
             consumer: Arc::clone(&self.bus.consumer),
             clock: Arc::clone(&self.clock),
             callbacks: self.callbacks,
+            parents: Arc::new(effects::Parents::new(
+                self.store.clone(),
+                Arc::clone(&self.bus.log),
+                Arc::clone(&self.bus.publisher),
+            )),
+            waking: std::sync::Mutex::default(),
         };
         let reports = reports::Reports {
             publisher: Arc::clone(&self.bus.publisher),

@@ -143,6 +143,8 @@ fn end(record: &Record, limits: Limits, now: Timestamp, reader: &str) -> Option<
             attempt: winner.attempt,
             seq: winner.seq,
             progress: record.progress().cloned(),
+            children: winner.body.children.clone(),
+            compensation: winner.body.compensation,
             error: Some(JobError {
                 attempt: Some(winner.attempt),
                 ..error

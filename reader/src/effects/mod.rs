@@ -12,14 +12,18 @@
 //!                 ack, counted
 //! ```
 //!
-//! Each kind of effect is a module that says, without I/O, what follows a fact.
+//! Each kind of effect is a module that says, without I/O, what follows a fact. Beside that, a job that
+//! waits for its children is woken; that may be lost.
 
 mod callbacks;
+mod parents;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use vmctl_core::{
+    JobId,
     bus::{Consumer, Delivery, LogEntry, Publisher},
     clock::Clock,
     event::Event,
@@ -28,6 +32,7 @@ use vmctl_core::{
 };
 
 pub(crate) use callbacks::Callbacks;
+pub(crate) use parents::Parents;
 
 use crate::{
     metrics,
@@ -39,6 +44,9 @@ pub(crate) struct Effects {
     pub consumer: Arc<dyn Consumer>,
     pub clock: Arc<dyn Clock>,
     pub callbacks: Callbacks,
+    pub parents: Arc<Parents>,
+    /// Looks at jobs that may go on; they end with this.
+    pub waking: Mutex<JoinSet<()>>,
 }
 
 impl Effects {
@@ -52,9 +60,20 @@ impl Effects {
         }
     }
 
+    /// Looks at a job that may go on, beside what is in hand.
+    fn wake(&self, job: JobId) {
+        let parents = Arc::clone(&self.parents);
+        let mut waking = self.waking.lock().unwrap_or_else(PoisonError::into_inner);
+        while waking.try_join_next().is_some() {}
+        waking.spawn(async move { parents.wake(job).await });
+    }
+
     /// Settles one delivery. Holds it, and so its place in the prefetch, until the broker takes
     /// what follows or the delivery is lost.
     async fn process(self: Arc<Self>, delivery: Delivery) {
+        if let Some(job) = waker(&delivery) {
+            self.wake(job);
+        }
         let result = match terminal(&delivery) {
             Ok(fact) => {
                 let following = self.following(&fact);
@@ -91,6 +110,18 @@ impl Effects {
     fn following(&self, fact: &JobFact) -> Vec<Event> {
         let now = self.clock.now();
         self.callbacks.follow(fact, now).into_iter().collect()
+    }
+}
+
+/// Returns the job that may go on because of a delivery.
+fn waker(delivery: &Delivery) -> Option<JobId> {
+    let entry = LogEntry {
+        offset: 0,
+        message: delivery.message.clone(),
+    };
+    match interpret(&entry, Retention::default()) {
+        Fact::Job(fact) => Parents::concerned(&fact),
+        _ => None,
     }
 }
 
