@@ -1,11 +1,13 @@
 //! Checks what a caller asks for, against the registry.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use vmctl_api_types::{Callback, FieldError, Kind, ProblemType};
 use vmctl_core::{
+    event::MAX_BODY,
+    flow,
     kinds::{KindSpec, Registry},
     pointer,
     unique::Unique,
@@ -54,8 +56,21 @@ pub(crate) struct JobRequest {
     pub frees: Vec<String>,
     /// What to do when another job has one of its keys.
     pub on_conflict: OnConflict,
+    /// Roles that the steps of a flow need, besides the kind's own.
+    pub roles: BTreeSet<String>,
     /// The same for the same request, whenever it is sent.
     pub fingerprint: String,
+}
+
+/// What a message has besides the input and the labels of its job, at most, in bytes.
+const ENVELOPE: usize = 16 * 1024;
+
+impl JobRequest {
+    /// Says whether the job does not fit into a message.
+    pub fn is_too_large(&self) -> bool {
+        let own = json!({"input": self.input, "labels": self.labels});
+        own.to_string().len() + ENVELOPE > MAX_BODY
+    }
 }
 
 /// Finds the kind that a body names.
@@ -68,6 +83,8 @@ pub(crate) fn kind_of<'r>(registry: &'r Registry, body: &Value) -> Result<&'r Ki
         Some(_) => return Err(invalid(vec![field("/kind", "type", "must be a string")])),
         None => return Err(invalid(vec![field("/kind", "required", "is missing")])),
     };
+    // The one word is what people call it.
+    let name = if name == "flow" { flow::KIND } else { name };
     let kind: Option<Kind> = name.parse().ok();
     if kind
         .as_ref()
@@ -84,6 +101,7 @@ pub(crate) fn kind_of<'r>(registry: &'r Registry, body: &Value) -> Result<&'r Ki
 
 /// Checks a whole body. `lenient` drops fields that nobody knows instead of refusing them.
 pub(crate) fn check(
+    registry: &Registry,
     kind: &KindSpec,
     body: Value,
     now: Timestamp,
@@ -116,11 +134,28 @@ pub(crate) fn check(
     if !errors.is_empty() {
         return Err(invalid(errors));
     }
+    let checked = flow::check(registry, kind, &input, 0);
+    if !checked.errors.is_empty() {
+        let told = checked.errors.into_iter().map(|error| of_flow(kind, error));
+        return Err(invalid(told.collect()));
+    }
     let mut request = request(kind, input, labels, (now, plan), &given);
+    request.roles = checked.roles;
     if let (Some(asked), Some(given)) = (unique, given_unique) {
         asked.add_to(&mut request, &given);
     }
     Ok(with_callback(request, callback))
+}
+
+/// Says where in the body an error of a flow is. The steps of a named flow are not in it.
+fn of_flow(kind: &KindSpec, mut error: FieldError) -> FieldError {
+    if kind.steps.is_some() {
+        error.detail = format!("{}: {}", error.pointer, error.detail);
+        "/input".clone_into(&mut error.pointer);
+    } else {
+        error.pointer.insert_str(0, "/input");
+    }
+    error
 }
 
 /// Checks the input of a compat route. Fields that nobody knows are dropped, the original's `token`
@@ -169,6 +204,7 @@ fn request(
         labels,
         created_at,
         plan,
+        roles: BTreeSet::new(),
         fingerprint: ids::fingerprint(&request),
     }
 }
@@ -287,7 +323,8 @@ mod tests {
 
     fn run(body: Value, lenient: bool) -> Result<JobRequest, Vec<String>> {
         let registry = Registry::built_in().unwrap();
-        let outcome = kind_of(&registry, &body).and_then(|kind| check(kind, body, now(), lenient));
+        let outcome =
+            kind_of(&registry, &body).and_then(|kind| check(&registry, kind, body, now(), lenient));
         outcome.map_err(|error| {
             let problem = error.problem();
             std::iter::once(problem.problem_type["/problems/".len()..].to_owned())
@@ -318,7 +355,14 @@ mod tests {
         let mut again = body();
         again["deadline"] = "PT2H".into();
         let kind = kind_of(&registry, &again).unwrap();
-        let later = check(kind, again, "2026-11-24T00:00:00Z".parse().unwrap(), false).unwrap();
+        let later = check(
+            &registry,
+            kind,
+            again,
+            "2026-11-24T00:00:00Z".parse().unwrap(),
+            false,
+        )
+        .unwrap();
         assert_eq!(later.fingerprint, request.fingerprint);
         assert_ne!(run(body(), false).unwrap().fingerprint, request.fingerprint);
     }

@@ -30,7 +30,7 @@ use crate::{
 ///
 /// # Errors
 ///
-/// `not-retryable` for a job that is live or has succeeded, and whatever a submission may answer.
+/// `not-retryable` for a job that is live, has succeeded or has a parent, and whatever a submission may answer.
 pub(crate) async fn retry(
     app: &Arc<App>,
     id: JobId,
@@ -82,6 +82,12 @@ async fn run(
     if !may(winner.state) {
         let refused = ApiError::new(ProblemType::NotRetryable).job(id);
         return Err(refused.detail(format!("the job is {}", winner.state)));
+    }
+    if let Some(parent) = submission.spec.parent_id {
+        let refused = ApiError::new(ProblemType::NotRetryable).job(id);
+        let detail =
+            format!("job {parent} asked for it and has gone on without it: retry that one");
+        return Err(refused.detail(detail));
     }
     let kind = &submission.spec.kind;
     if app.registry.get(kind).is_none() {

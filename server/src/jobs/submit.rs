@@ -8,10 +8,10 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use axum::http::{HeaderName, HeaderValue};
 use jiff::Timestamp;
-use vmctl_api_types::{JobId, JobState};
+use vmctl_api_types::{JobId, JobState, ProblemType};
 use vmctl_core::{
     clock,
-    event::{Caller, Event, EventData, EventType, JobSpec},
+    event::{Caller, Event, EventData, EventType, JobSpec, MAX_BODY},
     record::Record,
     store::project::Run,
     topology::Tier,
@@ -182,6 +182,10 @@ async fn publish_command(
     known: Option<Record>,
 ) -> Result<Accepted, ApiError> {
     let request = &submission.request;
+    if submission.request.is_too_large() {
+        let detail = format!("the job's message would have more than {MAX_BODY} bytes");
+        return Err(ApiError::new(ProblemType::BodyTooLarge).detail(detail));
+    }
     let wish = Wish {
         project: &submission.caller.project_id,
         kind: &request.kind,

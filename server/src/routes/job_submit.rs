@@ -67,7 +67,10 @@ pub(super) async fn submit(
     let kind = request::kind_of(&app.registry, &body)?;
     caller.trail.kind(&kind.kind);
     caller.require(&kind.required_role)?;
-    let request = request::check(kind, body, app.now(), prefer.lenient)?;
+    let request = request::check(&app.registry, kind, body, app.now(), prefer.lenient)?;
+    for role in &request.roles {
+        caller.require(role)?;
+    }
     callbacks::check(&app, request.callback.as_ref()).await?;
     let submission = submission("POST /v1/jobs", request, &caller, &request_id, &headers)?;
     if validate_only {

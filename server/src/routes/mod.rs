@@ -11,6 +11,7 @@ mod event_stream;
 mod held;
 mod job_callbacks;
 mod job_cancel;
+mod job_children;
 mod job_events;
 mod job_get;
 mod job_list;
@@ -59,6 +60,7 @@ pub(crate) fn api() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(job_submit::submit, job_list::list))
         .routes(routes!(job_get::get))
         .routes(routes!(job_cancel::cancel))
+        .routes(routes!(job_children::children))
         .routes(routes!(job_result::result))
         .routes(routes!(job_retry::retry))
         .routes(routes!(job_callbacks::list))

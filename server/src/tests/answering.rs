@@ -358,7 +358,8 @@ async fn the_history_is_in_the_order_of_the_log() {
 async fn the_catalogue_is_the_registry() {
     let suite = Suite::start().await;
     let kinds = suite.get("/v1/kinds").await.json();
-    assert_eq!(kinds["items"][0]["kind"], "vm.create");
+    let kinds = kinds["items"].as_array().unwrap();
+    assert!(kinds.iter().any(|kind| kind["kind"] == "vm.create"));
     let kind = suite.get("/v1/kinds/vm.create").await.json();
     assert_eq!(kind["required_role"], "member");
     assert!(kind["input_schema"]["properties"]["vm_hostname"].is_object());

@@ -7,6 +7,7 @@ mod bad_input;
 mod callbacks;
 mod cancel;
 mod compat;
+mod flows;
 mod guards;
 mod idempotency;
 mod list;
