@@ -94,6 +94,9 @@ _vmctl() {
             vmctl__subcmd__help__subcmd__job,cancel)
                 cmd="vmctl__subcmd__help__subcmd__job__subcmd__cancel"
                 ;;
+            vmctl__subcmd__help__subcmd__job,children)
+                cmd="vmctl__subcmd__help__subcmd__job__subcmd__children"
+                ;;
             vmctl__subcmd__help__subcmd__job,events)
                 cmd="vmctl__subcmd__help__subcmd__job__subcmd__events"
                 ;;
@@ -148,6 +151,9 @@ _vmctl() {
             vmctl__subcmd__job,cancel)
                 cmd="vmctl__subcmd__job__subcmd__cancel"
                 ;;
+            vmctl__subcmd__job,children)
+                cmd="vmctl__subcmd__job__subcmd__children"
+                ;;
             vmctl__subcmd__job,events)
                 cmd="vmctl__subcmd__job__subcmd__events"
                 ;;
@@ -183,6 +189,9 @@ _vmctl() {
                 ;;
             vmctl__subcmd__job__subcmd__help,cancel)
                 cmd="vmctl__subcmd__job__subcmd__help__subcmd__cancel"
+                ;;
+            vmctl__subcmd__job__subcmd__help,children)
+                cmd="vmctl__subcmd__job__subcmd__help__subcmd__children"
                 ;;
             vmctl__subcmd__job__subcmd__help,events)
                 cmd="vmctl__subcmd__job__subcmd__help__subcmd__events"
@@ -421,7 +430,7 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__help__subcmd__job)
-            opts="submit list show watch wait cancel retry events logs callbacks redeliver"
+            opts="submit list show watch wait cancel retry events logs callbacks redeliver children"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -449,6 +458,20 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__help__subcmd__job__subcmd__cancel)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        vmctl__subcmd__help__subcmd__job__subcmd__children)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -813,7 +836,7 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__job)
-            opts="-o -q -v -h -V --endpoint --connect-timeout --http-timeout --output --quiet --verbose --color --progress --no-input --config-dir --help --version submit list show watch wait cancel retry events logs callbacks redeliver help"
+            opts="-o -q -v -h -V --endpoint --connect-timeout --http-timeout --output --quiet --verbose --color --progress --no-input --config-dir --help --version submit list show watch wait cancel retry events logs callbacks redeliver children help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -954,6 +977,52 @@ _vmctl() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        vmctl__subcmd__job__subcmd__children)
+            opts="-o -q -v -h -V --endpoint --connect-timeout --http-timeout --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --endpoint)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --connect-timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --http-timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --output)
+                    COMPREPLY=($(compgen -W "table json" -- "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -W "table json" -- "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                --progress)
+                    COMPREPLY=($(compgen -W "auto bar plain none" -- "${cur}"))
+                    return 0
+                    ;;
+                --config-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         vmctl__subcmd__job__subcmd__events)
             opts="-o -q -v -h -V --endpoint --connect-timeout --http-timeout --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
@@ -1001,7 +1070,7 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__job__subcmd__help)
-            opts="submit list show watch wait cancel retry events logs callbacks redeliver help"
+            opts="submit list show watch wait cancel retry events logs callbacks redeliver children help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1029,6 +1098,20 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__job__subcmd__help__subcmd__cancel)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        vmctl__subcmd__job__subcmd__help__subcmd__children)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )

@@ -283,6 +283,7 @@ set edit:completion:arg-completer[vmctl] = {|@words|
             cand logs 'Show or follow the log of a job'
             cand callbacks 'Show how the callbacks of a job went'
             cand redeliver 'Deliver a callback of a job again'
+            cand children 'List the jobs that a job has asked for, such as the steps of a flow'
             cand help 'Print this message or the help of the given subcommand(s)'
         }
         &'vmctl;job;submit'= {
@@ -516,6 +517,25 @@ set edit:completion:arg-completer[vmctl] = {|@words|
             cand -V 'Print version'
             cand --version 'Print version'
         }
+        &'vmctl;job;children'= {
+            cand --endpoint 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]'
+            cand --connect-timeout 'Give up connecting after this long'
+            cand --http-timeout 'Give up on one request after this long'
+            cand -o 'How results are printed'
+            cand --output 'How results are printed'
+            cand --color 'Use colour'
+            cand --progress 'How progress is shown'
+            cand --config-dir 'Configuration directory; only the environment sets it'
+            cand -q 'Print no progress and no hints'
+            cand --quiet 'Print no progress and no hints'
+            cand -v 'Say on stderr what is asked of the server'
+            cand --verbose 'Say on stderr what is asked of the server'
+            cand --no-input 'Never ask anything'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
         &'vmctl;job;help'= {
             cand submit 'Ask for a job of any kind'
             cand list 'List the project''s jobs, newest first'
@@ -528,6 +548,7 @@ set edit:completion:arg-completer[vmctl] = {|@words|
             cand logs 'Show or follow the log of a job'
             cand callbacks 'Show how the callbacks of a job went'
             cand redeliver 'Deliver a callback of a job again'
+            cand children 'List the jobs that a job has asked for, such as the steps of a flow'
             cand help 'Print this message or the help of the given subcommand(s)'
         }
         &'vmctl;job;help;submit'= {
@@ -551,6 +572,8 @@ set edit:completion:arg-completer[vmctl] = {|@words|
         &'vmctl;job;help;callbacks'= {
         }
         &'vmctl;job;help;redeliver'= {
+        }
+        &'vmctl;job;help;children'= {
         }
         &'vmctl;job;help;help'= {
         }
@@ -801,6 +824,7 @@ set edit:completion:arg-completer[vmctl] = {|@words|
             cand logs 'Show or follow the log of a job'
             cand callbacks 'Show how the callbacks of a job went'
             cand redeliver 'Deliver a callback of a job again'
+            cand children 'List the jobs that a job has asked for, such as the steps of a flow'
         }
         &'vmctl;help;job;submit'= {
         }
@@ -823,6 +847,8 @@ set edit:completion:arg-completer[vmctl] = {|@words|
         &'vmctl;help;job;callbacks'= {
         }
         &'vmctl;help;job;redeliver'= {
+        }
+        &'vmctl;help;job;children'= {
         }
         &'vmctl;help;profile'= {
             cand list 'List the profiles, smallest first'

@@ -243,36 +243,37 @@ complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcomma
 complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from help" -f -a "show" -d 'Show a machine that exists, or the job that makes or deletes one'
 complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from help" -f -a "delete" -d 'Ask to delete a machine'
 complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
-complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from submit list show watch wait cancel retry events logs callbacks redeliver help" -l endpoint -d 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]' -r
-complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from submit list show watch wait cancel retry events logs callbacks redeliver help" -l connect-timeout -d 'Give up connecting after this long' -r
-complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from submit list show watch wait cancel retry events logs callbacks redeliver help" -l http-timeout -d 'Give up on one request after this long' -r
-complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from submit list show watch wait cancel retry events logs callbacks redeliver help" -s o -l output -d 'How results are printed' -r -f -a "table\t'Columns for people'
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from submit list show watch wait cancel retry events logs callbacks redeliver children help" -l endpoint -d 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from submit list show watch wait cancel retry events logs callbacks redeliver children help" -l connect-timeout -d 'Give up connecting after this long' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from submit list show watch wait cancel retry events logs callbacks redeliver children help" -l http-timeout -d 'Give up on one request after this long' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from submit list show watch wait cancel retry events logs callbacks redeliver children help" -s o -l output -d 'How results are printed' -r -f -a "table\t'Columns for people'
 json\t'One JSON document'"
-complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from submit list show watch wait cancel retry events logs callbacks redeliver help" -l color -d 'Use colour' -r -f -a "auto\t'On a terminal, unless the environment says otherwise'
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from submit list show watch wait cancel retry events logs callbacks redeliver children help" -l color -d 'Use colour' -r -f -a "auto\t'On a terminal, unless the environment says otherwise'
 always\t'Always'
 never\t'Never'"
-complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from submit list show watch wait cancel retry events logs callbacks redeliver help" -l progress -d 'How progress is shown' -r -f -a "auto\t'A bar on a terminal, lines elsewhere'
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from submit list show watch wait cancel retry events logs callbacks redeliver children help" -l progress -d 'How progress is shown' -r -f -a "auto\t'A bar on a terminal, lines elsewhere'
 bar\t'A bar, drawn in place'
 plain\t'One line for each change'
 none\t'Nothing'"
-complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from submit list show watch wait cancel retry events logs callbacks redeliver help" -l config-dir -d 'Configuration directory; only the environment sets it' -r -F
-complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from submit list show watch wait cancel retry events logs callbacks redeliver help" -s q -l quiet -d 'Print no progress and no hints'
-complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from submit list show watch wait cancel retry events logs callbacks redeliver help" -s v -l verbose -d 'Say on stderr what is asked of the server'
-complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from submit list show watch wait cancel retry events logs callbacks redeliver help" -l no-input -d 'Never ask anything'
-complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from submit list show watch wait cancel retry events logs callbacks redeliver help" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from submit list show watch wait cancel retry events logs callbacks redeliver help" -s V -l version -d 'Print version'
-complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from submit list show watch wait cancel retry events logs callbacks redeliver help" -f -a "submit" -d 'Ask for a job of any kind'
-complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from submit list show watch wait cancel retry events logs callbacks redeliver help" -f -a "list" -d 'List the project\'s jobs, newest first'
-complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from submit list show watch wait cancel retry events logs callbacks redeliver help" -f -a "show" -d 'Show one job'
-complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from submit list show watch wait cancel retry events logs callbacks redeliver help" -f -a "watch" -d 'Follow jobs live; the exit code is their outcome'
-complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from submit list show watch wait cancel retry events logs callbacks redeliver help" -f -a "wait" -d 'Wait silently for jobs; the exit code is their outcome'
-complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from submit list show watch wait cancel retry events logs callbacks redeliver help" -f -a "cancel" -d 'Ask to cancel jobs'
-complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from submit list show watch wait cancel retry events logs callbacks redeliver help" -f -a "retry" -d 'Run jobs again that have failed or were cancelled'
-complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from submit list show watch wait cancel retry events logs callbacks redeliver help" -f -a "events" -d 'Show the history of a job'
-complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from submit list show watch wait cancel retry events logs callbacks redeliver help" -f -a "logs" -d 'Show or follow the log of a job'
-complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from submit list show watch wait cancel retry events logs callbacks redeliver help" -f -a "callbacks" -d 'Show how the callbacks of a job went'
-complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from submit list show watch wait cancel retry events logs callbacks redeliver help" -f -a "redeliver" -d 'Deliver a callback of a job again'
-complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from submit list show watch wait cancel retry events logs callbacks redeliver help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from submit list show watch wait cancel retry events logs callbacks redeliver children help" -l config-dir -d 'Configuration directory; only the environment sets it' -r -F
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from submit list show watch wait cancel retry events logs callbacks redeliver children help" -s q -l quiet -d 'Print no progress and no hints'
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from submit list show watch wait cancel retry events logs callbacks redeliver children help" -s v -l verbose -d 'Say on stderr what is asked of the server'
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from submit list show watch wait cancel retry events logs callbacks redeliver children help" -l no-input -d 'Never ask anything'
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from submit list show watch wait cancel retry events logs callbacks redeliver children help" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from submit list show watch wait cancel retry events logs callbacks redeliver children help" -s V -l version -d 'Print version'
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from submit list show watch wait cancel retry events logs callbacks redeliver children help" -f -a "submit" -d 'Ask for a job of any kind'
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from submit list show watch wait cancel retry events logs callbacks redeliver children help" -f -a "list" -d 'List the project\'s jobs, newest first'
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from submit list show watch wait cancel retry events logs callbacks redeliver children help" -f -a "show" -d 'Show one job'
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from submit list show watch wait cancel retry events logs callbacks redeliver children help" -f -a "watch" -d 'Follow jobs live; the exit code is their outcome'
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from submit list show watch wait cancel retry events logs callbacks redeliver children help" -f -a "wait" -d 'Wait silently for jobs; the exit code is their outcome'
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from submit list show watch wait cancel retry events logs callbacks redeliver children help" -f -a "cancel" -d 'Ask to cancel jobs'
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from submit list show watch wait cancel retry events logs callbacks redeliver children help" -f -a "retry" -d 'Run jobs again that have failed or were cancelled'
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from submit list show watch wait cancel retry events logs callbacks redeliver children help" -f -a "events" -d 'Show the history of a job'
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from submit list show watch wait cancel retry events logs callbacks redeliver children help" -f -a "logs" -d 'Show or follow the log of a job'
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from submit list show watch wait cancel retry events logs callbacks redeliver children help" -f -a "callbacks" -d 'Show how the callbacks of a job went'
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from submit list show watch wait cancel retry events logs callbacks redeliver children help" -f -a "redeliver" -d 'Deliver a callback of a job again'
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from submit list show watch wait cancel retry events logs callbacks redeliver children help" -f -a "children" -d 'List the jobs that a job has asked for, such as the steps of a flow'
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from submit list show watch wait cancel retry events logs callbacks redeliver children help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from submit" -l input -d 'The input: JSON, or @FILE, or - for standard input [default: {}]' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from submit" -l label -d 'A pair to find the job by, KEY=VALUE; may be repeated' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from submit" -l callback-url -d 'Call this address when the job has ended; https and public unless the operator says otherwise' -r
@@ -492,6 +493,24 @@ complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcomm
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from redeliver" -l no-input -d 'Never ask anything'
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from redeliver" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from redeliver" -s V -l version -d 'Print version'
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from children" -l endpoint -d 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from children" -l connect-timeout -d 'Give up connecting after this long' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from children" -l http-timeout -d 'Give up on one request after this long' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from children" -s o -l output -d 'How results are printed' -r -f -a "table\t'Columns for people'
+json\t'One JSON document'"
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from children" -l color -d 'Use colour' -r -f -a "auto\t'On a terminal, unless the environment says otherwise'
+always\t'Always'
+never\t'Never'"
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from children" -l progress -d 'How progress is shown' -r -f -a "auto\t'A bar on a terminal, lines elsewhere'
+bar\t'A bar, drawn in place'
+plain\t'One line for each change'
+none\t'Nothing'"
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from children" -l config-dir -d 'Configuration directory; only the environment sets it' -r -F
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from children" -s q -l quiet -d 'Print no progress and no hints'
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from children" -s v -l verbose -d 'Say on stderr what is asked of the server'
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from children" -l no-input -d 'Never ask anything'
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from children" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from children" -s V -l version -d 'Print version'
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from help" -f -a "submit" -d 'Ask for a job of any kind'
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from help" -f -a "list" -d 'List the project\'s jobs, newest first'
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from help" -f -a "show" -d 'Show one job'
@@ -503,6 +522,7 @@ complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcomm
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from help" -f -a "logs" -d 'Show or follow the log of a job'
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from help" -f -a "callbacks" -d 'Show how the callbacks of a job went'
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from help" -f -a "redeliver" -d 'Deliver a callback of a job again'
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from help" -f -a "children" -d 'List the jobs that a job has asked for, such as the steps of a flow'
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c vmctl -n "__fish_vmctl_using_subcommand profile; and not __fish_seen_subcommand_from list help" -l endpoint -d 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand profile; and not __fish_seen_subcommand_from list help" -l connect-timeout -d 'Give up connecting after this long' -r
@@ -705,6 +725,7 @@ complete -c vmctl -n "__fish_vmctl_using_subcommand help; and __fish_seen_subcom
 complete -c vmctl -n "__fish_vmctl_using_subcommand help; and __fish_seen_subcommand_from job" -f -a "logs" -d 'Show or follow the log of a job'
 complete -c vmctl -n "__fish_vmctl_using_subcommand help; and __fish_seen_subcommand_from job" -f -a "callbacks" -d 'Show how the callbacks of a job went'
 complete -c vmctl -n "__fish_vmctl_using_subcommand help; and __fish_seen_subcommand_from job" -f -a "redeliver" -d 'Deliver a callback of a job again'
+complete -c vmctl -n "__fish_vmctl_using_subcommand help; and __fish_seen_subcommand_from job" -f -a "children" -d 'List the jobs that a job has asked for, such as the steps of a flow'
 complete -c vmctl -n "__fish_vmctl_using_subcommand help; and __fish_seen_subcommand_from profile" -f -a "list" -d 'List the profiles, smallest first'
 complete -c vmctl -n "__fish_vmctl_using_subcommand help; and __fish_seen_subcommand_from region" -f -a "list" -d 'List the regions, the default first'
 complete -c vmctl -n "__fish_vmctl_using_subcommand help; and __fish_seen_subcommand_from kind" -f -a "list" -d 'List the kinds of jobs that may be asked for'

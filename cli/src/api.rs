@@ -132,6 +132,31 @@ impl Api {
         Ok((jobs, incomplete))
     }
 
+    /// Lists the jobs that a job has asked for, in that order, and says whether some are not known.
+    pub async fn children(&self, id: JobId) -> Result<(Vec<Listed>, bool), CliError> {
+        let mut jobs = Vec::new();
+        let mut incomplete = false;
+        let mut cursor: Option<String> = None;
+        for _ in 0..MAX_PAGES {
+            let mut request =
+                Request::get(format!("/v1/jobs/{id}/children")).query("limit", PAGE.to_string());
+            if let Some(cursor) = &cursor {
+                request = request.query("cursor", cursor);
+            }
+            let page: Document<JobList> = self.parse(&self.ask(&request).await?)?;
+            incomplete |= page.value.incomplete;
+            let raws = page.raw["items"].as_array().cloned().unwrap_or_default();
+            let items = page.value.items.into_iter().zip(raws);
+            jobs.extend(items.map(|(job, raw)| Listed { job, raw }));
+            match page.value.next_cursor {
+                // A cursor that does not move would never end.
+                Some(next) if cursor.as_ref() != Some(&next) => cursor = Some(next),
+                _ => break,
+            }
+        }
+        Ok((jobs, incomplete))
+    }
+
     /// Gets a job's history, oldest first.
     pub async fn events(
         &self,

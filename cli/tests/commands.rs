@@ -8,7 +8,7 @@ use std::{
     net::TcpListener,
 };
 
-use serde_json::json;
+use serde_json::{Value, json};
 use support::{Fake, Home, ID, Ran, Reply, TOKEN, job};
 
 const OTHER: &str = "0198f2a4-7c1e-7a00-8abc-1f2e3d4c5b6a";
@@ -634,4 +634,40 @@ fn a_machine_is_shown_by_its_name_and_a_job_by_its_id() {
             .unwrap()
             .is("GET", &format!("/v1/jobs/{ID}"))
     );
+}
+
+#[test]
+fn the_jobs_of_a_job_are_listed_and_shown() {
+    let fake = Fake::start(|request| {
+        if request
+            .path()
+            .starts_with(&format!("/v1/jobs/{ID}/children"))
+        {
+            let change = |step: &str| json!({"step": step, "parent_id": ID, "root_id": ID});
+            let error = json!({"type": "playbook-failed", "title": "no luck", "retryable": false});
+            let mut failed = change("ansible");
+            failed["error"] = error;
+            let items = [
+                job(OTHER, "succeeded", &change("vm\u{1b}[31m")),
+                job(OTHER, "failed", &failed),
+            ];
+            return Reply::ok(json!({"items": items, "next_cursor": null, "incomplete": true}));
+        }
+        assert!(request.is("GET", &format!("/v1/jobs/{ID}")));
+        let flow = json!({"kind": "vm.provision", "children": 2, "compensation": "stuck"});
+        Reply::ok(job(ID, "running", &flow))
+    });
+    let home = Home::new();
+    let ran = home.run(&fake, &["job", "children", ID]).expect(0);
+    assert!(ran.stdout.starts_with("NAME"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("no luck") && !ran.stdout.contains('\u{1b}'));
+    ran.says("does not know all of these jobs yet");
+    let ran = home.run(&fake, &["job", "show", ID]).expect(0);
+    assert!(ran.stdout.contains("compensation:") && ran.stdout.contains("stuck"));
+    assert!(ran.stdout.contains("child ansible:"), "{}", ran.stdout);
+    let ran = home
+        .run(&fake, &["job", "children", ID, "-o", "json"])
+        .expect(0);
+    let listed: Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!(listed["items"][1]["step"], "ansible");
 }

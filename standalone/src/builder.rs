@@ -34,7 +34,7 @@ use vmctl_server::{CompatPostStatus, Limits};
 use vmctl_worker::{
     Worker,
     callbacks::{Client, ClientConfig, Secrets},
-    kinds::{self, CallbackDeliver},
+    kinds::{self, AnsibleConfig, CallbackDeliver},
     machines,
     provisioner::{
         Provisioner,
@@ -82,6 +82,7 @@ impl Standalone {
             simulated_dir: None,
             data_dir: None,
             simulated_fail: None,
+            ansible: None,
             grace: Duration::from_secs(5),
             limits: Limits::default(),
             shutdown: CancellationToken::new(),
@@ -106,6 +107,7 @@ pub struct Builder {
     simulated_dir: Option<PathBuf>,
     data_dir: Option<PathBuf>,
     simulated_fail: Option<FailRule>,
+    ansible: Option<AnsibleConfig>,
     grace: Duration,
     limits: Limits,
     shutdown: CancellationToken,
@@ -213,6 +215,13 @@ impl Builder {
         self
     }
 
+    /// Runs the playbooks of a directory; otherwise nothing here runs the kind `ansible.run`.
+    #[must_use]
+    pub fn ansible(mut self, config: Option<AnsibleConfig>) -> Self {
+        self.ansible = config;
+        self
+    }
+
     /// Lets work in flight end for this long when it is told to stop.
     #[must_use]
     pub fn grace(mut self, grace: Duration) -> Self {
@@ -302,6 +311,7 @@ impl Builder {
         let worker = Worker::builder(worker_config, worker_backends)
             .handlers(kinds::built_in(&provisioner, &registry))
             .handlers(kinds::callbacks(self.callbacks(clock.clone())?))
+            .handlers(kinds::ansible(self.ansible.clone()).map_err(Error::Playbooks)?)
             .build()?;
         let server_backends = vmctl_server::Backends {
             bus: memory.bus(),

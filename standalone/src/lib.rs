@@ -28,7 +28,7 @@ pub mod users;
 pub use builder::{Builder, Standalone};
 pub use running::Running;
 pub use vmctl_core::memory::identity::User;
-pub use vmctl_worker::provisioner::simulated::FailRule;
+pub use vmctl_worker::{kinds::AnsibleConfig, provisioner::simulated::FailRule};
 
 /// Why a standalone could not start, or did not go on.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +52,9 @@ pub enum Error {
     /// The worker's own API cannot be served.
     #[error("the machines cannot be served")]
     Api(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The directory of the playbooks cannot be used.
+    #[error("the directory of the playbooks cannot be used")]
+    Playbooks(#[source] std::io::Error),
     /// The socket could not be bound.
     #[error("the server could not be built")]
     Bind(#[from] vmctl_server::BuildError),

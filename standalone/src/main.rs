@@ -18,7 +18,7 @@ use anyhow::Context;
 use clap::{Arg, ArgAction, ArgMatches, value_parser};
 use vmctl_daemon::{Process, Program, Status};
 use vmctl_egress::Policy;
-use vmctl_standalone::{Standalone, User, data, users};
+use vmctl_standalone::{AnsibleConfig, Standalone, User, data, users};
 
 use settings::Settings;
 
@@ -76,6 +76,10 @@ async fn run(settings: Settings, process: Process) -> anyhow::Result<()> {
         .simulated_duration(settings.simulated_duration)
         .simulated_dir(settings.simulated_dir)
         .simulated_fail(settings.simulated_fail.map(|rule| rule.0))
+        .ansible(settings.ansible_playbooks.map(|playbooks| AnsibleConfig {
+            program: settings.ansible_program,
+            playbooks,
+        }))
         .grace(process.grace())
         .shutdown(process.shutdown.clone())
         .mount(process.health.router().merge(process.metrics.router()))

@@ -39,6 +39,10 @@ settings! {
         "simulated.dir" => simulated_dir: Option<PathBuf>,
         /// Phase of a simulated machine that fails, `PHASE:TIMES` or `PHASE` for ever
         "simulated.fail" => simulated_fail: Option<Parsed<FailRule>>,
+        /// Directory of the playbooks that `ansible.run` may run; without it nothing runs that kind
+        "ansible.playbooks" => ansible_playbooks: Option<PathBuf>,
+        /// Program that runs playbooks
+        "ansible.program" = "ansible-playbook" => ansible_program: PathBuf,
     }
 }
 

@@ -27,10 +27,25 @@ pub fn run(app: &App, args: &JobShow) -> Result<Exit, CliError> {
     let job = app.block_on(api.job(id))??;
     if app.out.is_json() {
         app.out.json(&job.raw)?;
-    } else {
-        app.out.pairs(pairs(&job.value))?;
+        return Ok(Exit::Ok);
     }
+    let mut shown = pairs(&job.value);
+    if job.value.children.is_some() {
+        let (children, _) = app.block_on(api.children(id))??;
+        shown.extend(children.iter().map(|listed| child(&listed.job)));
+    }
+    app.out.pairs(shown)?;
     Ok(Exit::Ok)
+}
+
+/// Shows a job that the job has asked for on one line.
+fn child(job: &Job) -> (String, Field) {
+    let name = crate::text::clean(job.step.as_deref().unwrap_or("-"));
+    let said = format!("{} ({} {})", model::word(job), job.kind, job.id);
+    (
+        format!("child {name}"),
+        Field::toned(said, Tone::of(job.state)),
+    )
 }
 
 fn pairs(job: &Job) -> Vec<(String, Field)> {
@@ -50,6 +65,12 @@ fn pairs(job: &Job) -> Vec<(String, Field)> {
     ];
     if let Some(step) = model::step(job) {
         pairs.push(("step".into(), Field::from(step)));
+    }
+    if let Some(parent) = job.parent_id {
+        pairs.push(("parent".into(), Field::from(parent.to_string())));
+    }
+    if let Some(compensation) = job.compensation {
+        pairs.push(("compensation".into(), Field::from(compensation.as_str())));
     }
     if let Some(progress) = &job.progress
         && !job.terminal

@@ -5,6 +5,7 @@ pub mod completion;
 pub mod job_callbacks;
 pub mod job_cancel;
 pub mod job_change;
+pub mod job_children;
 pub mod job_events;
 pub mod job_list;
 pub mod job_logs;
@@ -108,6 +109,8 @@ pub enum Job {
     Callbacks(job_callbacks::JobCallbacks),
     /// Deliver a callback of a job again
     Redeliver(job_redeliver::JobRedeliver),
+    /// List the jobs that a job has asked for, such as the steps of a flow
+    Children(job_children::JobChildren),
 }
 
 /// `vmctl profile`.
@@ -155,6 +158,7 @@ pub fn run(app: &App, command: Command) -> Result<Exit, CliError> {
         Command::Job(Job::Logs(args)) => job_logs::run(app, &args),
         Command::Job(Job::Callbacks(args)) => job_callbacks::run(app, &args),
         Command::Job(Job::Redeliver(args)) => job_redeliver::run(app, &args),
+        Command::Job(Job::Children(args)) => job_children::run(app, &args),
         Command::Profile(Profile::List) => profile_list::run(app),
         Command::Region(Region::List) => region_list::run(app),
         Command::Kind(Kind::List) => kind_list::run(app),
