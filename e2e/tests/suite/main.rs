@@ -15,6 +15,7 @@ mod cancels;
 mod client;
 mod crashes;
 mod failures;
+mod flows;
 mod flushes;
 mod languages;
 mod losses;
