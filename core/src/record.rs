@@ -58,6 +58,14 @@ pub struct Winner {
     pub body: FactBody,
 }
 
+impl Winner {
+    /// Says whether the job has failed for good, by its worker or by the broker's giving its command up:
+    /// what lies in the queue of dead messages. Past its deadline or cancelled is another end.
+    pub fn is_dead(&self) -> bool {
+        self.state.is_terminal() && self.event_type == EventType::Failed
+    }
+}
+
 /// The job as submitted, and which message said so.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Submission {

@@ -10,7 +10,7 @@ use vmctl_core::{
     fact::JobFact,
     lines, merge,
     record::{HistoryEntry, Record},
-    store::{FoldOutcome, PartitionState, Position, StoreError},
+    store::{DeadKey, FoldOutcome, PartitionState, Position, StoreError},
 };
 
 use super::{error::corrupt, join, keys::milliseconds, script::Call};
@@ -29,6 +29,8 @@ pub fn push_fact(call: &mut Call, fact: &JobFact, now: Timestamp) -> Result<(), 
     } else {
         alone.winner.as_ref().map(join::winner).unwrap_or_default()
     };
+    let dead = alone.winner.as_ref().filter(|w| w.is_dead());
+    let died = dead.map(|w| milliseconds(w.time));
     let spec = alone.spec.as_ref().map(|s| &s.spec);
     let deadline = spec.map(|s| milliseconds(s.deadline));
     let start_by = spec.and_then(|s| Some(milliseconds(s.start_by?.min(s.deadline))));
@@ -41,6 +43,7 @@ pub fn push_fact(call: &mut Call, fact: &JobFact, now: Timestamp) -> Result<(), 
         .arg(milliseconds(fact.expires).to_string())
         .arg(winner_key)
         .arg(json(alone.winner.as_ref())?)
+        .arg(died.map(|ms| ms.to_string()).unwrap_or_default())
         .arg(
             alone
                 .spec
@@ -175,6 +178,21 @@ pub fn partition_state(value: Value, server: Option<&str>) -> Result<PartitionSt
     state.position = offset.zip(id).map(|(offset, id)| Position { offset, id });
     state.life = Some(format!("{answered}/{life}"));
     Ok(state)
+}
+
+/// Reads dead jobs.
+pub fn dead(value: Value) -> Result<Vec<DeadKey>, StoreError> {
+    let texts = texts(value)?;
+    let key = |pair: &[String]| {
+        let [id, ms] = pair else {
+            return Err(corrupt("a dead job without a time"));
+        };
+        Ok(DeadKey {
+            died_at: instant(ms)?,
+            id: id.parse().map_err(corrupt)?,
+        })
+    };
+    texts.chunks(2).map(key).collect()
 }
 
 fn instant(ms: &str) -> Result<Timestamp, StoreError> {

@@ -15,7 +15,7 @@ use vmctl_core::{
     partition::Partition,
     record::Tick,
     store::{
-        FoldOutcome, FoldStore, IndexKey, PartitionBatch, Position, StoreError,
+        FoldOutcome, FoldStore, IndexKey, MOST_DEAD, PartitionBatch, Position, StoreError,
         share::{Share, share},
     },
 };
@@ -244,12 +244,14 @@ pub fn fold_call(
         keys.position(partition),
         keys.live(partition),
         keys.bad(partition),
+        keys.dead(partition),
     ];
     let jobs = facts
         .iter()
         .map(|fact| fact.job)
         .flat_map(|job| [keys.job(job), keys.history(job), keys.lines(job)]);
     let mut call = FOLD.call(own.into_iter().chain(jobs).collect());
+    call.arg(MOST_DEAD.to_string());
     let expected = batch.expected.as_ref();
     call.arg(if check == Check::Position { "1" } else { "0" })
         .arg(expected.map(|p| p.offset.to_string()).unwrap_or_default())

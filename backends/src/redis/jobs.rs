@@ -10,8 +10,8 @@ use vmctl_core::{
     fact::JobFact,
     partition::Partition,
     store::{
-        IndexKey, JobStore, Lookup, PartitionBatch, PartitionState, Position, RunKey, StoreError,
-        Story,
+        DeadKey, IndexKey, JobStore, Lookup, PartitionBatch, PartitionState, Position, RunKey,
+        StoreError, Story,
     },
 };
 
@@ -19,8 +19,8 @@ use super::{
     RedisStore, codec,
     error::corrupt,
     fold,
-    keys::{line, parse_line},
-    script::{CLAIM, Call, LEASE, READ, STORY},
+    keys::{self, line, parse_line},
+    script::{CLAIM, Call, DEAD, LEASE, READ, STORY},
 };
 
 #[async_trait]
@@ -113,6 +113,35 @@ impl JobStore for RedisStore {
             remove(self.keys.index_over(project)),
         ];
         self.send("unlist", &calls).await.map(|_| ())
+    }
+
+    async fn dead(
+        &self,
+        after: Option<&DeadKey>,
+        limit: usize,
+    ) -> Result<Vec<DeadKey>, StoreError> {
+        let read = |partition| {
+            let call = DEAD.call(vec![self.keys.dead(partition)]);
+            let call = call.with(limit.to_string());
+            let call = call.with(self.keys.jobs(partition));
+            match after {
+                Some(key) => call
+                    .with(keys::milliseconds(key.died_at).to_string())
+                    .with(key.id.to_string()),
+                None => call.with("").with(""),
+            }
+        };
+        if limit == 0 {
+            return Ok(Vec::new());
+        }
+        let calls: Vec<_> = Partition::all().map(read).collect();
+        let mut dead = Vec::new();
+        for answer in self.send("dead", &calls).await? {
+            dead.extend(codec::dead(answer)?);
+        }
+        dead.sort_unstable_by(|a, b| b.cmp(a));
+        dead.truncate(limit);
+        Ok(dead)
     }
 
     async fn partitions(&self) -> Result<Vec<PartitionState>, StoreError> {

@@ -8,6 +8,7 @@
 //! | `{p17}:run:<id>:<epoch>:<attempt>:<seq>` | string | which call has taken a run |
 //! | `{p17}:position` | hash | position, marks, oldest entry and life of a partition |
 //! | `{p17}:live` | sorted set | live jobs by deadline |
+//! | `{p17}:dead` | sorted set | dead jobs by when they failed |
 //! | `{p17}:bad` | list | entries that could not be merged |
 //! | `{p17}:lease` | string | the reader that holds the partition |
 //! | `{ix:<project>}` | sorted set | a project's jobs, as `<created ms>:<id>` |
@@ -71,6 +72,10 @@ impl Keys {
 
     pub fn live(&self, partition: Partition) -> String {
         self.of(partition, "live")
+    }
+
+    pub fn dead(&self, partition: Partition) -> String {
+        self.of(partition, "dead")
     }
 
     pub fn bad(&self, partition: Partition) -> String {

@@ -29,6 +29,7 @@ scripts! {
     ALIVE = "lua/alive.lua";
     LEASE = "lua/lease.lua";
     OVERDUE = "lua/overdue.lua";
+    DEAD = "lua/dead.lua";
     VOID = "lua/void.lua";
     CLAIM = "lua/claim.lua";
     ENTER = "lua/enter.lua";

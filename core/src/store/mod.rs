@@ -91,6 +91,18 @@ pub struct IndexKey {
     pub id: JobId,
 }
 
+/// How many dead jobs of a partition are known: the newest ones.
+pub const MOST_DEAD: usize = 2_000;
+
+/// One line of the list of dead jobs.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DeadKey {
+    /// When the job failed, to the millisecond.
+    pub died_at: Timestamp,
+    /// The job.
+    pub id: JobId,
+}
+
 /// Names one run of one command, so that a copy of it does not run beside it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct RunKey {
@@ -138,6 +150,12 @@ pub trait JobStore: project::ProjectStore {
 
     /// Removes lines from a project's index.
     async fn unlist(&self, project: &str, keys: &[IndexKey]) -> Result<(), StoreError>;
+
+    /// Reads at most `limit` dead jobs (see [`crate::record::Winner::is_dead`]) of all projects, newest
+    /// first, starting after `after`. A job that runs again, or whose record is forgotten, is not one of
+    /// them. Of each partition the newest [`MOST_DEAD`] are known.
+    async fn dead(&self, after: Option<&DeadKey>, limit: usize)
+    -> Result<Vec<DeadKey>, StoreError>;
 
     /// Reads all partitions, by number. Marks and `oldest` are to the millisecond.
     async fn partitions(&self) -> Result<Vec<PartitionState>, StoreError>;

@@ -4,8 +4,8 @@
 -- greater text wins. Values are JSON that is never looked into. Numbers that must not lose a digit
 -- are handed on as the texts that they came as.
 --
--- KEYS  position, live, bad, then job, history and lines of each fact
--- ARGV  check, expected offset and id, new offset and id, time of the first entry, a random text,
+-- KEYS  position, live, bad, dead, then job, history and lines of each fact
+-- ARGV  most dead jobs, check, expected offset and id, new offset and id, time of the first entry, a random text,
 --       count of marks and each server and time, count of bad entries and each text,
 --       then for each fact what is read below, in that order
 --
@@ -34,7 +34,8 @@ local function prune(history)
   if #drop > 0 then redis.call('HDEL', history, unpack(drop)) end
 end
 
-local position, live, bad = KEYS[1], KEYS[2], KEYS[3]
+local position, live, bad, dead = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local most_dead = tonumber(arg())
 local check, expected_offset, expected_id = arg() == '1', arg(), arg()
 local offset, id, first, life = arg(), arg(), arg(), arg()
 if check then
@@ -72,10 +73,10 @@ for _ = 1, spoilt do redis.call('RPUSH', bad, arg()) end
 if spoilt > 0 then redis.call('LTRIM', bad, -BAD, -1) end
 
 local changed = 0
-for key = 4, #KEYS, 3 do
+for key = 5, #KEYS, 3 do
   local job, history, lines = KEYS[key], KEYS[key + 1], KEYS[key + 2]
   local job_id, over, expires = arg(), arg() == '1', arg()
-  local winner_key, winner = arg(), arg()
+  local winner_key, winner, died = arg(), arg(), arg()
   local spec_key, spec, deadline, start_by, identity = arg(), arg(), arg(), arg(), arg()
   local cancel_key, cancel = arg(), arg()
   local start_key, start = arg(), arg()
@@ -91,6 +92,7 @@ for key = 4, #KEYS, 3 do
     if have[1] and wins(winner_key, have[1]) then
       redis.call('DEL', job, history, lines)
       redis.call('ZREM', live, job_id)
+      redis.call('ZREM', dead, job_id)
       changed = changed + 1
     end
   else
@@ -124,6 +126,13 @@ for key = 4, #KEYS, 3 do
       redis.call('PEXPIREAT', lines, forgotten)
     end
     if forgotten ~= have[7] or fresh then redis.call('PEXPIREAT', history, forgotten) end
+
+    if decides and died ~= '' then
+      redis.call('ZADD', dead, died, job_id)
+      redis.call('ZREMRANGEBYRANK', dead, 0, -(most_dead + 1))
+    elseif decides then
+      redis.call('ZREM', dead, job_id)
+    end
 
     if decides or describes then
       local decided = decides and winner_key or have[1]

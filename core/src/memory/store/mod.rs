@@ -29,8 +29,8 @@ use crate::{
     partition::Partition,
     record::Tick,
     store::{
-        FoldOutcome, FoldStore, IndexKey, JobStore, Lookup, PartitionBatch, PartitionState,
-        Position, RunKey, StoreError, Story,
+        DeadKey, FoldOutcome, FoldStore, IndexKey, JobStore, Lookup, PartitionBatch,
+        PartitionState, Position, RunKey, StoreError, Story,
         project::{Entered, Entry, Holder, Note, ProjectLimits, ProjectStore, Run, Usage},
         share::{Share, share},
     },
@@ -318,6 +318,21 @@ impl JobStore for InMemoryJobStore {
             inner.unlist(project, key);
         }
         Ok(())
+    }
+
+    async fn dead(
+        &self,
+        after: Option<&DeadKey>,
+        limit: usize,
+    ) -> Result<Vec<DeadKey>, StoreError> {
+        let (mut inner, now) = self.up()?;
+        inner.prune(now);
+        let parts = inner.parts.values();
+        let newest = parts.flat_map(|part| part.dead(after).take(limit));
+        let mut dead: Vec<_> = newest.cloned().collect();
+        dead.sort_unstable_by(|a, b| b.cmp(a));
+        dead.truncate(limit);
+        Ok(dead)
     }
 
     async fn partitions(&self) -> Result<Vec<PartitionState>, StoreError> {

@@ -12,7 +12,7 @@ use crate::{
     lines::{Lines, LogChunk},
     merge::{history_entry, is_foreign, merge, merge_history, merge_tick, shown},
     record::{HistoryEntry, Record, Tick},
-    store::{FoldOutcome, PartitionBatch, PartitionState},
+    store::{DeadKey, FoldOutcome, MOST_DEAD, PartitionBatch, PartitionState},
 };
 
 /// How many entries that could not be merged are kept.
@@ -35,6 +35,13 @@ impl Kept {
         let limit = self.record.next_limit()?;
         live.then(|| milliseconds(limit))
     }
+
+    /// Where the job stands among the dead ones; `None` when it is not one of them.
+    fn dead(&self, id: JobId) -> Option<DeadKey> {
+        let winner = self.record.winner.as_ref().filter(|w| w.is_dead())?;
+        let died_at = milliseconds(winner.time);
+        Some(DeadKey { died_at, id })
+    }
 }
 
 /// One partition.
@@ -44,6 +51,7 @@ pub struct Part {
     pub bad: VecDeque<(u64, String)>,
     records: Expiring<JobId, Kept>,
     live: BTreeSet<(Timestamp, JobId)>,
+    dead: BTreeSet<DeadKey>,
 }
 
 impl Part {
@@ -91,6 +99,10 @@ impl Part {
         if !forgotten && kept.record != Record::default() {
             if let Some(limit) = kept.limit() {
                 self.live.insert((limit, fact.job));
+            }
+            self.dead.extend(kept.dead(fact.job));
+            if self.dead.len() > MOST_DEAD {
+                self.dead.pop_first();
             }
             self.records.insert(fact.job, kept, expires);
         }
@@ -152,9 +164,22 @@ impl Part {
             .collect()
     }
 
+    /// Dead jobs before `after`, newest first.
+    pub fn dead(&self, after: Option<&DeadKey>) -> impl Iterator<Item = &DeadKey> {
+        let older = match after {
+            Some(key) => self.dead.range(..key.clone()),
+            None => self.dead.range(..),
+        };
+        older.rev()
+    }
+
+    /// Takes a job out of the orders that it is in.
     fn unlive(&mut self, job: JobId, kept: &Kept) {
         if let Some(limit) = kept.limit() {
             self.live.remove(&(limit, job));
+        }
+        if let Some(key) = kept.dead(job) {
+            self.dead.remove(&key);
         }
     }
 }

@@ -5,6 +5,7 @@
 //! real one forgets by its own clock.
 
 mod claims;
+mod dead;
 mod fold;
 mod forgetting;
 mod index;
@@ -22,6 +23,7 @@ use futures::FutureExt as _;
 use jiff::Timestamp;
 
 pub use claims::*;
+pub use dead::*;
 pub use fold::*;
 pub use forgetting::*;
 pub use index::*;
@@ -116,6 +118,10 @@ macro_rules! store_suite {
             an_ended_job_is_not_overdue
             a_forgotten_job_is_not_overdue
             a_redriven_job_is_live_again
+            a_dead_job_is_listed_until_it_runs_again
+            dead_jobs_are_paged_newest_first
+            a_forgotten_job_is_not_dead
+            the_list_of_dead_jobs_is_bounded
             lines_are_kept_once_and_in_order
             only_the_newest_lines_are_kept
             lines_belong_to_the_run
