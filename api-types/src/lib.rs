@@ -4,6 +4,7 @@
 //! server derives its OpenAPI document from them (feature `openapi`). Unknown fields in a response
 //! are ignored by clients, so a server may add fields within `v1`.
 
+mod admin;
 mod audit;
 mod callback;
 mod catalog;
@@ -17,6 +18,7 @@ mod problem;
 mod quota;
 mod stream;
 
+pub use admin::{DeadJob, DeadList, ReplayRequest, ReplayResult, Replayed};
 pub use audit::{Audit, AuditEntry, AuditList, AuditOutcome, AuditWho};
 pub use callback::{
     Callback, CallbackDelivery, CallbackEvent, CallbackList, CallbackState, CallbackStatus,

@@ -123,7 +123,6 @@ impl ApiError {
         self.0.problem.status
     }
 
-    #[cfg(test)]
     pub fn problem(&self) -> &Problem {
         &self.0.problem
     }

@@ -28,7 +28,7 @@ use crate::{
 
 pub(crate) use recent::MOST as KEPT;
 pub(crate) use recorder::{LANES, Recorder, publish};
-pub(crate) use trail::Trail;
+pub(crate) use trail::{Trail, who};
 
 /// Routes that change nothing, whatever their method.
 const CHANGE_NOTHING: [&str; 1] = ["/v1/testtoken"];

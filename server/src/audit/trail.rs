@@ -36,13 +36,7 @@ impl Trail {
 
     /// The caller is this one.
     pub fn who(&self, context: &AuthContext) {
-        self.told().who = Some(AuditWho {
-            user_id: context.user_id.clone(),
-            user_name: context.user_name.clone(),
-            project_id: context.project.as_ref().map(|project| project.id.clone()),
-            roles: context.roles.clone(),
-            methods: context.methods.clone(),
-        });
+        self.told().who = Some(who(context));
     }
 
     /// It is about this job.
@@ -67,6 +61,17 @@ impl Trail {
         entry.kind = told.kind.take();
         entry.job_id = entry.job_id.or(told.job);
         !told.changes_nothing
+    }
+}
+
+/// Describes a caller.
+pub(crate) fn who(context: &AuthContext) -> AuditWho {
+    AuditWho {
+        user_id: context.user_id.clone(),
+        user_name: context.user_name.clone(),
+        project_id: context.project.as_ref().map(|project| project.id.clone()),
+        roles: context.roles.clone(),
+        methods: context.methods.clone(),
     }
 }
 

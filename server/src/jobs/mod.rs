@@ -3,6 +3,7 @@
 pub(crate) mod admission;
 pub(crate) mod callbacks;
 pub(crate) mod cancel;
+pub(crate) mod dead;
 pub(crate) mod doorbell;
 pub(crate) mod entry;
 pub(crate) mod ids;

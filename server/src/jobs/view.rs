@@ -235,7 +235,7 @@ async fn ask(app: &App, project: &str, id: JobId, scope: Scope) -> Result<Told, 
     }
 }
 
-fn not_found(id: JobId) -> ApiError {
+pub(crate) fn not_found(id: JobId) -> ApiError {
     let error = ApiError::new(ProblemType::JobNotFound).job(id);
     if id.as_uuid().get_version_num() == 8 {
         return error.detail("unknown or expired");
@@ -249,7 +249,7 @@ fn expired(id: JobId) -> ApiError {
         .detail("records are kept for a limited time; this id is older")
 }
 
-fn rebuilding(id: JobId) -> ApiError {
+pub(crate) fn rebuilding(id: JobId) -> ApiError {
     ApiError::new(ProblemType::StateRebuilding)
         .job(id)
         .detail("ask again: nothing is known about this job yet")

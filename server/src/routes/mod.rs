@@ -1,10 +1,13 @@
 //! The routes, one handler to a file.
 
+mod admin;
 mod answer;
 mod audit_list;
 mod callback_redeliver;
 mod change;
 mod connect;
+mod dead_list;
+mod dead_replay;
 mod discovery;
 mod docs;
 mod event_stream;
@@ -80,6 +83,8 @@ pub(crate) fn api() -> OpenApiRouter<Arc<App>> {
             sync::delete
         ))
         .routes(routes!(audit_list::list))
+        .routes(routes!(dead_list::list))
+        .routes(routes!(dead_replay::replay))
         .routes(routes!(problem_get::get))
         .routes(routes!(quota::quota))
 }

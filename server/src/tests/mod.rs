@@ -7,6 +7,7 @@ mod bad_input;
 mod callbacks;
 mod cancel;
 mod compat;
+mod dead;
 mod flows;
 mod guards;
 mod idempotency;
