@@ -139,7 +139,7 @@ fn dead(
     lookup: Lookup,
     seen: Reach,
 ) -> Result<Record, ApiError> {
-    let behind = is_behind(app, &lookup.partition, seen);
+    let behind = is_behind(app, Partition::of(id), &lookup.partition, seen);
     let refused = |why: String| ApiError::new(ProblemType::NotRetryable).job(id).detail(why);
     let owner = |record: &Record| {
         let spec = record.spec.as_ref().map(|submission| &submission.spec);
