@@ -44,6 +44,7 @@ set edit:completion:arg-completer[vmctl] = {|@words|
             cand region 'Places for machines'
             cand kind 'Kinds of jobs'
             cand quota 'Show what the project may use, and what it uses'
+            cand admin 'For those who run the service; needs the role admin'
             cand completion 'Print the completion script of a shell'
             cand version 'Print the version'
             cand help 'Print this message or the help of the given subcommand(s)'
@@ -740,6 +741,143 @@ set edit:completion:arg-completer[vmctl] = {|@words|
             cand -V 'Print version'
             cand --version 'Print version'
         }
+        &'vmctl;admin'= {
+            cand --endpoint 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]'
+            cand --connect-timeout 'Give up connecting after this long'
+            cand --http-timeout 'Give up on one request after this long'
+            cand -o 'How results are printed'
+            cand --output 'How results are printed'
+            cand --color 'Use colour'
+            cand --progress 'How progress is shown'
+            cand --config-dir 'Configuration directory; only the environment sets it'
+            cand -q 'Print no progress and no hints'
+            cand --quiet 'Print no progress and no hints'
+            cand -v 'Say on stderr what is asked of the server'
+            cand --verbose 'Say on stderr what is asked of the server'
+            cand --no-input 'Never ask anything'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+            cand queues 'Show every queue of the broker'
+            cand dead 'Jobs that have failed for good'
+            cand help 'Print this message or the help of the given subcommand(s)'
+        }
+        &'vmctl;admin;queues'= {
+            cand --endpoint 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]'
+            cand --connect-timeout 'Give up connecting after this long'
+            cand --http-timeout 'Give up on one request after this long'
+            cand -o 'How results are printed'
+            cand --output 'How results are printed'
+            cand --color 'Use colour'
+            cand --progress 'How progress is shown'
+            cand --config-dir 'Configuration directory; only the environment sets it'
+            cand -q 'Print no progress and no hints'
+            cand --quiet 'Print no progress and no hints'
+            cand -v 'Say on stderr what is asked of the server'
+            cand --verbose 'Say on stderr what is asked of the server'
+            cand --no-input 'Never ask anything'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'vmctl;admin;dead'= {
+            cand --endpoint 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]'
+            cand --connect-timeout 'Give up connecting after this long'
+            cand --http-timeout 'Give up on one request after this long'
+            cand -o 'How results are printed'
+            cand --output 'How results are printed'
+            cand --color 'Use colour'
+            cand --progress 'How progress is shown'
+            cand --config-dir 'Configuration directory; only the environment sets it'
+            cand -q 'Print no progress and no hints'
+            cand --quiet 'Print no progress and no hints'
+            cand -v 'Say on stderr what is asked of the server'
+            cand --verbose 'Say on stderr what is asked of the server'
+            cand --no-input 'Never ask anything'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+            cand list 'List them, newest first'
+            cand replay 'Run them again, for the users that have asked for them'
+            cand help 'Print this message or the help of the given subcommand(s)'
+        }
+        &'vmctl;admin;dead;list'= {
+            cand --kind 'Only jobs of this kind'
+            cand --error 'Only jobs whose error is of this type: delivery-limit, malformed, ...'
+            cand --project 'Only jobs of this project, by its id'
+            cand --limit 'At most so many'
+            cand --endpoint 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]'
+            cand --connect-timeout 'Give up connecting after this long'
+            cand --http-timeout 'Give up on one request after this long'
+            cand -o 'How results are printed'
+            cand --output 'How results are printed'
+            cand --color 'Use colour'
+            cand --progress 'How progress is shown'
+            cand --config-dir 'Configuration directory; only the environment sets it'
+            cand -q 'Print no progress and no hints'
+            cand --quiet 'Print no progress and no hints'
+            cand -v 'Say on stderr what is asked of the server'
+            cand --verbose 'Say on stderr what is asked of the server'
+            cand --no-input 'Never ask anything'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'vmctl;admin;dead;replay'= {
+            cand --kind 'Jobs of this kind'
+            cand --error 'Jobs whose error is of this type: delivery-limit, malformed, ...'
+            cand --project 'Jobs of this project, by its id'
+            cand --limit 'At most so many [default: 100]'
+            cand --endpoint 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]'
+            cand --connect-timeout 'Give up connecting after this long'
+            cand --http-timeout 'Give up on one request after this long'
+            cand -o 'How results are printed'
+            cand --output 'How results are printed'
+            cand --color 'Use colour'
+            cand --progress 'How progress is shown'
+            cand --config-dir 'Configuration directory; only the environment sets it'
+            cand -q 'Print no progress and no hints'
+            cand --quiet 'Print no progress and no hints'
+            cand -v 'Say on stderr what is asked of the server'
+            cand --verbose 'Say on stderr what is asked of the server'
+            cand --no-input 'Never ask anything'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'vmctl;admin;dead;help'= {
+            cand list 'List them, newest first'
+            cand replay 'Run them again, for the users that have asked for them'
+            cand help 'Print this message or the help of the given subcommand(s)'
+        }
+        &'vmctl;admin;dead;help;list'= {
+        }
+        &'vmctl;admin;dead;help;replay'= {
+        }
+        &'vmctl;admin;dead;help;help'= {
+        }
+        &'vmctl;admin;help'= {
+            cand queues 'Show every queue of the broker'
+            cand dead 'Jobs that have failed for good'
+            cand help 'Print this message or the help of the given subcommand(s)'
+        }
+        &'vmctl;admin;help;queues'= {
+        }
+        &'vmctl;admin;help;dead'= {
+            cand list 'List them, newest first'
+            cand replay 'Run them again, for the users that have asked for them'
+        }
+        &'vmctl;admin;help;dead;list'= {
+        }
+        &'vmctl;admin;help;dead;replay'= {
+        }
+        &'vmctl;admin;help;help'= {
+        }
         &'vmctl;completion'= {
             cand --endpoint 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]'
             cand --connect-timeout 'Give up connecting after this long'
@@ -788,6 +926,7 @@ set edit:completion:arg-completer[vmctl] = {|@words|
             cand region 'Places for machines'
             cand kind 'Kinds of jobs'
             cand quota 'Show what the project may use, and what it uses'
+            cand admin 'For those who run the service; needs the role admin'
             cand completion 'Print the completion script of a shell'
             cand version 'Print the version'
             cand help 'Print this message or the help of the given subcommand(s)'
@@ -866,6 +1005,20 @@ set edit:completion:arg-completer[vmctl] = {|@words|
         &'vmctl;help;kind;list'= {
         }
         &'vmctl;help;quota'= {
+        }
+        &'vmctl;help;admin'= {
+            cand queues 'Show every queue of the broker'
+            cand dead 'Jobs that have failed for good'
+        }
+        &'vmctl;help;admin;queues'= {
+        }
+        &'vmctl;help;admin;dead'= {
+            cand list 'List them, newest first'
+            cand replay 'Run them again, for the users that have asked for them'
+        }
+        &'vmctl;help;admin;dead;list'= {
+        }
+        &'vmctl;help;admin;dead;replay'= {
         }
         &'vmctl;help;completion'= {
         }

@@ -51,6 +51,7 @@ complete -c vmctl -n "__fish_vmctl_needs_command" -f -a "profile" -d 'Sizes of m
 complete -c vmctl -n "__fish_vmctl_needs_command" -f -a "region" -d 'Places for machines'
 complete -c vmctl -n "__fish_vmctl_needs_command" -f -a "kind" -d 'Kinds of jobs'
 complete -c vmctl -n "__fish_vmctl_needs_command" -f -a "quota" -d 'Show what the project may use, and what it uses'
+complete -c vmctl -n "__fish_vmctl_needs_command" -f -a "admin" -d 'For those who run the service; needs the role admin'
 complete -c vmctl -n "__fish_vmctl_needs_command" -f -a "completion" -d 'Print the completion script of a shell'
 complete -c vmctl -n "__fish_vmctl_needs_command" -f -a "version" -d 'Print the version'
 complete -c vmctl -n "__fish_vmctl_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
@@ -662,6 +663,69 @@ complete -c vmctl -n "__fish_vmctl_using_subcommand quota" -s v -l verbose -d 'S
 complete -c vmctl -n "__fish_vmctl_using_subcommand quota" -l no-input -d 'Never ask anything'
 complete -c vmctl -n "__fish_vmctl_using_subcommand quota" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c vmctl -n "__fish_vmctl_using_subcommand quota" -s V -l version -d 'Print version'
+complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and not __fish_seen_subcommand_from queues dead help" -l endpoint -d 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and not __fish_seen_subcommand_from queues dead help" -l connect-timeout -d 'Give up connecting after this long' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and not __fish_seen_subcommand_from queues dead help" -l http-timeout -d 'Give up on one request after this long' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and not __fish_seen_subcommand_from queues dead help" -s o -l output -d 'How results are printed' -r -f -a "table\t'Columns for people'
+json\t'One JSON document'"
+complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and not __fish_seen_subcommand_from queues dead help" -l color -d 'Use colour' -r -f -a "auto\t'On a terminal, unless the environment says otherwise'
+always\t'Always'
+never\t'Never'"
+complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and not __fish_seen_subcommand_from queues dead help" -l progress -d 'How progress is shown' -r -f -a "auto\t'A bar on a terminal, lines elsewhere'
+bar\t'A bar, drawn in place'
+plain\t'One line for each change'
+none\t'Nothing'"
+complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and not __fish_seen_subcommand_from queues dead help" -l config-dir -d 'Configuration directory; only the environment sets it' -r -F
+complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and not __fish_seen_subcommand_from queues dead help" -s q -l quiet -d 'Print no progress and no hints'
+complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and not __fish_seen_subcommand_from queues dead help" -s v -l verbose -d 'Say on stderr what is asked of the server'
+complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and not __fish_seen_subcommand_from queues dead help" -l no-input -d 'Never ask anything'
+complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and not __fish_seen_subcommand_from queues dead help" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and not __fish_seen_subcommand_from queues dead help" -s V -l version -d 'Print version'
+complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and not __fish_seen_subcommand_from queues dead help" -f -a "queues" -d 'Show every queue of the broker'
+complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and not __fish_seen_subcommand_from queues dead help" -f -a "dead" -d 'Jobs that have failed for good'
+complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and not __fish_seen_subcommand_from queues dead help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and __fish_seen_subcommand_from queues" -l endpoint -d 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and __fish_seen_subcommand_from queues" -l connect-timeout -d 'Give up connecting after this long' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and __fish_seen_subcommand_from queues" -l http-timeout -d 'Give up on one request after this long' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and __fish_seen_subcommand_from queues" -s o -l output -d 'How results are printed' -r -f -a "table\t'Columns for people'
+json\t'One JSON document'"
+complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and __fish_seen_subcommand_from queues" -l color -d 'Use colour' -r -f -a "auto\t'On a terminal, unless the environment says otherwise'
+always\t'Always'
+never\t'Never'"
+complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and __fish_seen_subcommand_from queues" -l progress -d 'How progress is shown' -r -f -a "auto\t'A bar on a terminal, lines elsewhere'
+bar\t'A bar, drawn in place'
+plain\t'One line for each change'
+none\t'Nothing'"
+complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and __fish_seen_subcommand_from queues" -l config-dir -d 'Configuration directory; only the environment sets it' -r -F
+complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and __fish_seen_subcommand_from queues" -s q -l quiet -d 'Print no progress and no hints'
+complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and __fish_seen_subcommand_from queues" -s v -l verbose -d 'Say on stderr what is asked of the server'
+complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and __fish_seen_subcommand_from queues" -l no-input -d 'Never ask anything'
+complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and __fish_seen_subcommand_from queues" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and __fish_seen_subcommand_from queues" -s V -l version -d 'Print version'
+complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and __fish_seen_subcommand_from dead" -l endpoint -d 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and __fish_seen_subcommand_from dead" -l connect-timeout -d 'Give up connecting after this long' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and __fish_seen_subcommand_from dead" -l http-timeout -d 'Give up on one request after this long' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and __fish_seen_subcommand_from dead" -s o -l output -d 'How results are printed' -r -f -a "table\t'Columns for people'
+json\t'One JSON document'"
+complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and __fish_seen_subcommand_from dead" -l color -d 'Use colour' -r -f -a "auto\t'On a terminal, unless the environment says otherwise'
+always\t'Always'
+never\t'Never'"
+complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and __fish_seen_subcommand_from dead" -l progress -d 'How progress is shown' -r -f -a "auto\t'A bar on a terminal, lines elsewhere'
+bar\t'A bar, drawn in place'
+plain\t'One line for each change'
+none\t'Nothing'"
+complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and __fish_seen_subcommand_from dead" -l config-dir -d 'Configuration directory; only the environment sets it' -r -F
+complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and __fish_seen_subcommand_from dead" -s q -l quiet -d 'Print no progress and no hints'
+complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and __fish_seen_subcommand_from dead" -s v -l verbose -d 'Say on stderr what is asked of the server'
+complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and __fish_seen_subcommand_from dead" -l no-input -d 'Never ask anything'
+complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and __fish_seen_subcommand_from dead" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and __fish_seen_subcommand_from dead" -s V -l version -d 'Print version'
+complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and __fish_seen_subcommand_from dead" -f -a "list" -d 'List them, newest first'
+complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and __fish_seen_subcommand_from dead" -f -a "replay" -d 'Run them again, for the users that have asked for them'
+complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and __fish_seen_subcommand_from dead" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and __fish_seen_subcommand_from help" -f -a "queues" -d 'Show every queue of the broker'
+complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and __fish_seen_subcommand_from help" -f -a "dead" -d 'Jobs that have failed for good'
+complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c vmctl -n "__fish_vmctl_using_subcommand completion" -l endpoint -d 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand completion" -l connect-timeout -d 'Give up connecting after this long' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand completion" -l http-timeout -d 'Give up on one request after this long' -r
@@ -698,18 +762,19 @@ complete -c vmctl -n "__fish_vmctl_using_subcommand version" -s v -l verbose -d 
 complete -c vmctl -n "__fish_vmctl_using_subcommand version" -l no-input -d 'Never ask anything'
 complete -c vmctl -n "__fish_vmctl_using_subcommand version" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c vmctl -n "__fish_vmctl_using_subcommand version" -s V -l version -d 'Print version'
-complete -c vmctl -n "__fish_vmctl_using_subcommand help; and not __fish_seen_subcommand_from login logout whoami vm job profile region kind quota completion version help" -f -a "login" -d 'Log in and keep the token'
-complete -c vmctl -n "__fish_vmctl_using_subcommand help; and not __fish_seen_subcommand_from login logout whoami vm job profile region kind quota completion version help" -f -a "logout" -d 'Revoke the token and forget it'
-complete -c vmctl -n "__fish_vmctl_using_subcommand help; and not __fish_seen_subcommand_from login logout whoami vm job profile region kind quota completion version help" -f -a "whoami" -d 'Show who is logged in, where, and until when'
-complete -c vmctl -n "__fish_vmctl_using_subcommand help; and not __fish_seen_subcommand_from login logout whoami vm job profile region kind quota completion version help" -f -a "vm" -d 'Create, show and delete virtual machines'
-complete -c vmctl -n "__fish_vmctl_using_subcommand help; and not __fish_seen_subcommand_from login logout whoami vm job profile region kind quota completion version help" -f -a "job" -d 'Submit, follow, list, cancel and retry jobs'
-complete -c vmctl -n "__fish_vmctl_using_subcommand help; and not __fish_seen_subcommand_from login logout whoami vm job profile region kind quota completion version help" -f -a "profile" -d 'Sizes of machines'
-complete -c vmctl -n "__fish_vmctl_using_subcommand help; and not __fish_seen_subcommand_from login logout whoami vm job profile region kind quota completion version help" -f -a "region" -d 'Places for machines'
-complete -c vmctl -n "__fish_vmctl_using_subcommand help; and not __fish_seen_subcommand_from login logout whoami vm job profile region kind quota completion version help" -f -a "kind" -d 'Kinds of jobs'
-complete -c vmctl -n "__fish_vmctl_using_subcommand help; and not __fish_seen_subcommand_from login logout whoami vm job profile region kind quota completion version help" -f -a "quota" -d 'Show what the project may use, and what it uses'
-complete -c vmctl -n "__fish_vmctl_using_subcommand help; and not __fish_seen_subcommand_from login logout whoami vm job profile region kind quota completion version help" -f -a "completion" -d 'Print the completion script of a shell'
-complete -c vmctl -n "__fish_vmctl_using_subcommand help; and not __fish_seen_subcommand_from login logout whoami vm job profile region kind quota completion version help" -f -a "version" -d 'Print the version'
-complete -c vmctl -n "__fish_vmctl_using_subcommand help; and not __fish_seen_subcommand_from login logout whoami vm job profile region kind quota completion version help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c vmctl -n "__fish_vmctl_using_subcommand help; and not __fish_seen_subcommand_from login logout whoami vm job profile region kind quota admin completion version help" -f -a "login" -d 'Log in and keep the token'
+complete -c vmctl -n "__fish_vmctl_using_subcommand help; and not __fish_seen_subcommand_from login logout whoami vm job profile region kind quota admin completion version help" -f -a "logout" -d 'Revoke the token and forget it'
+complete -c vmctl -n "__fish_vmctl_using_subcommand help; and not __fish_seen_subcommand_from login logout whoami vm job profile region kind quota admin completion version help" -f -a "whoami" -d 'Show who is logged in, where, and until when'
+complete -c vmctl -n "__fish_vmctl_using_subcommand help; and not __fish_seen_subcommand_from login logout whoami vm job profile region kind quota admin completion version help" -f -a "vm" -d 'Create, show and delete virtual machines'
+complete -c vmctl -n "__fish_vmctl_using_subcommand help; and not __fish_seen_subcommand_from login logout whoami vm job profile region kind quota admin completion version help" -f -a "job" -d 'Submit, follow, list, cancel and retry jobs'
+complete -c vmctl -n "__fish_vmctl_using_subcommand help; and not __fish_seen_subcommand_from login logout whoami vm job profile region kind quota admin completion version help" -f -a "profile" -d 'Sizes of machines'
+complete -c vmctl -n "__fish_vmctl_using_subcommand help; and not __fish_seen_subcommand_from login logout whoami vm job profile region kind quota admin completion version help" -f -a "region" -d 'Places for machines'
+complete -c vmctl -n "__fish_vmctl_using_subcommand help; and not __fish_seen_subcommand_from login logout whoami vm job profile region kind quota admin completion version help" -f -a "kind" -d 'Kinds of jobs'
+complete -c vmctl -n "__fish_vmctl_using_subcommand help; and not __fish_seen_subcommand_from login logout whoami vm job profile region kind quota admin completion version help" -f -a "quota" -d 'Show what the project may use, and what it uses'
+complete -c vmctl -n "__fish_vmctl_using_subcommand help; and not __fish_seen_subcommand_from login logout whoami vm job profile region kind quota admin completion version help" -f -a "admin" -d 'For those who run the service; needs the role admin'
+complete -c vmctl -n "__fish_vmctl_using_subcommand help; and not __fish_seen_subcommand_from login logout whoami vm job profile region kind quota admin completion version help" -f -a "completion" -d 'Print the completion script of a shell'
+complete -c vmctl -n "__fish_vmctl_using_subcommand help; and not __fish_seen_subcommand_from login logout whoami vm job profile region kind quota admin completion version help" -f -a "version" -d 'Print the version'
+complete -c vmctl -n "__fish_vmctl_using_subcommand help; and not __fish_seen_subcommand_from login logout whoami vm job profile region kind quota admin completion version help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c vmctl -n "__fish_vmctl_using_subcommand help; and __fish_seen_subcommand_from vm" -f -a "create" -d 'Ask for a machine'
 complete -c vmctl -n "__fish_vmctl_using_subcommand help; and __fish_seen_subcommand_from vm" -f -a "list" -d 'List the machines that exist, newest first'
 complete -c vmctl -n "__fish_vmctl_using_subcommand help; and __fish_seen_subcommand_from vm" -f -a "show" -d 'Show a machine that exists, or the job that makes or deletes one'
@@ -729,3 +794,5 @@ complete -c vmctl -n "__fish_vmctl_using_subcommand help; and __fish_seen_subcom
 complete -c vmctl -n "__fish_vmctl_using_subcommand help; and __fish_seen_subcommand_from profile" -f -a "list" -d 'List the profiles, smallest first'
 complete -c vmctl -n "__fish_vmctl_using_subcommand help; and __fish_seen_subcommand_from region" -f -a "list" -d 'List the regions, the default first'
 complete -c vmctl -n "__fish_vmctl_using_subcommand help; and __fish_seen_subcommand_from kind" -f -a "list" -d 'List the kinds of jobs that may be asked for'
+complete -c vmctl -n "__fish_vmctl_using_subcommand help; and __fish_seen_subcommand_from admin" -f -a "queues" -d 'Show every queue of the broker'
+complete -c vmctl -n "__fish_vmctl_using_subcommand help; and __fish_seen_subcommand_from admin" -f -a "dead" -d 'Jobs that have failed for good'

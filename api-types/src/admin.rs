@@ -95,3 +95,55 @@ pub struct Replayed {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<Problem>,
 }
+
+/// A queue of the broker.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct QueueInfo {
+    /// Its name.
+    pub name: String,
+    /// Whether it is there.
+    pub state: QueueState,
+    /// Messages that wait to be delivered; absent unless it is there. A stream says 0 here whatever it
+    /// holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ready: Option<u64>,
+    /// Who takes from it; absent unless it is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub consumers: Option<u32>,
+    /// Messages that it holds at most; absent when nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_length: Option<u64>,
+}
+
+/// Whether a queue is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum QueueState {
+    /// It is there.
+    Present,
+    /// The broker does not have it.
+    Missing,
+    /// The broker did not say, in time or at all.
+    Unknown,
+}
+
+impl QueueState {
+    /// Returns the word.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Present => "present",
+            Self::Missing => "missing",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// Every queue that the server knows, in the order of the topology.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct QueueList {
+    /// The queues.
+    pub items: Vec<QueueInfo>,
+}

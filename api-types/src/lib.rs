@@ -18,7 +18,9 @@ mod problem;
 mod quota;
 mod stream;
 
-pub use admin::{DeadJob, DeadList, ReplayRequest, ReplayResult, Replayed};
+pub use admin::{
+    DeadJob, DeadList, QueueInfo, QueueList, QueueState, ReplayRequest, ReplayResult, Replayed,
+};
 pub use audit::{Audit, AuditEntry, AuditList, AuditOutcome, AuditWho};
 pub use callback::{
     Callback, CallbackDelivery, CallbackEvent, CallbackList, CallbackState, CallbackStatus,

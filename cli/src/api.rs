@@ -8,9 +8,10 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use vmctl_api_types::{
-    AccessResponse, CallbackDelivery, CallbackList, CancelRequest, ConnectRequest, Discovery, Job,
-    JobEventList, JobId, JobList, JobState, KindList, Machine, MachineList, Problem, ProblemType,
-    ProfileList, Quota, RegionList, SubmitRequest,
+    AccessResponse, CallbackDelivery, CallbackList, CancelRequest, ConnectRequest, DeadJob,
+    DeadList, Discovery, Job, JobEventList, JobId, JobList, JobState, KindList, Machine,
+    MachineList, Problem, ProblemType, ProfileList, QueueList, Quota, RegionList, ReplayRequest,
+    ReplayResult, SubmitRequest,
 };
 
 use crate::{
@@ -53,6 +54,19 @@ pub struct ListQuery {
     pub kind: Option<String>,
     /// At most so many; all when `None`.
     pub limit: Option<usize>,
+}
+
+/// Which dead jobs to list.
+#[derive(Debug, Clone, Default)]
+pub struct DeadQuery {
+    /// Of this kind.
+    pub kind: Option<String>,
+    /// With an error of this type.
+    pub error: Option<String>,
+    /// Of this project.
+    pub project: Option<String>,
+    /// At most so many.
+    pub limit: usize,
 }
 
 /// A server's routes.
@@ -223,6 +237,55 @@ impl Api {
     ) -> Result<Document<CallbackDelivery>, CliError> {
         let path = format!("/v1/jobs/{id}/callbacks/{callback}/redeliver");
         let request = Request::new(Method::POST, path);
+        let answer = self.accepted(self.client.send(&request).await)?;
+        self.parse(&answer)
+    }
+
+    /// Lists the queues of the broker.
+    pub async fn queues(&self) -> Result<Document<QueueList>, CliError> {
+        self.parse(&self.ask(&Request::get("/v1/admin/queues")).await?)
+    }
+
+    /// Lists jobs that have failed for good, newest first, and says whether some may be missing.
+    pub async fn dead(
+        &self,
+        query: &DeadQuery,
+    ) -> Result<(Vec<Document<DeadJob>>, bool), CliError> {
+        let mut jobs = Vec::new();
+        let mut incomplete = false;
+        let mut cursor: Option<String> = None;
+        for _ in 0..MAX_PAGES {
+            let wanted = query.limit.saturating_sub(jobs.len()).min(PAGE);
+            if wanted == 0 {
+                break;
+            }
+            let mut request = Request::get("/v1/admin/dead").query("limit", wanted.to_string());
+            for (name, value) in [
+                ("kind", &query.kind),
+                ("error", &query.error),
+                ("project", &query.project),
+                ("cursor", &cursor),
+            ] {
+                if let Some(value) = value {
+                    request = request.query(name, value);
+                }
+            }
+            let page: Document<DeadList> = self.parse(&self.ask(&request).await?)?;
+            incomplete |= page.value.incomplete;
+            let raws = page.raw["items"].as_array().cloned().unwrap_or_default();
+            let items = page.value.items.into_iter().zip(raws);
+            jobs.extend(items.map(|(value, raw)| Document { value, raw }));
+            match page.value.next_cursor {
+                Some(next) if cursor.as_ref() != Some(&next) => cursor = Some(next),
+                _ => break,
+            }
+        }
+        Ok((jobs, incomplete))
+    }
+
+    /// Runs dead jobs again. Sent once: a second request would find them live and refuse them.
+    pub async fn replay(&self, wanted: &ReplayRequest) -> Result<Document<ReplayResult>, CliError> {
+        let request = Request::new(Method::POST, "/v1/admin/dead/replay").body(json!(wanted));
         let answer = self.accepted(self.client.send(&request).await)?;
         self.parse(&answer)
     }

@@ -2,6 +2,8 @@
 
 pub mod callback_args;
 pub mod completion;
+pub mod dead_list;
+pub mod dead_replay;
 pub mod job_callbacks;
 pub mod job_cancel;
 pub mod job_change;
@@ -19,6 +21,7 @@ pub mod kind_list;
 pub mod login;
 pub mod logout;
 pub mod profile_list;
+pub mod queue_list;
 pub mod quota;
 pub mod region_list;
 pub mod timing;
@@ -59,6 +62,9 @@ pub enum Command {
     Kind(Kind),
     /// Show what the project may use, and what it uses
     Quota,
+    /// For those who run the service; needs the role admin
+    #[command(subcommand)]
+    Admin(Admin),
     /// Print the completion script of a shell
     Completion(completion::Completion),
     /// Print the version
@@ -137,6 +143,26 @@ pub enum Kind {
     List,
 }
 
+/// `vmctl admin`.
+#[derive(Debug, Subcommand)]
+pub enum Admin {
+    /// Show every queue of the broker
+    Queues,
+    /// Jobs that have failed for good
+    #[command(subcommand)]
+    Dead(Dead),
+}
+
+/// `vmctl admin dead`.
+#[derive(Debug, Subcommand)]
+pub enum Dead {
+    /// List them, newest first
+    #[command(alias = "ls")]
+    List(dead_list::DeadList),
+    /// Run them again, for the users that have asked for them
+    Replay(dead_replay::DeadReplay),
+}
+
 /// Runs a command.
 pub fn run(app: &App, command: Command) -> Result<Exit, CliError> {
     match command {
@@ -163,6 +189,9 @@ pub fn run(app: &App, command: Command) -> Result<Exit, CliError> {
         Command::Region(Region::List) => region_list::run(app),
         Command::Kind(Kind::List) => kind_list::run(app),
         Command::Quota => quota::run(app),
+        Command::Admin(Admin::Queues) => queue_list::run(app),
+        Command::Admin(Admin::Dead(Dead::List(args))) => dead_list::run(app, args),
+        Command::Admin(Admin::Dead(Dead::Replay(args))) => dead_replay::run(app, args),
         Command::Completion(args) => completion::run(app, &args),
         Command::Version => version::run(app),
     }

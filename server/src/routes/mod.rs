@@ -26,6 +26,7 @@ mod kind_get;
 mod kind_list;
 mod problem_get;
 mod profile_list;
+mod queue_list;
 mod quota;
 mod region_list;
 mod sync;
@@ -84,6 +85,7 @@ pub(crate) fn api() -> OpenApiRouter<Arc<App>> {
         ))
         .routes(routes!(audit_list::list))
         .routes(routes!(dead_list::list))
+        .routes(routes!(queue_list::list))
         .routes(routes!(dead_replay::replay))
         .routes(routes!(problem_get::get))
         .routes(routes!(quota::quota))

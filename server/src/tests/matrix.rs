@@ -34,7 +34,7 @@ fn case(operation: &str) -> (Needs, Option<Value>) {
         "delete_vm" => (Needs::Member, Some(json!({"vm_hostname": "lx1"}))),
         "submit_job" => (Needs::Member, Some(create())),
         "cancel_job" | "retry_job" | "redeliver_job_callback" => (Needs::Member, None),
-        "list_audit" | "list_dead" => (Needs::Admin, None),
+        "list_audit" | "list_dead" | "list_queues" => (Needs::Admin, None),
         "replay_dead" => (Needs::Admin, Some(json!({"kind": "vm.create"}))),
         other => panic!("{other} has no row in the matrix"),
     }

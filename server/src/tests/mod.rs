@@ -17,6 +17,7 @@ mod matrix;
 mod model_admission;
 mod model_reads;
 mod project_streams;
+mod queues;
 mod quota;
 mod result;
 mod retry;
