@@ -34,6 +34,11 @@ fn main() -> ExitCode {
                 .value_name("NAME:PASSWORD[:PROJECT]")
                 .action(ArgAction::Append)
                 .help("Let this user in; may be repeated. For demos: others on this machine can see it"),
+            Arg::new("admin")
+                .long("admin")
+                .value_name("NAME")
+                .action(ArgAction::Append)
+                .help("Give this user the role admin in their project; may be repeated"),
             Arg::new("users_file")
                 .long("users-file")
                 .value_name("FILE")
@@ -50,7 +55,17 @@ fn main() -> ExitCode {
 
 async fn run(settings: Settings, process: Process) -> anyhow::Result<()> {
     let kept = settings.data_dir.clone();
-    let (users, made_up) = users(&process.args, kept.as_deref())?;
+    let (mut users, made_up) = users(&process.args, kept.as_deref())?;
+    for name in process
+        .args
+        .get_many::<String>("admin")
+        .into_iter()
+        .flatten()
+    {
+        let user = users.iter_mut().find(|user| user.name == *name);
+        let user = user.with_context(|| format!("--admin {name}: there is no such user"))?;
+        user.roles.push(users::ADMIN.to_owned());
+    }
     if kept.is_none() {
         tracing::warn!("everything is in memory only: jobs are gone when this stops");
     }

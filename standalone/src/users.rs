@@ -18,6 +18,8 @@ use vmctl_core::memory::identity::{PasswordCheck, PlainPassword, User};
 pub const PROJECT: &str = "demo";
 /// The role of every user.
 const ROLE: &str = "member";
+/// The role of users who run the service.
+pub const ADMIN: &str = "admin";
 /// 20 characters of 62: 119 bits.
 const PASSWORD_LENGTH: usize = 20;
 /// The recommended length of a salt.
