@@ -14,6 +14,7 @@ mod support;
 mod cancels;
 mod client;
 mod crashes;
+mod dead;
 mod failures;
 mod flows;
 mod flushes;

@@ -47,6 +47,31 @@ pub async fn token(http: &reqwest::Client, user: &str, project: &str) -> Result<
     Ok(token.context("no token")?.to_str()?.to_owned())
 }
 
+/// Logs in as who runs the service; returns the token, and the id of its project.
+pub async fn operator(http: &reqwest::Client) -> Result<(String, String)> {
+    let domain = json!({"name": "Default"});
+    let (name, password) = (
+        var("VMCTL_TEST_KEYSTONE_ADMIN")?,
+        var("VMCTL_TEST_KEYSTONE_ADMIN_PASSWORD")?,
+    );
+    let project = var("VMCTL_TEST_KEYSTONE_ADMIN_PROJECT")?;
+    let user = json!({"name": name, "domain": domain, "password": password});
+    let auth = json!({
+        "identity": {"methods": ["password"], "password": {"user": user}},
+        "scope": {"project": {"name": project, "domain": domain}},
+    });
+    let url = format!("{}/auth/tokens", var("VMCTL_TEST_KEYSTONE_URL")?);
+    let answer = http.post(url).json(&json!({"auth": auth})).send().await?;
+    let answer = answer.error_for_status()?;
+    let token = answer.headers().get("X-Subject-Token");
+    let token = token.context("no token")?.to_str()?.to_owned();
+    let body: Value = answer.json().await?;
+    let project = body["token"]["project"]["id"]
+        .as_str()
+        .context("no project")?;
+    Ok((token, project.to_owned()))
+}
+
 /// One answer.
 #[derive(Debug, Clone)]
 pub struct Answer {
