@@ -104,8 +104,8 @@ pub struct QueueInfo {
     pub name: String,
     /// Whether it is there.
     pub state: QueueState,
-    /// Messages that wait to be delivered; absent unless it is there. A stream says 0 here whatever it
-    /// holds.
+    /// Messages that wait to be delivered; absent unless it is there. Of a stream this is whatever the
+    /// broker says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ready: Option<u64>,
     /// Who takes from it; absent unless it is there.

@@ -64,7 +64,9 @@ fn row(job: &DeadJob) -> [Field; 7] {
     let replay = if job.replayable { "yes" } else { "no" };
     [
         Field::from(job.id.to_string()),
-        Field::from(or_dash(job.kind.as_ref().map(|kind| kind.as_str()))),
+        Field::from(or_dash(
+            job.kind.as_ref().map(vmctl_api_types::Kind::as_str),
+        )),
         Field::from(or_dash(job.project_id.as_deref())),
         Field::from(job.epoch.to_string()),
         Field::from(job.died_at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()),

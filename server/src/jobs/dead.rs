@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use vmctl_api_types::{DeadJob, JobId, Kind, ProblemType};
+use vmctl_api_types::{DeadJob, JobId, JobState, Kind, ProblemType};
 use vmctl_core::{
     partition::Partition,
     record::{Record, Winner},
@@ -156,7 +156,7 @@ fn dead(
         });
     };
     match &record.winner {
-        Some(winner) if !winner.is_dead() => Err(refused(format!("the job is {}", said(winner)))),
+        Some(winner) if !winner.is_dead() => Err(refused(said(winner))),
         // A retry that the view has lost would be opened a second time.
         Some(_) if behind => Err(rebuilding(id)),
         _ if record.spec.is_none() => Err(refused(
@@ -168,11 +168,13 @@ fn dead(
     }
 }
 
+/// Says how a job stands that is not dead.
 fn said(winner: &Winner) -> String {
-    if winner.state.is_terminal() {
-        format!("{}, and not by a failure", winner.event_type.word())
-    } else {
-        winner.state.to_string()
+    match winner.state {
+        JobState::Failed => "the job has run out of time".to_owned(),
+        JobState::Succeeded => "the job has succeeded".to_owned(),
+        JobState::Cancelled => "the job was cancelled".to_owned(),
+        live => format!("the job is {live}"),
     }
 }
 
