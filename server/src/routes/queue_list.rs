@@ -52,7 +52,7 @@ pub(super) async fn list(
 
 async fn look(app: Arc<App>, queue: QueueSpec) -> QueueInfo {
     let found = timeout(LOOK, app.bus.admin.inspect(&queue.name)).await;
-    let (state, stats) = match found {
+    let (state, seen) = match found {
         Ok(Ok(Some(stats))) => (QueueState::Present, Some(stats)),
         Ok(Ok(None)) => (QueueState::Missing, None),
         Ok(Err(_)) | Err(_) => (QueueState::Unknown, None),
@@ -60,8 +60,8 @@ async fn look(app: Arc<App>, queue: QueueSpec) -> QueueInfo {
     QueueInfo {
         name: queue.name,
         state,
-        ready: stats.as_ref().map(|stats| stats.ready),
-        consumers: stats.as_ref().map(|stats| stats.consumers),
+        ready: seen.as_ref().map(|stats| stats.ready),
+        consumers: seen.as_ref().map(|stats| stats.consumers),
         max_length: queue.max_length,
     }
 }

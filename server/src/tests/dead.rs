@@ -162,12 +162,15 @@ async fn an_admin_sees_and_runs_the_own_project_and_one_project_all() {
     let suite = suite().await;
     let own = fail(&suite, MEMBER, "lxown").await;
     let foreign = fail(&suite, OTHER, "lxforeign").await;
-    assert_eq!(ids(&suite, ADMIN, "").await, [own.clone()]);
+    assert_eq!(ids(&suite, ADMIN, "").await, std::slice::from_ref(&own));
     assert_eq!(
         ids(&suite, OPERATOR, "").await,
         [foreign.clone(), own.clone()]
     );
-    assert_eq!(ids(&suite, OPERATOR, "?project=demo").await, [own.clone()]);
+    assert_eq!(
+        ids(&suite, OPERATOR, "?project=demo").await,
+        std::slice::from_ref(&own)
+    );
     assert_eq!(
         ids(&suite, OPERATOR, "?kind=vm.delete").await,
         Vec::<String>::new()
