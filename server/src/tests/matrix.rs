@@ -116,5 +116,5 @@ async fn every_route_asks_for_what_it_needs() {
             operations += 1;
         }
     }
-    assert_eq!(operations, 32);
+    assert_eq!(operations, 33);
 }
