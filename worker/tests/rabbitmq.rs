@@ -116,7 +116,10 @@ async fn a_worker_after_another() {
     let world = &site.world;
     let first = connect(&site.url);
     let worker = world.start_on(first.bus(), Config::new("w1"), site.handlers(4, None));
-    let jobs = [world.submit().await, world.submit().await];
+    let mut other = vm_input();
+    other["vm_hostname"] = json!("lxother");
+    let other = world.command(kind(), other);
+    let jobs = [world.submit().await, world.publish(&other).await];
     until("both boot", || {
         jobs.iter().all(|job| world.words(*job).len() >= 6)
     })
