@@ -2,7 +2,9 @@
 
 import json
 import pathlib
+import types
 import unittest
+from datetime import timedelta
 
 import vmctl_worker as w
 
@@ -68,6 +70,42 @@ class Contract(unittest.TestCase):
                       "seq": seq, "state": state}
             self.assertEqual(w.overtaken(data, {"winner": winner}), expected, word)
         self.assertFalse(w.overtaken(data, {}))
+
+    def slice(self, view, **job):
+        command = example("submitted")["body"]
+        command["data"]["job"].update(job)
+        worker = types.SimpleNamespace(view=view, name="python-test")
+        session = types.SimpleNamespace(worker=worker, wishes={})
+        return w.Slice(session, command, redelivered=False)
+
+    def test_a_scheduled_job_is_entered_only_with_a_view_that_is_far_enough(self):
+        run_at = w.now()
+        for seconds, winner, expected in ((-31, {"epoch": 0}, "not known"), (-29, {"epoch": 0}, "now"),
+                                          (None, {"epoch": 0}, "not known"), (0, None, "not known")):
+            mark = None if seconds is None else run_at + timedelta(seconds=seconds)
+            view = types.SimpleNamespace(newest_mark=lambda _job, mark=mark: mark)
+            scheduled = self.slice(view, run_at=w.timestamp(run_at))
+            self.assertTrue(scheduled.is_timed())
+            self.assertEqual(scheduled.entry({"winner": winner} if winner else {}, False), expected)
+
+    def test_a_job_that_had_to_be_started_before_is_too_late_unless_it_has_begun(self):
+        late = self.slice(None, start_by=w.timestamp(w.now() - timedelta(seconds=1)))
+        self.assertTrue(late.is_timed())
+        self.assertEqual(late.entry({"winner": {"epoch": 0}}, False), "too late")
+        self.assertEqual(late.entry({"winner": {"epoch": 0}}, True), "now")
+        self.assertEqual(late.entry(None, False), "not known")
+        self.assertFalse(self.slice(None).is_timed())
+
+    def test_an_attempt_counts_from_its_start_over_all_slices(self):
+        limited = self.slice(None, attempt_timeout=60)
+        began = w.now() - timedelta(seconds=50)
+        winner = {"event_type": "jobs.started.v1", "state": "running", "epoch": 0, "attempt": 1,
+                  "time": w.timestamp(began)}
+        self.assertEqual(limited.attempt_until({"winner": winner}), began + timedelta(seconds=60))
+        self.assertGreater(limited.attempt_until(None), began + timedelta(seconds=100))
+        until = w.timestamp(began)
+        limited.data["attempt_until"] = until
+        self.assertEqual(limited.attempt_until({"winner": winner}), w.parse(until))
 
     def test_the_partition_of_a_job_never_changes(self):
         self.assertEqual(w.partition(JOB), "p4")

@@ -52,6 +52,12 @@ DRAIN_SECONDS = 25
 GRACE_SECONDS = 5
 """How long a handler may go on after it was told to stop."""
 
+VIEW_BEFORE_SECONDS = 30
+"""How long before `run_at` the view must be complete: until then a server may have ended the job."""
+
+ASK_AGAIN_SECONDS = 15
+"""When a view that is away or behind is asked again about a job that must not be entered blindly."""
+
 STORE_SECONDS = 0.3
 """How long the view may take to answer before the work goes on without it."""
 
@@ -109,7 +115,10 @@ class Context:
         self.cancelled = False
         """Somebody asked to cancel the job: clean up and answer `Cancelled`."""
         self.overdue = False
-        """The deadline has passed: stop. What is answered does not matter."""
+        """The deadline has passed: stop. What is answered does not matter, unless it is done."""
+        self.ending: Optional["Retry"] = None
+        """The attempt took too long, or gave no sign of life: stop. It has failed."""
+        self.alive_at = time.monotonic()
         self.lost = False
         """The delivery is not ours any more: touch nothing. What is answered does not matter."""
         self.draining = False
@@ -138,7 +147,12 @@ class Context:
         if message is not None:
             progress["message"] = message
         self._progress = progress
+        self.alive()
         self.changed.set()
+
+    def alive(self) -> None:
+        """A sign of life, for work that has nothing to report."""
+        self.alive_at = time.monotonic()
 
     def wait(self, seconds: float) -> bool:
         """Waits; true when the slice is to stop instead."""
@@ -279,14 +293,13 @@ class Slice:
 
     def run(self) -> None:
         """Runs it; afterwards there is nothing left to do about this delivery."""
-        due = self.data.get("not_before")
-        ahead = (min(parse(due), parse(self.job["deadline"])) - now()).total_seconds() if due else 0
-        if ahead >= 1:
+        record = self.worker.view.record(self.job["id"])
+        ahead = seconds_ahead(self.command)
+        if ahead >= 1 and self.wish(record) is None:
             self.session.publish(self.command)
             return
-        if ahead > 0:
+        if 0 < ahead < 1:
             self.session.connection.sleep(ahead)
-        record = self.worker.view.record(self.job["id"])
         begun = self.may_have_begun(record)
         if parse(self.job["deadline"]) <= now():
             self.session.publish(self.deadline(begun))
@@ -299,6 +312,19 @@ class Slice:
             put(event["data"], "reason", cancel[0])
             self.session.publish(event)
             return
+        if cancel is None and self.is_timed():
+            entry = self.entry(record, begun)
+            if entry == "too late":
+                self.session.publish(self.start_deadline())
+                return
+            if entry == "not known":
+                self.command["data"]["not_before"] = later(ASK_AGAIN_SECONDS)
+                self.session.publish(self.command)
+                return
+        until = self.attempt_until(record) if cancel is None else None
+        if until is not None and until <= now():
+            self.session.publish(self.conclude(TOO_LONG, Context(self.command), None))
+            return
         taken = record is not None and self.worker.view.run_is_taken(self.data, self.job["id"])
         if taken and not self.redelivered:
             return
@@ -306,9 +332,9 @@ class Slice:
             event = self.follow("started", "running")
             event["data"]["command_seq"] = self.data["seq"]
             self.session.publish(event)
-        self.work(cancel)
+        self.work(cancel, until)
 
-    def work(self, cancel: Optional[tuple]) -> None:
+    def work(self, cancel: Optional[tuple], until: Optional[datetime]) -> None:
         """Runs the handler beside the connection, and publishes what came out."""
         context = Context(self.command)
         if cancel is not None:
@@ -326,7 +352,7 @@ class Slice:
         thread = threading.Thread(target=handle, daemon=True)
         thread.start()
         try:
-            self.watch(context, thread)
+            self.watch(context, thread, until)
         except (pika.exceptions.AMQPError, OSError):
             # Whoever gets the command again goes on; here nothing more is said about it.
             context.lost = True
@@ -340,10 +366,13 @@ class Slice:
             # Nothing can stop a thread from outside; another process takes the command.
             log.error("the handler of job %s does not stop, the worker ends", self.job["id"])
             os._exit(1)
-        if context.overdue and not isinstance(ended[0], Done):
+        outcome = ended[0]
+        if context.ending is not None and not isinstance(outcome, (Done, Fail)):
+            outcome = context.ending
+        if context.overdue and not isinstance(outcome, Done):
             event = self.deadline(True)
         else:
-            event = self.conclude(ended[0], context)
+            event = self.conclude(outcome, context, until)
         if context._progress is not None:
             event["data"]["progress"] = context._progress
         if len(json.dumps(event).encode()) > MAX_BODY:
@@ -352,9 +381,10 @@ class Slice:
         self.session.publish(event)
         log.info("job %s: %s", self.job["id"], event["type"])
 
-    def watch(self, context: Context, thread: threading.Thread) -> None:
+    def watch(self, context: Context, thread: threading.Thread, until: Optional[datetime]) -> None:
         """Passes signals on and publishes progress until the handler has ended, or must have."""
         deadline = parse(self.job["deadline"])
+        stall_after = self.job.get("stall_after")
         last_tick, ticks = 0.0, 0
         kill_at = time.monotonic() + SLICE_SECONDS
         while thread.is_alive() and time.monotonic() < kill_at:
@@ -367,6 +397,13 @@ class Slice:
                 context.stop.set()
             if not context.overdue and now() >= deadline:
                 context.overdue = True
+                context.stop.set()
+                kill_at = min(kill_at, time.monotonic() + GRACE_SECONDS)
+            if context.ending is None and until is not None and now() >= until:
+                context.ending = TOO_LONG
+            if context.ending is None and stall_after and time.monotonic() - context.alive_at > stall_after:
+                context.ending = STALLED
+            if context.ending is not None and not context.stop.is_set():
                 context.stop.set()
                 kill_at = min(kill_at, time.monotonic() + GRACE_SECONDS)
             if self.worker.stopping.is_set() and not context.draining:
@@ -393,6 +430,36 @@ class Slice:
                     or self.data["attempt"] > 1 or self.data["seq"] > 0
                     or self.data.get("checkpoint") is not None)
 
+    def is_timed(self) -> bool:
+        """Says whether the job must not be entered without asking the view."""
+        untouched = (self.data["attempt"], self.data["seq"]) == (1, 0) and self.data.get("checkpoint") is None
+        start_by = self.job.get("start_by")
+        return untouched and bool(self.job.get("run_at") or (start_by and parse(start_by) <= now()))
+
+    def entry(self, record: Optional[dict], begun: bool) -> str:
+        """Says whether a job that `is_timed` may be entered: "now", "too late" or "not known"."""
+        if not (record or {}).get("winner"):
+            return "not known"
+        run_at, start_by = self.job.get("run_at"), self.job.get("start_by")
+        if run_at:
+            mark = self.worker.view.newest_mark(self.job["id"])
+            if mark is None or mark + timedelta(seconds=VIEW_BEFORE_SECONDS) < parse(run_at):
+                return "not known"
+        if start_by and parse(start_by) <= now() and not begun:
+            return "too late"
+        return "now"
+
+    def attempt_until(self, record: Optional[dict]) -> Optional[datetime]:
+        """When the attempt must have ended: as an earlier slice has said, or counted from its start."""
+        if self.data.get("attempt_until"):
+            return parse(self.data["attempt_until"])
+        limit = self.job.get("attempt_timeout")
+        if not limit:
+            return None
+        started = announced(self.data, record) and record["winner"]["event_type"] == "jobs.started.v1"
+        since = parse(record["winner"]["time"]) if started else now()
+        return since + timedelta(seconds=limit)
+
     def wish(self, record: Optional[dict]) -> Optional[tuple]:
         """A wish to cancel this run, with its reason."""
         stored = (record or {}).get("cancel")
@@ -405,7 +472,8 @@ class Slice:
 
     def follow(self, word: str, state: str) -> dict:
         """A message that follows from the command, with all that a newer version has put there."""
-        known = {"not_before", "checkpoint", "tick", "output", "error", "reason", "command_seq"}
+        known = {"not_before", "attempt_until", "checkpoint", "tick", "lines", "output", "error", "reason",
+                 "command_seq", "waits"}
         event = {key: value for key, value in self.command.items()}
         event.update(id=uuid7(), type=f"jobs.{word}.v1", source=f"/worker/{self.worker.name}",
                      time=timestamp(now()))
@@ -413,7 +481,7 @@ class Slice:
         event["data"].update(state=state, worker=self.worker.name)
         return event
 
-    def conclude(self, outcome: Any, context: Context) -> dict:
+    def conclude(self, outcome: Any, context: Context, until: Optional[datetime]) -> dict:
         if isinstance(outcome, Done):
             event = self.follow("succeeded", "succeeded")
             event["data"]["output"] = outcome.output
@@ -421,6 +489,7 @@ class Slice:
             event = self.follow("continued", "running")
             event["data"].update(seq=self.data["seq"] + 1, checkpoint=outcome.checkpoint)
             put(event["data"], "not_before", later(outcome.after))
+            put(event["data"], "attempt_until", until and timestamp(until))
         elif isinstance(outcome, Retry) and self.data["attempt"] < self.job["max_attempts"]:
             attempt = self.data["attempt"] + 1
             wait = outcome.after
@@ -452,6 +521,13 @@ class Slice:
         event["data"]["error"] = self.error(Fail("deadline", "the job's time is over", detail), True)
         return event
 
+    def start_deadline(self) -> dict:
+        event = self.follow("deadline", "failed")
+        detail = "nothing was done; ask again, with more time to start or with more workers"
+        late = Fail("start-deadline", "no worker started the job in time", detail)
+        event["data"]["error"] = self.error(late, True)
+        return event
+
     def error(self, outcome: Any, retryable: bool) -> dict:
         error = {"type": outcome.error_type, "title": outcome.title[:256], "retryable": retryable,
                  "attempt": self.data["attempt"], "worker": self.worker.name}
@@ -460,6 +536,10 @@ class Slice:
 
 
 REMAINS = "what it has made, such as a machine, may remain"
+
+TOO_LONG = Retry("attempt-timeout", "the attempt took longer than an attempt of this job may", REMAINS)
+
+STALLED = Retry("stalled", "the worker gave no sign of life for too long and was stopped", REMAINS)
 
 
 class Policy:
@@ -491,6 +571,14 @@ class View:
             return None
         names = ("winner", "cancel", "started", "tick")
         return {name: json.loads(value) for name, value in zip(names, fields) if value}
+
+    def newest_mark(self, job: str) -> Optional[datetime]:
+        """The newest mark that the job's part of the view has passed: what was confirmed before it is there."""
+        try:
+            mark = self.redis.hget(f"{{{partition(job)}}}:position", "n")
+        except redis.RedisError:
+            return None
+        return datetime.fromtimestamp(int(mark) / 1000, timezone.utc) if mark else None
 
     def run_is_taken(self, data: dict, job: str) -> bool:
         """Claims the run of a command; true when somebody has it."""
@@ -554,7 +642,8 @@ def read(kind: str, body: bytes) -> dict:
         for number in (data["epoch"], data["attempt"], data["seq"], job["max_attempts"]):
             if not isinstance(number, int) or not 0 <= number <= 1 << 30:
                 raise Malformed("a number is out of range")
-        for instant in (job["deadline"], data.get("not_before")):
+        for instant in (job["deadline"], data.get("not_before"), data.get("attempt_until"),
+                        job.get("run_at"), job.get("start_by")):
             if instant is not None:
                 parse(instant)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -569,8 +658,7 @@ def message(event: dict) -> tuple:
     exchange, persistent = "jobs", True
     if word in ("submitted", "retry", "continued", "redriven"):
         key = f"job.{job['kind']}"
-        due = data.get("not_before")
-        ahead = (min(parse(due), parse(job["deadline"])) - now()).total_seconds() if due else 0
+        ahead = seconds_ahead(event)
         tier = next((name for name, seconds in TIERS if seconds <= ahead), None)
         if tier:
             key = f"delay.{tier}.{key}"
@@ -589,6 +677,16 @@ def message(event: dict) -> tuple:
         message_id=event["id"], correlation_id=job["id"], type=event["type"],
         timestamp=int(parse(event["time"]).timestamp()), headers=headers)
     return exchange, key, properties, json.dumps(event).encode()
+
+
+def seconds_ahead(command: dict) -> float:
+    """How long it is until a command is due: never after its deadline, nor after the end of its attempt."""
+    data = command["data"]
+    if not data.get("not_before"):
+        return 0
+    ends = [data["job"]["deadline"], data.get("attempt_until")]
+    due = min(parse(text) for text in [data["not_before"], *ends] if text)
+    return (due - now()).total_seconds()
 
 
 def put(into: dict, name: str, value: Any) -> None:

@@ -4,6 +4,7 @@
 use std::{
     path::{Path, PathBuf},
     process::Command,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, ensure};
@@ -117,10 +118,31 @@ async fn everything(suite: &Suite, api: &Api, language: Language) -> Result<Vec<
     let cancel = |id: &str| format!("/v1/jobs/{id}/cancel");
     let reason = json!({"reason": "changed my mind"});
     api.post(&cancel(&unwanted), &reason).await?.expect(202)?;
+    // Nor is a job begun that had to be begun before.
+    let missed = json!({"kind": "report.build", "input": {"title": "missed"}, "start_by": "1s"});
+    let missed = api.submit(&missed).await?;
+    let asked = Instant::now();
+    eventually("the time to start is over", async || {
+        let passed = asked.elapsed();
+        (passed > Duration::from_secs(1))
+            .then_some(())
+            .ok_or(format!("{passed:?}"))
+    })
+    .await?;
     let worker = language.start(suite)?;
-    let mut all = vec![told(api, &unwanted, "cancelled").await?];
-    let entered = all[0].to_string().contains("started\"");
-    ensure!(!entered, "{language:?}: {:?}", all[0]);
+    let mut all = vec![
+        told(api, &unwanted, "cancelled").await?,
+        told(api, &missed, "failed").await?,
+    ];
+    for never in &all {
+        let entered = never.to_string().contains("started\"");
+        ensure!(!entered, "{language:?}: {never:?}");
+    }
+    ensure!(
+        all[1]["job"]["error"]["type"] == "start-deadline",
+        "{:?}",
+        all[1]
+    );
 
     for (input, state) in [
         (json!({"title": "plain", "page_ms": 20}), "succeeded"),
@@ -144,9 +166,15 @@ async fn everything(suite: &Suite, api: &Api, language: Language) -> Result<Vec<
     api.post(&cancel(&running), &reason).await?.expect(202)?;
     all.push(told(api, &running, "cancelled").await?);
 
-    let job = json!({"kind": "report.build", "input": endless, "deadline": "2s"});
-    let late = api.submit(&job).await?;
-    all.push(told(api, &late, "failed").await?);
+    for (limit, value) in [("deadline", "2s"), ("attempt_timeout", "1s")] {
+        let mut job = json!({"kind": "report.build", "input": endless});
+        job[limit] = json!(value);
+        let late = api.submit(&job).await?;
+        all.push(told(api, &late, "failed").await?);
+    }
+    let job = json!({"kind": "report.build", "input": {"title": "later"}, "run_at": "3s"});
+    let scheduled = api.submit(&job).await?;
+    all.push(told(api, &scheduled, "succeeded").await?);
     worker.stop(DRAIN).await?;
     Ok(all)
 }
