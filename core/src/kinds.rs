@@ -4,6 +4,7 @@
 //! kind says which input is allowed, who may ask, how long it may take and how it is retried. It
 //! does not say how the work is done: that is the worker's, in any language.
 
+mod check;
 mod sync;
 
 use std::{collections::BTreeMap, fmt, path::Path, time::Duration};
@@ -19,6 +20,7 @@ use crate::{
     unique::{Scope, Template, Unique},
 };
 
+pub use check::{CheckedFile, check_directory};
 pub use sync::{SyncSpec, Upstream};
 
 /// Longest deadline that a kind or a caller may set.
@@ -150,28 +152,15 @@ impl Registry {
     }
 
     /// Loads what is built in and the `*.toml` files of a directory. A file may replace a built-in
-    /// kind.
+    /// kind; two files of one kind are an error.
     ///
     /// # Errors
     ///
     /// The first file that cannot be used.
     pub fn with_directory(directory: &Path) -> Result<Self, RegistryError> {
         let mut registry = Self::built_in()?;
-        let io = |path: &Path, source| RegistryError::Io {
-            path: path.display().to_string(),
-            source,
-        };
-        let mut paths = Vec::new();
-        for entry in std::fs::read_dir(directory).map_err(|e| io(directory, e))? {
-            let path = entry.map_err(|e| io(directory, e))?.path();
-            if path.extension().is_some_and(|e| e == "toml") {
-                paths.push(path);
-            }
-        }
-        paths.sort();
-        for path in paths {
-            let text = std::fs::read_to_string(&path).map_err(|e| io(&path, e))?;
-            registry.add(&path.display().to_string(), &text)?;
+        for file in registry.load(directory)? {
+            file.outcome?;
         }
         registry.check_flows()?;
         Ok(registry)
@@ -200,7 +189,8 @@ impl Registry {
         })
     }
 
-    fn add(&mut self, file: &str, text: &str) -> Result<(), RegistryError> {
+    /// Adds what a file describes; returns the kind, and whether there was one of that name.
+    fn add(&mut self, file: &str, text: &str) -> Result<(Kind, bool), RegistryError> {
         let invalid = |reason| RegistryError::Invalid {
             file: file.to_owned(),
             reason,
@@ -210,14 +200,17 @@ impl Registry {
             let mut parsed: sync::SyncFile = parse(file, text)?;
             self.fill(&mut parsed.input_schema);
             let spec = SyncSpec::read(parsed).map_err(invalid)?;
-            self.kinds.remove(&spec.kind);
-            self.synchronous.insert(spec.kind.clone(), spec);
+            let kind = spec.kind.clone();
+            let job = self.kinds.remove(&kind).is_some();
+            let other = self.synchronous.insert(kind.clone(), spec).is_some();
+            Ok((kind, job || other))
         } else {
             let spec = self.read(parse(file, text)?).map_err(invalid)?;
-            self.synchronous.remove(&spec.kind);
-            self.kinds.insert(spec.kind.clone(), spec);
+            let kind = spec.kind.clone();
+            let sync = self.synchronous.remove(&kind).is_some();
+            let other = self.kinds.insert(kind.clone(), spec).is_some();
+            Ok((kind, sync || other))
         }
-        Ok(())
     }
 
     fn read(&self, file: KindFile) -> Result<KindSpec, String> {
@@ -647,7 +640,7 @@ mod tests {
                 "kind = \"a.b\"\nsummary = \"x\"\nrequired_role = \"member\"\ndeadline = \"1h\"\n{line}\n[input_schema]\n"
             );
             let mut registry = registry();
-            registry.add("a.toml", &text).map(|()| registry)
+            registry.add("a.toml", &text).map(|_| registry)
         };
         let name = "a.b".parse().unwrap();
         let registry = kind("stall_after = \"90s\"").unwrap();

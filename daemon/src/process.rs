@@ -55,9 +55,8 @@ pub struct Program {
 
 /// A command that needs no settings.
 struct Extra {
-    name: &'static str,
-    about: &'static str,
-    run: fn() -> anyhow::Result<()>,
+    command: Command,
+    run: fn(&ArgMatches) -> anyhow::Result<()>,
 }
 
 impl Program {
@@ -72,15 +71,14 @@ impl Program {
         }
     }
 
-    /// Adds a command that does something else, and needs no settings.
+    /// Adds a command that does something else, and needs no settings. It is given its own arguments.
     #[must_use]
     pub fn with_command(
         mut self,
-        name: &'static str,
-        about: &'static str,
-        run: fn() -> anyhow::Result<()>,
+        command: Command,
+        run: fn(&ArgMatches) -> anyhow::Result<()>,
     ) -> Self {
-        self.commands.push(Extra { name, about, run });
+        self.commands.push(Extra { command, run });
         self
     }
 
@@ -118,15 +116,15 @@ impl Program {
                     .about("Print the table of settings, as Markdown")
                     .hide(true),
             )
-            .subcommands(
-                self.commands
-                    .iter()
-                    .map(|extra| Command::new(extra.name).about(extra.about)),
-            )
+            .subcommands(self.commands.iter().map(|extra| extra.command.clone()))
     }
 
-    fn extra(&self, name: Option<&str>) -> Option<&Extra> {
-        self.commands.iter().find(|extra| Some(extra.name) == name)
+    /// The command that was asked for, with its arguments.
+    fn extra<'a>(&self, args: &'a ArgMatches) -> Option<(&Extra, &'a ArgMatches)> {
+        let (name, args) = args.subcommand()?;
+        let mut commands = self.commands.iter();
+        let extra = commands.find(|extra| extra.command.get_name() == name)?;
+        Some((extra, args))
     }
 }
 
@@ -186,8 +184,8 @@ where
     if args.subcommand_name() == Some("reference") {
         return print(&reference::table(&declared));
     }
-    if let Some(extra) = program.extra(args.subcommand_name()) {
-        return (extra.run)().map_or_else(|error| refuse(program, &error), |()| PRINTED);
+    if let Some((extra, args)) = program.extra(&args) {
+        return (extra.run)(args).map_or_else(|error| refuse(program, &error), |()| PRINTED);
     }
     let values = match load(declared, &args) {
         Ok(values) => values,

@@ -1,5 +1,6 @@
 //! The server, on RabbitMQ, Redis and Keystone.
 
+mod kinds;
 mod settings;
 
 use std::{fs, process::ExitCode, sync::Arc, time::Duration};
@@ -30,7 +31,8 @@ const POLICY_EVERY: Duration = Duration::from_secs(30);
 
 fn main() -> ExitCode {
     let about = "The HTTP API: takes jobs and answers how they are";
-    let program = Program::new("vmctl-server", env!("CARGO_PKG_VERSION"), about);
+    let program = Program::new("vmctl-server", env!("CARGO_PKG_VERSION"), about)
+        .with_command(kinds::command(), kinds::run);
     vmctl_daemon::main(&program, run)
 }
 

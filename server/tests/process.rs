@@ -137,3 +137,34 @@ fn the_page_of_settings_says_what_it_takes() {
     let printed = String::from_utf8(output.stdout).unwrap();
     reference::check(&page, "vmctl-server", &printed).unwrap();
 }
+
+#[test]
+fn registry_files_are_checked_without_any_setting() {
+    let check = |directory: &Path| {
+        let mut command = Command::new(PROGRAM);
+        command.env_clear().args(["kinds", "check"]).arg(directory);
+        command.output().unwrap()
+    };
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/kinds");
+    let good = check(&examples);
+    let said = String::from_utf8_lossy(&good.stdout);
+    assert!(
+        good.status.success() && said.contains(": report.build\n"),
+        "{good:?}"
+    );
+
+    let directory = tempfile::tempdir().unwrap();
+    for name in ["a", "b"] {
+        let file = directory.path().join(format!("{name}.toml"));
+        std::fs::write(file, format!("kind = \"a.{name}\"\n")).unwrap();
+    }
+    let wrong = check(directory.path());
+    let said = String::from_utf8_lossy(&wrong.stdout);
+    assert_eq!(said.matches("missing field").count(), 2, "{said}");
+    assert_eq!(wrong.status.code(), Some(2));
+    let gone = check(&directory.path().join("gone"));
+    assert!(
+        String::from_utf8_lossy(&gone.stderr).contains("cannot read"),
+        "{gone:?}"
+    );
+}

@@ -15,7 +15,7 @@ use std::{
 };
 
 use anyhow::Context;
-use clap::{Arg, ArgAction, ArgMatches, value_parser};
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use vmctl_daemon::{Process, Program, Status};
 use vmctl_egress::Policy;
 use vmctl_standalone::{AnsibleConfig, Standalone, User, data, users};
@@ -46,8 +46,8 @@ fn main() -> ExitCode {
                 .help("Let the users of a file in: lines of name:project:hash"),
         ])
         .with_command(
-            "print-hash",
-            "Read a password and print its hash, for the users file",
+            Command::new("print-hash")
+                .about("Read a password and print its hash, for the users file"),
             print_hash,
         );
     vmctl_daemon::main(&program, run)
@@ -194,7 +194,7 @@ fn welcome(url: &str, loopback: bool, data_dir: Option<&Path>, made_up: Option<&
     said
 }
 
-fn print_hash() -> anyhow::Result<()> {
+fn print_hash(_: &ArgMatches) -> anyhow::Result<()> {
     let password = if io::stdin().is_terminal() {
         rpassword::prompt_password("password: ")?
     } else {

@@ -195,7 +195,7 @@ mod tests {
     fn load(body: &str) -> Result<Registry, String> {
         let mut registry = Registry::built_in().unwrap();
         let added = registry.add("net.list.toml", body);
-        added.map(|()| registry).map_err(|error| match error {
+        added.map(|_| registry).map_err(|error| match error {
             RegistryError::Parse { source, .. } => source.message().to_owned(),
             RegistryError::Invalid { reason, .. } => reason,
             RegistryError::Io { source, .. } => source.to_string(),
