@@ -118,6 +118,28 @@ impl Report {
             ..EventData::new(state, job.clone())
         };
         let event = Event::new(id, event_type, source, now, data);
-        (event.to_body().len() <= MAX_BODY).then_some(event)
+        Some(if event.to_body().len() > MAX_BODY {
+            too_large(event)
+        } else {
+            event
+        })
     }
+}
+
+/// The end of a job whose own end would be larger than a message may be: it fails where everybody
+/// sees it.
+fn too_large(mut event: Event) -> Event {
+    event.event_type = EventType::Failed;
+    event.data.state = JobState::Failed;
+    event.data.output = None;
+    event.data.progress = None;
+    event.data.error = Some(JobError {
+        error_type: "outcome-too-large".to_owned(),
+        title: "the job's outcome is too large to be told".to_owned(),
+        detail: Some("what it has made, such as a machine, may remain".to_owned()),
+        retryable: false,
+        attempt: Some(event.data.attempt),
+        worker: None,
+    });
+    event
 }

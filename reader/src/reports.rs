@@ -10,7 +10,7 @@ use vmctl_core::{
     bus::{Consumer, Delivery, Publisher},
     clock::Clock,
     error::chain,
-    record::Record,
+    event::Event,
     report::Report,
     store::FoldStore,
     topology::QUEUE_REPORTS,
@@ -58,35 +58,43 @@ impl Reports {
 
     /// Publishes what a report means; `None` when its delivery was lost before.
     async fn answer(&self, report: &Report, lost: &CancellationToken) -> Option<&'static str> {
-        let Some(record) = self.record(report, lost).await? else {
-            tracing::warn!(job.id = %report.uuid, "a flat report names no job that is known");
-            return Some("unknown");
-        };
-        let Some(event) = report.event(&record, &self.source, self.clock.now()) else {
-            return Some("nothing");
-        };
-        publish(&self.publisher, &event, lost)
-            .await
-            .then_some("published")
+        match self.event(report, lost).await? {
+            Meant::Event(event) => publish(&self.publisher, &event, lost)
+                .await
+                .then_some("published"),
+            Meant::Nothing => Some("nothing"),
+            Meant::Unknown => {
+                tracing::warn!(job.id = %report.uuid, "a flat report names no job that is known");
+                Some("unknown")
+            }
+        }
     }
 
-    /// Looks the job up until the view has it, or is known to be caught up and has it not.
-    async fn record(&self, report: &Report, lost: &CancellationToken) -> Option<Option<Record>> {
+    /// Looks the job up until the report means something, or the view is known to be caught up.
+    ///
+    /// A view that lags may still have an earlier run of the job, or none of it at all.
+    async fn event(&self, report: &Report, lost: &CancellationToken) -> Option<Meant> {
         let asked = self.clock.now();
         let mut backoff = Backoff::default();
         loop {
             match self.store.get(report.uuid).await {
                 Ok(lookup) => {
                     let known = lookup.record.filter(|record| record.spec.is_some());
+                    let now = self.clock.now();
+                    let event = known
+                        .as_ref()
+                        .and_then(|record| report.event(record, &self.source, now));
+                    if let Some(event) = event {
+                        return Some(Meant::Event(Box::new(event)));
+                    }
                     // A mark that is younger than the report has passed: what was confirmed before it
                     // is in the view.
-                    let sure = lookup
+                    if lookup
                         .partition
                         .newest_mark
                         .is_some_and(|mark| mark > asked)
-                        || known.is_some();
-                    if sure {
-                        return Some(known);
+                    {
+                        return Some(known.map_or(Meant::Unknown, |_| Meant::Nothing));
                     }
                 }
                 Err(error) => {
@@ -99,4 +107,14 @@ impl Reports {
             }
         }
     }
+}
+
+/// What a report comes to.
+enum Meant {
+    /// The job has moved.
+    Event(Box<Event>),
+    /// The view has it already, or the job is in another run.
+    Nothing,
+    /// There is no such job.
+    Unknown,
 }

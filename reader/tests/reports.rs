@@ -187,3 +187,41 @@ async fn a_report_waits_for_a_view_that_comes_back() {
     world.until(job.id, JobState::Succeeded).await;
     reader.stop().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_report_about_a_run_that_the_view_has_not_seen_yet_waits_for_it() {
+    let world = World::new().await;
+    let reader = world.start("r1");
+    let job = world.submit().await;
+    world.say(&job, EventType::Failed, JobState::Failed).await;
+    world.until(job.id, JobState::Failed).await;
+    // The job runs again, and its worker is faster than the view.
+    report(
+        &world,
+        &json!({"uuid": job.id, "state": "SUCCESSFULL", "epoch": 1}),
+    )
+    .await;
+    let mut again = world.event(&job, EventType::Redriven, JobState::Queued);
+    again.data.epoch = 1;
+    world.publish(&again).await;
+    world.until(job.id, JobState::Succeeded).await;
+    all_read(&world, reader).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_output_that_no_message_can_carry_fails_the_job() {
+    let world = World::new().await;
+    let reader = world.start("r1");
+    let job = world.submit().await;
+    // It just fits into the report, and not with the job around it.
+    let output = "x".repeat(256 * 1024 - 200);
+    report(
+        &world,
+        &json!({"uuid": job.id, "state": "SUCCESSFULL", "output": output}),
+    )
+    .await;
+    world.until(job.id, JobState::Failed).await;
+    let error = world.record(job.id).await.unwrap().to_job().unwrap().error;
+    assert_eq!(error.unwrap().error_type, "outcome-too-large");
+    reader.stop().await;
+}
