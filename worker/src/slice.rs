@@ -417,7 +417,7 @@ impl Slice<'_> {
     async fn publish(&self, message: Message) -> Result<(), Interrupted> {
         let publisher = &self.shared().backends.bus.publisher;
         let lost = &self.delivery.lost;
-        let (mut pause, longest) = PUBLISH_PAUSE;
+        let (mut pause, _) = PUBLISH_PAUSE;
         let mut refusals = 0;
         loop {
             if lost.is_cancelled() {
@@ -448,11 +448,19 @@ impl Slice<'_> {
                 error = &error as &dyn std::error::Error,
                 "not confirmed; the same message is published again"
             );
-            tokio::select! {
-                biased;
-                () = lost.cancelled() => return Err(Interrupted::Lost),
-                () = self.lane.abort.cancelled() => return Err(Interrupted::Stopping),
-                () = sleep(pause.mul_f64(rand::random_range(1.0..1.2))) => pause = (pause * 2).min(longest),
+            self.pause(&mut pause).await?;
+        }
+    }
+
+    /// Waits before the broker is asked again, longer each time. Ends with the delivery and the drain.
+    async fn pause(&self, pause: &mut Duration) -> Result<(), Interrupted> {
+        tokio::select! {
+            biased;
+            () = self.delivery.lost.cancelled() => Err(Interrupted::Lost),
+            () = self.lane.abort.cancelled() => Err(Interrupted::Stopping),
+            () = sleep(pause.mul_f64(rand::random_range(1.0..1.2))) => {
+                *pause = (*pause * 2).min(PUBLISH_PAUSE.1);
+                Ok(())
             }
         }
     }

@@ -1,6 +1,5 @@
 //! The slices of a job that has asked for other jobs.
 
-use tokio::time::sleep;
 use vmctl_core::{
     Progress,
     bus::BusError,
@@ -109,7 +108,7 @@ impl Slice<'_> {
     /// Makes sure that the queues of children are there: their workers may never have run.
     async fn declare(&self, topology: &Topology) -> Result<(), Interrupted> {
         let admin = &self.shared().backends.bus.admin;
-        let (mut pause, longest) = PUBLISH_PAUSE;
+        let (mut pause, _) = PUBLISH_PAUSE;
         loop {
             let Err(error) = admin.declare(topology).await else {
                 return Ok(());
@@ -122,12 +121,7 @@ impl Slice<'_> {
             if matches!(error, BusError::Drift(_) | BusError::Refused(_)) {
                 return Err(Interrupted::Refused);
             }
-            tokio::select! {
-                biased;
-                () = self.delivery.lost.cancelled() => return Err(Interrupted::Lost),
-                () = self.lane.abort.cancelled() => return Err(Interrupted::Stopping),
-                () = sleep(pause) => pause = (pause * 2).min(longest),
-            }
+            self.pause(&mut pause).await?;
         }
     }
 }
