@@ -144,6 +144,7 @@ impl Recorder {
 
     pub fn remove_queue(&mut self, name: &str) {
         self.remove(Table::Queue, name.as_bytes().to_vec());
+        self.lazy.notify_one();
     }
 
     /// A queue got a message.
