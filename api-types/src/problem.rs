@@ -191,6 +191,8 @@ problem_types! {
     QueueFull = ("queue-full", 503, "The queue of this kind is full"),
     /// The kind has no work queue on the broker; nothing was accepted.
     KindUnavailable = ("kind-unavailable", 503, "This kind is not available right now"),
+    /// The kind takes no jobs for a while, as those who run the service want it; nothing was accepted.
+    KindPaused = ("kind-paused", 503, "This kind is paused"),
     /// The view is being rebuilt and does not know this job yet.
     StateRebuilding = ("state-rebuilding", 503, "The view of jobs is being rebuilt"),
     /// Redis cannot be asked.

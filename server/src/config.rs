@@ -6,7 +6,7 @@ use axum::http::StatusCode;
 use ipnet::IpNet;
 use secrecy::SecretString;
 use url::Url;
-use vmctl_api_types::AuthDiscovery;
+use vmctl_api_types::{AuthDiscovery, Kind};
 use vmctl_core::{
     bus::Bus,
     clock::{self, Clock, SystemClock},
@@ -44,6 +44,8 @@ pub struct Config {
     pub trusted_proxies: Vec<IpNet>,
     /// Id of the project whose admins see the audit of all projects; others see their own.
     pub admin_project: Option<String>,
+    /// Kinds that take no jobs for now; what was accepted before goes on.
+    pub paused_kinds: Vec<Kind>,
     /// How synchronous kinds are answered.
     pub sync: SyncConfig,
     /// The bounds.
@@ -79,6 +81,7 @@ impl Config {
             callbacks: Guard::default(),
             trusted_proxies: Vec::new(),
             admin_project: None,
+            paused_kinds: Vec::new(),
             sync: SyncConfig::default(),
             limits: Limits::default(),
         }

@@ -91,6 +91,11 @@ fn config(settings: &Settings, process: &Process) -> anyhow::Result<Config> {
         }),
         trusted_proxies: settings.trusted_proxies.iter().map(|net| net.0).collect(),
         admin_project: settings.admin_project.clone(),
+        paused_kinds: settings
+            .paused_kinds
+            .iter()
+            .map(|kind| kind.0.clone())
+            .collect(),
         sync: SyncConfig {
             workers: workers.collect(),
             workers_token: settings.worker_api_token.clone(),

@@ -13,6 +13,7 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
+use vmctl_api_types::Kind;
 use vmctl_core::bus::BusError;
 
 use crate::{
@@ -47,13 +48,19 @@ impl std::fmt::Debug for Server {
 
 /// Why a server could not be built.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address}")]
-pub struct BuildError {
-    /// The address.
-    pub address: SocketAddr,
-    /// Why.
-    #[source]
-    pub source: io::Error,
+pub enum BuildError {
+    /// The address cannot be had.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A kind is to be paused that the registry does not know as a kind of jobs.
+    #[error("cannot pause {0}: there is no such kind of jobs")]
+    UnknownKind(Kind),
 }
 
 /// Why a server ended by itself.
@@ -75,8 +82,12 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// [`BuildError`] when the address cannot be had.
+    /// [`BuildError`] when the address cannot be had, or a kind to be paused is not known.
     pub fn build(self, backends: Backends) -> Result<Server, BuildError> {
+        let mut paused = self.paused_kinds.iter();
+        if let Some(unknown) = paused.find(|kind| backends.registry.get(kind).is_none()) {
+            return Err(BuildError::UnknownKind(unknown.clone()));
+        }
         let wanted = self.listen;
         let bound = || {
             let listener = TcpListener::bind(wanted)?;
@@ -84,7 +95,7 @@ impl Config {
             let address = listener.local_addr()?;
             Ok((listener, address))
         };
-        let (listener, address) = bound().map_err(|source| BuildError {
+        let (listener, address) = bound().map_err(|source| BuildError::Listen {
             address: wanted,
             source,
         })?;

@@ -5,6 +5,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use ipnet::IpNet;
 use secrecy::SecretString;
 use url::Url;
+use vmctl_api_types::Kind;
 use vmctl_daemon::{Parsed, SecretUrl, settings, settings::Value};
 use vmctl_egress::Network;
 use vmctl_server::{CompatPostStatus, CompatPostStatusError};
@@ -20,6 +21,8 @@ settings! {
         "job_ttl" = "24h" => job_ttl: Duration,
         /// Directory with a TOML file for each kind beside the built-in ones
         "kinds_dir" => kinds_dir: Option<PathBuf>,
+        /// Kinds that take no jobs for now, comma-separated; what was accepted before goes on
+        "paused_kinds" => paused_kinds: Vec<Parsed<Kind>>,
         /// Project that `POST /v1/connect` scopes to when the body names none; else the user's own
         "connect_project" => connect_project: Option<String>,
         /// Networks of proxies whose `X-Forwarded-For` is believed, comma-separated: `10.0.0.0/8,::1/128`

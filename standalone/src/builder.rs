@@ -14,6 +14,7 @@ use tempfile::TempDir;
 use tokio::task::{JoinError, spawn_blocking};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use url::Url;
+use vmctl_api_types::Kind;
 use vmctl_core::{
     clock::{Clock, SystemClock},
     fact::Retention,
@@ -74,6 +75,7 @@ impl Standalone {
             kinds_dir: None,
             job_ttl: Duration::from_secs(24 * 3600),
             compat_post_status: CompatPostStatus::Accepted,
+            paused_kinds: Vec::new(),
             slots: 8,
             callback_policy: Policy::default(),
             callback_secret: None,
@@ -99,6 +101,7 @@ pub struct Builder {
     kinds_dir: Option<PathBuf>,
     job_ttl: Duration,
     compat_post_status: CompatPostStatus,
+    paused_kinds: Vec<Kind>,
     slots: u16,
     callback_policy: Policy,
     callback_secret: Option<SecretString>,
@@ -154,6 +157,13 @@ impl Builder {
     #[must_use]
     pub fn compat_post_status(mut self, status: CompatPostStatus) -> Self {
         self.compat_post_status = status;
+        self
+    }
+
+    /// Refuses jobs of these kinds; what was accepted before goes on.
+    #[must_use]
+    pub fn paused_kinds(mut self, kinds: Vec<Kind>) -> Self {
+        self.paused_kinds = kinds;
         self
     }
 
@@ -376,6 +386,7 @@ impl Builder {
             name: "server-standalone".to_owned(),
             job_ttl: self.job_ttl,
             compat_post_status: self.compat_post_status,
+            paused_kinds: self.paused_kinds.clone(),
             callbacks: Guard::new(self.callback_policy.clone()),
             limits: Limits {
                 drain: self.grace,

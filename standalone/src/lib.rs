@@ -57,7 +57,7 @@ pub enum Error {
     Playbooks(#[source] std::io::Error),
     /// The socket could not be bound.
     #[error("the server could not be built")]
-    Bind(#[from] vmctl_server::BuildError),
+    Server(#[from] vmctl_server::BuildError),
     /// The worker could not be built.
     #[error("the worker could not be built")]
     Worker(#[from] vmctl_worker::BuildError),

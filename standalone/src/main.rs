@@ -76,6 +76,13 @@ async fn run(settings: Settings, process: Process) -> anyhow::Result<()> {
         .kinds_dir(settings.kinds_dir)
         .job_ttl(settings.job_ttl)
         .compat_post_status(settings.compat_post_status.0)
+        .paused_kinds(
+            settings
+                .paused_kinds
+                .into_iter()
+                .map(|kind| kind.0)
+                .collect(),
+        )
         .slots(settings.slots)
         .callback_policy(Policy {
             allow_http: settings.callback_allow_http,

@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use secrecy::SecretString;
+use vmctl_api_types::Kind;
 use vmctl_daemon::{Parsed, settings, settings::Value};
 use vmctl_egress::Network;
 use vmctl_server::{CompatPostStatus, CompatPostStatusError};
@@ -19,6 +20,8 @@ settings! {
         "job_ttl" = "24h" => job_ttl: Duration,
         /// Directory with a TOML file for each kind beside the built-in ones
         "kinds_dir" => kinds_dir: Option<PathBuf>,
+        /// Kinds that take no jobs for now, comma-separated; what was accepted before goes on
+        "paused_kinds" => paused_kinds: Vec<Parsed<Kind>>,
         /// What `POST /v1/vm` answers: 202, or 200 as the original service did
         "compat_post_status" = "202" => compat_post_status: PostStatus,
         /// Jobs of one kind that run at once

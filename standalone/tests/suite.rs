@@ -6,6 +6,7 @@ use std::time::Duration;
 use reqwest::{Client, StatusCode};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
+use vmctl_server::BuildError;
 use vmctl_standalone::{Builder, Error, Running, Standalone};
 
 /// How long a test waits for a job; more than it takes on a busy machine.
@@ -172,12 +173,22 @@ async fn a_token_of_ones_own_stops_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn only_a_kind_that_is_known_can_be_paused() {
+    let error = joe().paused_kinds(vec!["vm.crate".parse().unwrap()]);
+    let error = error.start().await.unwrap_err();
+    assert!(
+        matches!(error, Error::Server(BuildError::UnknownKind(_))),
+        "{error}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn two_run_side_by_side_and_an_address_is_taken_once() {
     let first = joe().start().await.unwrap();
     let second = joe().start().await.unwrap();
     assert_ne!(first.address(), second.address());
     let error = joe().listen(first.address()).start().await.unwrap_err();
-    assert!(matches!(error, Error::Bind(_)), "{error}");
+    assert!(matches!(error, Error::Server(_)), "{error}");
     first.stop().await.unwrap();
     second.stop().await.unwrap();
 }

@@ -143,6 +143,13 @@ pub(crate) async fn admit(
     tier: Option<Tier>,
     job: JobId,
 ) -> Result<(), ApiError> {
+    if app.config.paused_kinds.contains(kind) {
+        return Err(ApiError::new(ProblemType::KindPaused)
+            .retry_after(60)
+            .detail(format!(
+                "{kind} takes no jobs for now; those that were accepted before go on"
+            )));
+    }
     let obstacle = match app.bus.publisher.state() {
         BusState::Up => None,
         BusState::Blocked(reason) => Some(PublishError::Blocked(reason)),

@@ -183,6 +183,19 @@ async fn a_kind_without_its_queue_is_503_before_anything_is_published() {
     assert!(holds(&suite, "work.vm.create").await >= 1);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_paused_kind_is_503_and_what_it_has_goes_on() {
+    let suite =
+        Suite::with(|config| config.paused_kinds = vec!["vm.delete".parse().unwrap()]).await;
+    let body = json!({"kind": "vm.delete", "input": {"vm_hostname": "lx1"}});
+    let reply = suite.post("/v1/jobs", body).await;
+    reply.is_problem(503, "kind-paused");
+    assert_eq!(reply.header("retry-after"), "60");
+    assert_eq!(holds(&suite, "work.vm.delete").await, 0);
+    // The other kind is not concerned.
+    assert_eq!(suite.post("/v1/jobs", another()).await.status, 202);
+}
+
 async fn holds(suite: &Suite, queue: &str) -> u64 {
     let stats = suite.broker.inspect(queue).await.unwrap();
     stats.expect("the queue is there").ready
