@@ -146,7 +146,7 @@ impl Pair<'_> {
 }
 
 #[test]
-fn the_merge_in_lua_is_the_merge() {
+fn t04_the_merge_in_lua_is_the_merge() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let Some(redis) = runtime.block_on(Redis::set_up("merge")) else {
         return;

@@ -164,7 +164,7 @@ fn height(winner: &Winner) -> (u32, bool, u32, u8, u32) {
 
 proptest! {
     #[test]
-    fn any_order_with_duplicates_gives_the_same(
+    fn t04_any_order_with_duplicates_gives_the_same(
         (log, read) in log(60).prop_flat_map(shuffled)
     ) {
         prop_assert_eq!(fold(&log), fold(&read));

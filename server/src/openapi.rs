@@ -133,7 +133,7 @@ mod tests {
 
     /// `VMCTL_UPDATE=1` writes the file anew.
     #[test]
-    fn the_checked_in_document_is_the_one_that_is_served() {
+    fn t18_the_checked_in_document_is_the_one_that_is_served() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/openapi.json");
         let document = document().to_pretty_json().unwrap() + "\n";
         if std::env::var_os("VMCTL_UPDATE").is_some_and(|v| v == "1") {

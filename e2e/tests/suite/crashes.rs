@@ -15,7 +15,7 @@ use crate::support::{
 const TAKEOVER: Duration = Duration::from_secs(30);
 
 #[tokio::test]
-async fn a_killed_worker_loses_nothing_and_repeats_nothing() -> Result<()> {
+async fn t03_a_killed_worker_loses_nothing_and_repeats_nothing() -> Result<()> {
     let Some(suite) = Suite::new("kill-worker").await? else {
         return Ok(());
     };

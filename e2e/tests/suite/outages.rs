@@ -68,7 +68,7 @@ fn all_run(three: &mut Three) -> Result<()> {
 }
 
 #[tokio::test]
-async fn without_rabbitmq_nothing_is_accepted_and_nothing_is_lost() -> Result<()> {
+async fn t02_without_rabbitmq_nothing_is_accepted_and_nothing_is_lost() -> Result<()> {
     let Some(mut suite) = Suite::on_victim("no-rabbitmq").await? else {
         return Ok(());
     };

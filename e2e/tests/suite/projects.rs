@@ -35,7 +35,7 @@ async fn all_ways(api: &Api, id: &str) -> Result<Vec<Answer>> {
 }
 
 #[tokio::test]
-async fn a_job_of_another_project_does_not_exist() -> Result<()> {
+async fn t09_a_job_of_another_project_does_not_exist() -> Result<()> {
     let Some(suite) = Suite::new("projects").await? else {
         return Ok(());
     };

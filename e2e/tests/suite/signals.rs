@@ -22,7 +22,7 @@ use crate::support::{
 const AT_ONCE: Duration = Duration::from_secs(5);
 
 #[tokio::test]
-async fn a_worker_that_is_told_to_stop_hands_its_work_over() -> Result<()> {
+async fn t13_a_worker_that_is_told_to_stop_hands_its_work_over() -> Result<()> {
     let Some(suite) = Suite::new("stop-worker").await? else {
         return Ok(());
     };
@@ -63,7 +63,7 @@ async fn submit_until(api: Api, stop: Arc<AtomicBool>) -> Result<Vec<String>> {
 }
 
 #[tokio::test]
-async fn a_server_that_is_told_to_stop_keeps_what_it_accepted() -> Result<()> {
+async fn t13_a_server_that_is_told_to_stop_keeps_what_it_accepted() -> Result<()> {
     let Some(mut suite) = Suite::new("stop-server").await? else {
         return Ok(());
     };
@@ -109,7 +109,7 @@ async fn a_server_that_is_told_to_stop_keeps_what_it_accepted() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_reader_that_is_told_to_stop_is_followed_by_the_next() -> Result<()> {
+async fn t13_a_reader_that_is_told_to_stop_is_followed_by_the_next() -> Result<()> {
     let Some(mut suite) = Suite::new("stop-reader").await? else {
         return Ok(());
     };

@@ -64,7 +64,7 @@ fn with_status(command: &str) -> Result<(String, Value)> {
 }
 
 #[tokio::test]
-async fn the_transcript_of_the_tutorial_runs_literally() -> Result<()> {
+async fn t01_the_transcript_of_the_tutorial_runs_literally() -> Result<()> {
     let Some(mut suite) = Suite::new("transcript").await? else {
         return Ok(());
     };

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::support::{MEMBER, Suite, next, vm};
 
 #[tokio::test(start_paused = true)]
-async fn the_original_transcript_runs_literally() {
+async fn t01_the_original_transcript_runs_literally() {
     let suite = Suite::start().await;
     let connect = suite
         .request("POST", "/v1/connect")

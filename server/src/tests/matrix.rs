@@ -41,7 +41,7 @@ fn case(operation: &str) -> (Needs, Option<Value>) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_route_asks_for_what_it_needs() {
+async fn t09_every_route_asks_for_what_it_needs() {
     let suite = Suite::start().await;
     let id = suite.submit().await;
     let document = serde_json::to_value(crate::document()).unwrap();
