@@ -27,7 +27,8 @@ pub fn run(app: &App, args: &JobCancel) -> Result<Exit, CliError> {
     let ids = job_ref::resolve(app, &api, &args.id)?;
     let cancel = |id| app.block_on(api.cancel(id, args.reason.clone()))?;
     let (cancelled, exit) = job_change::each(app, ids, cancel)?;
-    if !cancelled.is_empty() && !app.out.is_json() {
+    let goes_on = cancelled.iter().any(|job| !job.state.is_terminal());
+    if goes_on && !app.out.is_json() {
         app.out
             .note("cancelling is a request: a job ends when its worker has cleaned up");
     }

@@ -6,12 +6,12 @@ use vmctl_api_types::{Job, JobId};
 use crate::{api::Document, app::App, error::CliError, exit::Exit, watch::model};
 
 /// Asks for the change of each job and prints what the jobs are now. One that is refused does not
-/// keep the others from it. Returns the jobs that were changed, and the exit of all together.
+/// keep the others from it. Returns the changed jobs as they are now, and the exit of all together.
 pub fn each(
     app: &App,
     ids: Vec<JobId>,
     change: impl Fn(JobId) -> Result<Document<Job>, CliError>,
-) -> Result<(Vec<JobId>, Exit), CliError> {
+) -> Result<(Vec<Job>, Exit), CliError> {
     let mut exits = Vec::new();
     let mut changed = Vec::new();
     let mut items: Vec<Value> = Vec::new();
@@ -19,12 +19,12 @@ pub fn each(
         match change(id) {
             Ok(job) => {
                 exits.push(Exit::Ok);
-                changed.push(id);
                 if app.out.is_json() {
                     items.push(job.raw);
                 } else {
                     app.out.data(format!("{id}  {}", model::word(&job.value)))?;
                 }
+                changed.push(job.value);
             }
             Err(error) => {
                 // Without a token or a server the next one cannot go better.

@@ -35,6 +35,7 @@ pub fn run(app: &App, args: &JobRetry) -> Result<Exit, CliError> {
     };
     let (again, exit) = job_change::each(app, ids, retry)?;
     if !again.is_empty() && !app.out.is_json() {
+        let again: Vec<_> = again.iter().map(|job| job.id).collect();
         for line in submit::afterwards(app, &again) {
             app.out.note(line);
         }
