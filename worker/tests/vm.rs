@@ -302,6 +302,30 @@ async fn a_cancelled_creation_leaves_no_machine() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_cancelled_creation_that_is_retried_makes_its_machine() {
+    let site = Site::new(Duration::from_secs(90)).await;
+    let _worker = site.start("w1");
+    let command = site.create("lxone");
+    let job = site.world.publish(&command).await;
+    until("it boots", || site.world.words(job).len() >= 6).await;
+    site.world.cancel(job, "enough").await;
+    assert_eq!(site.world.end(job).await.event_type, EventType::Cancelled);
+
+    let mut again = command;
+    again.event_type = EventType::Redriven;
+    again.id = vmctl_core::clock::new_uuid(&*site.world.clock);
+    again.data.epoch = 1;
+    site.world.publish(&again).await;
+    until("the next run ends", || {
+        let last = site.world.events(job).pop();
+        last.is_some_and(|e| e.data.epoch == 1 && e.event_type == EventType::Succeeded)
+    })
+    .await;
+    let observed = site.provisioner().observe(job).await.unwrap();
+    assert!(matches!(observed, Observed::Ready(_)), "{observed:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_deadline_leaves_the_machine_where_it_is() {
     let site = Site::new(Duration::from_secs(90)).await;
     let _worker = site.start("w1");

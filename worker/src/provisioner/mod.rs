@@ -4,7 +4,8 @@
 //! own side what exists, never its memory, so that any worker can go on where another one stopped.
 //!
 //! Once deleted, a machine never comes back: `delete` leaves a tombstone for [`TOMBSTONE_TTL`], so
-//! that a late copy of the command that made it makes nothing.
+//! that a late copy of the command that made it makes nothing. One case is different: what a job has
+//! deleted itself, because it was cancelled, a later run of that job makes again.
 
 pub mod simulated;
 
@@ -44,12 +45,14 @@ pub trait Provisioner: Send + Sync {
     ///
     /// # Errors
     ///
-    /// [`ProvisionError::Gone`] once the machine was deleted.
+    /// [`ProvisionError::Gone`] once the machine was deleted; not when its own job did that in an earlier
+    /// run ([`Call::epoch`]).
     async fn create(&self, spec: &VmSpec, call: &Call) -> Result<Step, ProvisionError>;
 
     /// Removes the machine of `job`, whatever its phase, and leaves a tombstone, also when there
     /// was no machine. The first deletion stays: a second one returns it. [`Call::stop`] is not
-    /// observed, so that a cancelled creation can clean up.
+    /// observed, so that a cancelled creation can clean up. A clean-up by the job itself leaves alone what
+    /// a later run of the job has made or gone on with.
     async fn delete(&self, job: JobId, call: &Call) -> Result<Deletion, ProvisionError>;
 
     /// Switches a machine that is ready. Switching it into the state that it is in does nothing,
@@ -118,6 +121,9 @@ pub struct Deletion {
     pub at: Timestamp,
     /// The job that did it.
     pub by: JobId,
+    /// That job's run.
+    #[serde(default)]
+    pub epoch: u32,
     /// Whether there was a machine.
     pub existed: bool,
 }

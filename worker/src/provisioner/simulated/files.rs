@@ -47,6 +47,12 @@ pub(super) struct Machine {
     pub(super) since: Timestamp,
     /// Whether it is switched on.
     pub(super) on: bool,
+    /// The run of its job that made it.
+    #[serde(default)]
+    pub(super) made_in: u32,
+    /// The newest run of its job that went on with it.
+    #[serde(default)]
+    pub(super) run: u32,
 }
 
 impl Machine {
@@ -178,20 +184,38 @@ impl Files {
         Ok(read::<Tombstone>(&self.tombstone_path(job))?.map(|t| t.deletion))
     }
 
+    /// Removes the tombstone that the job itself has left in an earlier run than this one.
+    pub(super) fn forget_earlier(&self, job: JobId, call: &Call) -> io::Result<()> {
+        let deletion = self.deletion(job)?;
+        let earlier = |d: &Deletion| d.by == job && call.job == job && d.epoch < call.epoch;
+        if deletion.as_ref().is_some_and(earlier) {
+            // What it was left for first, should whoever left it have died in between.
+            ignore_missing(fs::remove_file(self.machine_path(job)))?;
+            ignore_missing(fs::remove_file(self.tombstone_path(job)))?;
+        }
+        Ok(())
+    }
+
     /// Removes a machine and leaves a tombstone. Returns the first deletion there was, and whether
     /// it was this one.
     pub(super) fn bury(
         &self,
         job: JobId,
-        by: JobId,
+        call: &Call,
         at: Timestamp,
     ) -> io::Result<(Deletion, bool)> {
         let machine = self.machine(job)?;
-        let deletion = Deletion {
+        let mut deletion = Deletion {
             at,
-            by,
+            by: call.job,
+            epoch: call.epoch,
             existed: machine.is_some(),
         };
+        let of_later_run = |machine: &Machine| machine.run > call.epoch;
+        if call.job == job && machine.as_ref().is_some_and(of_later_run) {
+            deletion.existed = false;
+            return Ok((deletion, false));
+        }
         let tombstone = Tombstone {
             deletion: deletion.clone(),
             machine,
@@ -242,12 +266,13 @@ impl Files {
         Ok(true)
     }
 
-    /// Says whether the effect log has the machine's line. Reads the whole log: for the rare case that
+    /// Says whether the effect log has the line of a machine that was made in this run or later. Reads the whole log: for the rare case that
     /// a phase is entered again.
-    pub(super) fn has_effect(&self, job: JobId) -> io::Result<bool> {
+    pub(super) fn has_effect(&self, job: JobId, made_in: u32) -> io::Result<bool> {
         #[derive(Deserialize)]
         struct Line {
             job: JobId,
+            epoch: u32,
             what: String,
         }
         let file = match File::open(self.directory.join("effects.jsonl")) {
@@ -257,7 +282,9 @@ impl Files {
         };
         for line in BufReader::new(file).lines() {
             let line = serde_json::from_str::<Line>(&line?);
-            if line.is_ok_and(|line| line.job == job && line.what == "effect") {
+            let is_it =
+                |line: Line| line.job == job && line.epoch >= made_in && line.what == "effect";
+            if line.is_ok_and(is_it) {
                 return Ok(true);
             }
         }

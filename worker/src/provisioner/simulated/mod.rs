@@ -269,7 +269,7 @@ impl Inner {
         let now = self.clock.now();
         let machine = match self.files.machine(spec.job)? {
             Some(machine) if machine.done < PHASES.len() => return Ok(None),
-            Some(machine) if self.files.has_effect(spec.job)? => {
+            Some(machine) if self.files.has_effect(spec.job, machine.made_in)? => {
                 return Ok(Some(machine.vm(None)));
             }
             // Whoever made it died before it could say so.
@@ -282,6 +282,8 @@ impl Inner {
                     phase: PHASES[PHASES.len() - 1].name.to_owned(),
                     since: now,
                     on: true,
+                    made_in: call.epoch,
+                    run: call.epoch,
                 };
                 let _name = self.take_name(spec)?;
                 self.files.create(&machine)?;
@@ -312,7 +314,13 @@ impl Inner {
         let _guard = self.files.lock(spec.job)?;
         self.still_ours(spec.job, call)?;
         let now = self.clock.now();
-        let (index, left) = match self.files.machine(spec.job)? {
+        let mut found = self.files.machine(spec.job)?;
+        if let Some(machine) = found.as_mut().filter(|m| m.run < call.epoch) {
+            machine.run = call.epoch;
+            self.files.replace(machine)?;
+        }
+        let made_in = found.as_ref().map_or(call.epoch, |m| m.made_in);
+        let (index, left) = match found {
             Some(machine) if machine.done >= PHASES.len() => {
                 return Ok(Stage::Ready(Box::new(machine.vm(None))));
             }
@@ -338,10 +346,13 @@ impl Inner {
                 phase: name.to_owned(),
                 since: now,
                 on: false,
+                made_in: call.epoch,
+                run: call.epoch,
             };
             let _name = self.take_name(spec)?;
             // Whoever made it may have died before it could say so.
-            if self.files.create(&machine)? || !self.files.has_effect(spec.job)? {
+            let made = self.files.create(&machine)?;
+            if made || !self.files.has_effect(spec.job, made_in)? {
                 self.files
                     .note(call, spec.job, &[(name, What::Effect)], now)?;
             }
@@ -398,10 +409,13 @@ impl Inner {
                 source: None,
             });
         }
-        match self.files.deletion(job)? {
-            Some(_) => Err(ProvisionError::Gone),
-            None => Ok(()),
+        self.files.forget_earlier(job, call)?;
+        let of_later_run = |machine: Machine| call.job == job && machine.run > call.epoch;
+        if self.files.deletion(job)?.is_some() || self.files.machine(job)?.is_some_and(of_later_run)
+        {
+            return Err(ProvisionError::Gone);
         }
+        Ok(())
     }
 
     fn fail(&self, phase: &str) -> Result<(), ProvisionError> {
@@ -420,7 +434,7 @@ impl Inner {
     fn delete(&self, job: JobId, call: &Call) -> io::Result<Deletion> {
         let _guard = self.files.lock(job)?;
         let now = self.clock.now();
-        let (deletion, first) = self.files.bury(job, call.job, now)?;
+        let (deletion, first) = self.files.bury(job, call, now)?;
         if first && deletion.existed {
             self.files
                 .note(call, job, &[("delete", What::Delete)], now)?;

@@ -105,6 +105,8 @@ async fn a_machine_whose_maker_died_before_it_said_so_is_noted_once() {
             phase: PHASES[FIRST_EFFECT].name.to_owned(),
             since: fixture.clock.now(),
             on: false,
+            made_in: 0,
+            run: 0,
         };
         assert!(site.0.files.create(&made).unwrap());
         for _ in 0..2 {
@@ -159,6 +161,79 @@ async fn deleting_what_is_not_there_yet_stops_its_late_creation() {
         (0, 0)
     );
     assert!(site.list().await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_later_run_of_the_job_makes_again_what_an_earlier_one_has_taken_back() {
+    let fixture = Fixture::new();
+    let site = fixture.open(Duration::ZERO);
+    let spec = fixture.spec();
+    let first = fixture.call(spec.job);
+    let second = Call {
+        epoch: 1,
+        ..fixture.call(spec.job)
+    };
+    site.create(&spec, &first).await.unwrap();
+    assert!(site.delete(spec.job, &first).await.unwrap().existed);
+    let late = site.create(&spec, &first).await;
+    assert!(matches!(late, Err(ProvisionError::Gone)), "{late:?}");
+
+    let made = site.create(&spec, &second).await.unwrap();
+    assert!(matches!(made, Step::Ready(_)), "{made:?}");
+    assert_eq!(fixture.effects("effect"), 2);
+    // Copies of the first run neither go on with it nor take it back.
+    let late = site.create(&spec, &first).await;
+    assert!(matches!(late, Err(ProvisionError::Gone)), "{late:?}");
+    assert!(!site.delete(spec.job, &first).await.unwrap().existed);
+    let observed = site.observe(spec.job).await.unwrap();
+    assert!(matches!(observed, Observed::Ready(_)), "{observed:?}");
+    site.create(&spec, &second).await.unwrap();
+    assert_eq!(fixture.effects("effect"), 2);
+
+    // What another job has deleted stays deleted.
+    let other = new_job_id(&*fixture.clock);
+    assert!(
+        site.delete(spec.job, &fixture.call(other))
+            .await
+            .unwrap()
+            .existed
+    );
+    let third = Call {
+        epoch: 2,
+        ..fixture.call(spec.job)
+    };
+    let gone = site.create(&spec, &third).await;
+    assert!(matches!(gone, Err(ProvisionError::Gone)), "{gone:?}");
+    assert_eq!(fixture.effects("delete"), 2);
+}
+
+#[tokio::test]
+async fn a_run_that_goes_on_with_a_machine_keeps_it_from_the_one_before() {
+    let fixture = Fixture::new();
+    let slow = fixture.open(Duration::from_secs(90));
+    let spec = fixture.spec();
+    let first = fixture.call(spec.job);
+    let made = Machine {
+        spec: spec.clone(),
+        created_at: fixture.clock.now(),
+        done: FIRST_EFFECT,
+        phase: PHASES[FIRST_EFFECT].name.to_owned(),
+        since: fixture.clock.now(),
+        on: false,
+        made_in: 0,
+        run: 0,
+    };
+    assert!(slow.0.files.create(&made).unwrap());
+    let second = Call {
+        epoch: 1,
+        ..fixture.call(spec.job)
+    };
+    second.stop.cancel();
+    let step = slow.create(&spec, &second).await.unwrap();
+    assert!(matches!(step, Step::Stopped { .. }), "{step:?}");
+    assert!(!slow.delete(spec.job, &first).await.unwrap().existed);
+    let observed = slow.observe(spec.job).await.unwrap();
+    assert!(matches!(observed, Observed::Partial { .. }), "{observed:?}");
 }
 
 #[tokio::test]
