@@ -6,7 +6,9 @@ use serde_json::{Value, json};
 use vmctl_api_types::{FieldError, Kind};
 
 use super::{
-    KIND, MAX_STEPS, Step, is_step_name, reference::Reference, resolve_input, split, steps_of,
+    KIND, MAX_STEPS, Step, is_step_name,
+    reference::{MAX_RESOLVED, Reference, Unresolved},
+    resolve_input, split, steps_of,
 };
 use crate::{
     children::{MAX_CHILDREN, MAX_DEPTH},
@@ -16,6 +18,9 @@ use crate::{
 
 /// Most errors that are told at once.
 const MAX_ERRORS: usize = 100;
+
+/// Most bytes that references give in all before a flow runs. What lies beyond is found when it runs.
+const MAX_FORESEEN: usize = 8 * MAX_RESOLVED;
 
 /// What was found.
 #[derive(Debug, Default)]
@@ -31,42 +36,42 @@ pub struct Checked {
 /// Checks a job that may be a flow: its steps, and the flows in them. `depth` is how many jobs stand
 /// above it. Finds nothing in a job that is no flow.
 pub fn check(registry: &Registry, kind: &KindSpec, input: &Value, depth: u32) -> Checked {
-    let mut walk = Walk {
-        registry,
-        found: Checked::default(),
-    };
+    let mut walk = Walk::new(registry);
     walk.job(kind, (Some(input), Some(input)), "", depth);
     walk.found
 }
 
-/// Checks the flows of a registry: every step names a kind, and no flow holds itself.
-///
-/// # Errors
-///
-/// The first flow with an error, and the error.
-pub fn check_all(registry: &Registry) -> Result<(), (String, String)> {
-    for kind in registry.kinds().filter(|kind| kind.steps.is_some()) {
-        let mut walk = Walk {
-            registry,
-            found: Checked::default(),
-        };
-        walk.job(kind, (None, None), "", 0);
-        if let Some(error) = walk.found.errors.first() {
-            return Err((
-                kind.kind.to_string(),
-                format!("{} {}", error.pointer, error.detail),
-            ));
-        }
-    }
-    Ok(())
+/// Checks the flows of a registry: every step names a kind, and no flow holds itself. Returns each flow with
+/// an error, and the first of its errors.
+pub fn check_all(registry: &Registry) -> Vec<(Kind, String)> {
+    let flows = registry.kinds().filter(|kind| kind.steps.is_some());
+    flows
+        .filter_map(|kind| {
+            let mut walk = Walk::new(registry);
+            walk.job(kind, (None, None), "", 0);
+            let error = walk.found.errors.first()?;
+            let reason = format!("{} {}", error.pointer, error.detail);
+            Some((kind.kind.clone(), reason))
+        })
+        .collect()
 }
 
 struct Walk<'r> {
     registry: &'r Registry,
     found: Checked,
+    /// Bytes that references may still give.
+    left: usize,
 }
 
-impl Walk<'_> {
+impl<'r> Walk<'r> {
+    fn new(registry: &'r Registry) -> Self {
+        Self {
+            registry,
+            found: Checked::default(),
+            left: MAX_FORESEEN,
+        }
+    }
+
     fn refuse(&mut self, pointer: &str, code: &str, detail: impl Into<String>) {
         if self.found.errors.len() < MAX_ERRORS {
             self.found.errors.push(FieldError {
@@ -126,6 +131,8 @@ impl Walk<'_> {
             }
             return;
         }
+        // What does not depend on other steps can be checked now.
+        let document = input.map_or(Value::Null, |input| json!({ "input": input }));
         let mut earlier: Vec<&str> = Vec::new();
         for (n, step) in steps.iter().enumerate() {
             let at = pointer::item(at, n);
@@ -139,12 +146,12 @@ impl Walk<'_> {
                     "another step has this name",
                 );
             }
-            self.step(step, &earlier, input, &at, depth);
+            self.step(step, &earlier, &document, &at, depth);
             earlier.push(&step.name);
         }
     }
 
-    fn step(&mut self, step: &Step, earlier: &[&str], input: Option<&Value>, at: &str, depth: u32) {
+    fn step(&mut self, step: &Step, earlier: &[&str], document: &Value, at: &str, depth: u32) {
         if let Some(when) = &step.when {
             if Reference::of(when).is_none() {
                 let detail = "must be a reference: {\"$ref\": \"/…\"}";
@@ -152,11 +159,12 @@ impl Walk<'_> {
             }
             self.references(when, earlier, None, &format!("{at}/when"));
         }
-        self.input(&step.kind, &step.input, (earlier, None), input, at, depth);
+        let scope = (earlier, None);
+        self.input(&step.kind, &step.input, scope, document, at, depth);
         if let Some(undo) = &step.undo {
             let at = format!("{at}/undo");
             let scope = (earlier, Some(step.name.as_str()));
-            self.input(&undo.kind, &undo.input, scope, input, &at, depth);
+            self.input(&undo.kind, &undo.input, scope, document, &at, depth);
         }
     }
 
@@ -166,7 +174,7 @@ impl Walk<'_> {
         name: &Kind,
         written: &Value,
         (earlier, own): (&[&str], Option<&str>),
-        input: Option<&Value>,
+        document: &Value,
         at: &str,
         depth: u32,
     ) {
@@ -180,9 +188,7 @@ impl Walk<'_> {
         let at = format!("{at}/input");
         let (outer, _) = split(name, written);
         self.references(&outer, earlier, own, &at);
-        // What does not depend on other steps can be checked now.
-        let document = input.map_or(Value::Null, |input| json!({ "input": input }));
-        let known = resolve_input(name, written, &document).ok();
+        let known = self.foresee(name, written, document, &at);
         for mut error in known.iter().flat_map(|known| kind.check_input(known)) {
             error.pointer.insert_str(0, &at);
             if self.found.errors.len() < MAX_ERRORS {
@@ -190,6 +196,24 @@ impl Walk<'_> {
             }
         }
         self.job(kind, (Some(written), known.as_ref()), &at, depth + 1);
+    }
+
+    /// Follows the references of an input; `None` where that cannot be done yet.
+    fn foresee(
+        &mut self,
+        kind: &Kind,
+        written: &Value,
+        document: &Value,
+        at: &str,
+    ) -> Option<Value> {
+        let most = self.left.min(MAX_RESOLVED);
+        let mut left = most;
+        let known = resolve_input(kind, written, document, &mut left);
+        self.left -= most - left;
+        if known == Err(Unresolved::TooLarge) && most == MAX_RESOLVED {
+            self.refuse(at, "too-large", Unresolved::TooLarge.to_string());
+        }
+        known.ok()
     }
 
     /// Checks where references point. `own` is the step itself, whose output an undo must not use.

@@ -15,7 +15,7 @@ use serde_json::Value;
 use vmctl_api_types::Kind;
 
 pub use check::{Checked, check, check_all};
-use reference::Dangling;
+use reference::Unresolved;
 
 /// The kind whose input is the flow itself.
 pub const KIND: &str = "flow.run";
@@ -87,14 +87,19 @@ fn split(kind: &Kind, input: &Value) -> (Value, Option<Value>) {
     (outer, inner)
 }
 
-/// Follows the references in the input of a step.
+/// Follows the references in the input of a step; what they give may take `left` bytes, and takes them.
 ///
 /// # Errors
 ///
-/// The first reference that refers to nothing.
-pub fn resolve_input(kind: &Kind, input: &Value, document: &Value) -> Result<Value, Dangling> {
+/// The first reference that cannot be followed.
+pub fn resolve_input(
+    kind: &Kind,
+    input: &Value,
+    document: &Value,
+    left: &mut usize,
+) -> Result<Value, Unresolved> {
     let (outer, inner) = split(kind, input);
-    let mut resolved = reference::resolve(&outer, document)?;
+    let mut resolved = reference::resolve(&outer, document, left)?;
     if let (Some(inner), Value::Object(members)) = (inner, &mut resolved) {
         members.insert("steps".to_owned(), inner);
     }

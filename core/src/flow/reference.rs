@@ -4,7 +4,15 @@
 //! step that has ended well, `done.<step>` with its `job_id`, `input` and `output`. With a member
 //! `default` it gives that where the pointer finds nothing. There is nothing else to it.
 
+use std::io;
+
 use serde_json::Value;
+
+use crate::event::MAX_BODY;
+
+/// Most bytes of JSON that the references of one input may give: more fits into no message. References to
+/// references would otherwise make much out of little.
+pub const MAX_RESOLVED: usize = MAX_BODY;
 
 const REF: &str = "$ref";
 const DEFAULT: &str = "default";
@@ -18,10 +26,19 @@ pub struct Reference<'a> {
     pub default: Option<&'a Value>,
 }
 
-/// A reference that points to nothing.
+/// Why references cannot be followed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0} refers to nothing")]
-pub struct Dangling(pub String);
+pub enum Unresolved {
+    /// One points to nothing.
+    #[error("{0} refers to nothing")]
+    Dangling(String),
+    /// One is none.
+    #[error("{0}")]
+    Malformed(&'static str),
+    /// They give more than they may.
+    #[error("its references give more than {MAX_RESOLVED} bytes")]
+    TooLarge,
+}
 
 impl<'a> Reference<'a> {
     /// Reads a value as a reference; `None` when it is none.
@@ -43,6 +60,15 @@ impl<'a> Reference<'a> {
                 "$ref must be a JSON pointer, such as /done/vm/output/ip",
             ));
         }
+        if pointer
+            .split('~')
+            .skip(1)
+            .any(|rest| !rest.starts_with(['0', '1']))
+        {
+            return Some(Err(
+                "in a JSON pointer ~ stands before 0 or 1, for ~ and / themselves",
+            ));
+        }
         Some(Ok(Self {
             pointer,
             default: members.get(DEFAULT),
@@ -58,25 +84,48 @@ impl<'a> Reference<'a> {
     }
 }
 
-/// Replaces every reference in a value by what it refers to.
+/// Replaces every reference in a value by what it refers to, at most `left` bytes of JSON in all. `left` is
+/// what of them is not used.
 ///
 /// # Errors
 ///
-/// The first one that refers to nothing, or is none.
-pub fn resolve(value: &Value, document: &Value) -> Result<Value, Dangling> {
+/// The first one that cannot be followed.
+pub fn resolve(value: &Value, document: &Value, left: &mut usize) -> Result<Value, Unresolved> {
     match (Reference::of(value), value) {
         (Some(Ok(reference)), _) => {
-            let found = reference.find(document).cloned();
-            found.ok_or_else(|| Dangling(reference.pointer.to_owned()))
+            let found = reference.find(document);
+            let found = found.ok_or_else(|| Unresolved::Dangling(reference.pointer.to_owned()))?;
+            spend(found, left)?;
+            Ok(found.clone())
         }
-        (Some(Err(reason)), _) => Err(Dangling(reason.to_owned())),
+        (Some(Err(reason)), _) => Err(Unresolved::Malformed(reason)),
         (None, Value::Object(members)) => members
             .iter()
-            .map(|(name, member)| Ok((name.clone(), resolve(member, document)?)))
+            .map(|(name, member)| Ok((name.clone(), resolve(member, document, left)?)))
             .collect(),
-        (None, Value::Array(items)) => items.iter().map(|item| resolve(item, document)).collect(),
+        (None, Value::Array(items)) => {
+            let items = items.iter().map(|item| resolve(item, document, left));
+            items.collect()
+        }
         (None, plain) => Ok(plain.clone()),
     }
+}
+
+/// Takes the size of a value from what is left, without writing it down.
+fn spend(value: &Value, left: &mut usize) -> Result<(), Unresolved> {
+    struct Spending<'l>(&'l mut usize);
+    impl io::Write for Spending<'_> {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let rest = self.0.checked_sub(bytes.len());
+            *self.0 = rest.unwrap_or(0);
+            rest.map(|_| bytes.len())
+                .ok_or_else(|| io::ErrorKind::StorageFull.into())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    serde_json::to_writer(Spending(left), value).map_err(|_| Unresolved::TooLarge)
 }
 
 /// Says whether a step with this `when` takes part. Without one it does.

@@ -2,7 +2,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::{
-    flow::reference::{Dangling, holds, resolve},
+    flow::reference::{MAX_RESOLVED, Unresolved, holds, resolve},
     kinds::Registry,
 };
 
@@ -173,9 +173,50 @@ fn references_give_values_and_nothing_else() {
     let value = json!({"ip": {"$ref": "/done/vm/output/ip"}, "list": [{"$ref": "/input/a/b/0"}, 2],
         "null": {"$ref": "/input/a/b/1"}, "or": {"$ref": "/input/none", "default": {}}});
     let resolved = json!({"ip": "x", "list": [1, 2], "null": null, "or": {}});
-    assert_eq!(resolve(&value, &document), Ok(resolved));
-    let dangling = resolve(&json!([{"$ref": "/done/vm/output/dns"}]), &document);
-    assert_eq!(dangling, Err(Dangling("/done/vm/output/dns".to_owned())));
+    let resolve = |value: &Value| resolve(value, &document, &mut { MAX_RESOLVED });
+    assert_eq!(resolve(&value), Ok(resolved));
+    for (pointer, error) in [
+        (
+            "/done/vm/output/dns",
+            Unresolved::Dangling("/done/vm/output/dns".to_owned()),
+        ),
+        (
+            "/input/~2",
+            Unresolved::Malformed(
+                "in a JSON pointer ~ stands before 0 or 1, for ~ and / themselves",
+            ),
+        ),
+    ] {
+        assert_eq!(resolve(&json!([{"$ref": pointer}])), Err(error));
+    }
+}
+
+/// A flow in flows whose innermost inputs are `copies` to the power of the levels times its text.
+fn amplified(text: usize, copies: usize, levels: usize) -> Value {
+    let step = |input: Value| json!([{"name": "a", "kind": "flow.run", "input": input}]);
+    let mut steps = json!([{"name": "q", "kind": "vm.delete", "input": {"vm_hostname": "lxzz"}}]);
+    for level in (1..levels).rev() {
+        let reference = json!({"$ref": format!("/input/vars/v{level}")});
+        let vars = json!({format!("v{}", level + 1): vec![reference; copies]});
+        steps = step(json!({"vars": vars, "steps": steps}));
+    }
+    json!({"vars": {"v1": "y".repeat(text)}, "steps": steps})
+}
+
+#[test]
+fn references_to_references_do_not_make_much_of_little() {
+    let registry = registry();
+    let kind = registry.get(&KIND.parse().unwrap()).unwrap();
+    let codes = |input: &Value| -> Vec<String> {
+        let found = check(&registry, kind, input, 0);
+        found.errors.into_iter().map(|e| e.code).collect()
+    };
+    assert_eq!(codes(&amplified(1000, 10, 3)), [""; 0]);
+    // 20 kB, 100 times, 300 times, 100 times: 60 TB.
+    let mut large = amplified(20_000, 100, 2);
+    assert_eq!(codes(&large), ["too-large"]);
+    large = amplified(20_000, 100, 4);
+    assert!(codes(&large).contains(&"too-large".to_owned()));
 }
 
 #[test]

@@ -9,7 +9,11 @@ use vmctl_core::{
     JobError, JobId, Kind,
     children::{Child, child_id},
     clock,
-    flow::{Step, Undo, reference::holds, resolve_input},
+    flow::{
+        Step, Undo,
+        reference::{MAX_RESOLVED, Unresolved, holds},
+        resolve_input,
+    },
 };
 
 use super::super::failure;
@@ -174,15 +178,11 @@ impl Slip {
         flow: JobId,
         epoch: u32,
     ) -> Result<Child, JobError> {
-        let dangling = |what: &str, error: &dyn std::fmt::Display| JobError {
-            detail: Some(error.to_string()),
-            ..failure(
-                "bad-reference",
-                &format!("the {what} of step {} cannot be put together", step.name),
-            )
+        let put_together = |what: &str, kind: &Kind, input: &Value, document: &Value| {
+            let resolved = resolve_input(kind, input, document, &mut { MAX_RESOLVED });
+            resolved.map_err(|error| cannot_be_put_together(&step.name, what, &error))
         };
-        let input =
-            resolve_input(&step.kind, &step.input, document).map_err(|e| dangling("input", &e))?;
+        let input = put_together("input", &step.kind, &step.input, document)?;
         let name = if self.tries == 0 {
             step.name.clone()
         } else {
@@ -196,8 +196,7 @@ impl Slip {
             let undo = match &step.undo {
                 Some(Undo { kind, input }) => Some(Undo {
                     kind: kind.clone(),
-                    input: resolve_input(kind, input, &document)
-                        .map_err(|e| dangling("undo", &e))?,
+                    input: put_together("undo", kind, input, &document)?,
                 }),
                 None => None,
             };
@@ -236,6 +235,16 @@ impl Slip {
         // They are not needed on the way back, and may be large.
         self.done.clear();
         self.steps.clear();
+    }
+}
+
+fn cannot_be_put_together(step: &str, what: &str, error: &Unresolved) -> JobError {
+    JobError {
+        detail: Some(error.to_string()),
+        ..failure(
+            "bad-reference",
+            &format!("the {what} of step {step} cannot be put together"),
+        )
     }
 }
 
