@@ -6,6 +6,7 @@
 
 mod check;
 mod sync;
+mod violation;
 
 use std::{collections::BTreeMap, fmt, path::Path, time::Duration};
 
@@ -15,7 +16,6 @@ use vmctl_api_types::{FieldError, Kind, KindInfo, KindMode, Profile, Region};
 
 use crate::{
     flow::{self, Step},
-    pointer,
     retry::{RetryPolicy, RetryTable},
     unique::{Scope, Template, Unique},
 };
@@ -166,10 +166,26 @@ impl Registry {
         Ok(registry)
     }
 
+    /// Takes a kind out, and every flow that asks for it: where nobody runs it, its jobs would only wait for
+    /// their deadlines.
+    pub fn leave_out(&mut self, kind: &str) {
+        let mut gone = vec![kind.to_owned()];
+        while let Some(kind) = gone.pop() {
+            self.kinds.retain(|name, _| name.as_str() != kind);
+            let flows = self.kinds.values().filter(|flow| flow.asks_for(&kind));
+            gone.extend(flows.map(|flow| flow.kind.to_string()));
+        }
+    }
+
     /// Flows name other kinds, so they can be checked only when all are there.
     fn check_flows(&self) -> Result<(), RegistryError> {
-        flow::check_all(self)
-            .map_err(|(kind, reason)| RegistryError::Invalid { file: kind, reason })
+        match flow::check_all(self).into_iter().next() {
+            None => Ok(()),
+            Some((kind, reason)) => Err(RegistryError::Invalid {
+                file: kind.to_string(),
+                reason,
+            }),
+        }
     }
 
     fn catalog() -> Result<Self, RegistryError> {
@@ -327,7 +343,7 @@ impl KindSpec {
         self.validator
             .iter_errors(input)
             .take(100)
-            .map(|error| field_error(&error))
+            .map(|error| violation::tell(&error))
             .collect()
     }
 
@@ -344,6 +360,15 @@ impl KindSpec {
     /// Returns the key that a job with this input frees when it succeeds.
     pub fn frees(&self, input: &Value) -> Option<String> {
         self.frees.as_ref()?.fill(input)
+    }
+
+    /// Says whether a step of its flow, or what undoes one, is a job of this kind.
+    fn asks_for(&self, kind: &str) -> bool {
+        let mut steps = self.steps.iter().flatten();
+        steps.any(|step| {
+            let undo = step.undo.as_ref().map(|undo| &undo.kind);
+            step.kind.as_str() == kind || undo.is_some_and(|undo| undo.as_str() == kind)
+        })
     }
 
     /// Returns the schema that inputs are checked against.
@@ -368,55 +393,6 @@ impl KindSpec {
             stall_after_seconds: self.stall_after.map(|limit| limit.as_secs()),
             retry: self.retry.info(),
         }
-    }
-}
-
-fn field_error(error: &jsonschema::ValidationError<'_>) -> FieldError {
-    use jsonschema::error::ValidationErrorKind as E;
-    let mut pointer = error.instance_path().to_string();
-    let (code, detail) = match error.kind() {
-        E::Required { property } => {
-            let name = property.as_str().unwrap_or_default();
-            pointer = pointer::member(&pointer, name);
-            ("required", "is missing".to_owned())
-        }
-        E::AdditionalProperties { unexpected } => {
-            if let Some(name) = unexpected.first() {
-                pointer = pointer::member(&pointer, name);
-            }
-            (
-                "unknown-field",
-                format!("unknown: {}", unexpected.join(", ")),
-            )
-        }
-        E::Enum { options } => ("enum", format!("must be one of {options}")),
-        E::Pattern { pattern } => ("pattern", format!("must match {pattern}")),
-        E::MaxLength { limit } => ("max-length", format!("has more than {limit} characters")),
-        E::MinLength { limit } => ("min-length", format!("has less than {limit} characters")),
-        E::Type { .. } => ("type", format!("must be of type {}", expected_type(error))),
-        _ => ("schema", "does not match the schema".to_owned()),
-    };
-    FieldError {
-        pointer,
-        code: code.to_owned(),
-        detail,
-    }
-}
-
-fn expected_type(error: &jsonschema::ValidationError<'_>) -> String {
-    use jsonschema::error::{TypeKind, ValidationErrorKind as E};
-    match error.kind() {
-        E::Type {
-            kind: TypeKind::Single(single),
-        } => single.to_string(),
-        E::Type {
-            kind: TypeKind::Multiple(several),
-        } => several
-            .iter()
-            .map(|t| t.to_string())
-            .collect::<Vec<_>>()
-            .join(" or "),
-        _ => String::new(),
     }
 }
 
@@ -614,6 +590,18 @@ mod tests {
         assert!(
             matches!(&error, RegistryError::Parse { source, .. } if source.to_string().contains("retrys"))
         );
+    }
+
+    #[test]
+    fn a_kind_that_is_left_out_takes_its_flows_along() {
+        let mut registry = registry();
+        let has = |registry: &Registry, kind: &str| registry.get(&kind.parse().unwrap()).is_some();
+        assert!(has(&registry, "vm.provision"));
+        registry.leave_out("ansible.run");
+        for gone in ["ansible.run", "vm.provision"] {
+            assert!(!has(&registry, gone), "{gone}");
+        }
+        assert!(has(&registry, "vm.create") && has(&registry, "flow.run"));
     }
 
     #[test]

@@ -57,6 +57,7 @@ fn line(file: &CheckedFile) -> String {
             )
         }
         Ok(kind) => format!("ok     {}: {kind}", file.path.display()),
-        Err(error) => format!("wrong  {}", chain(error)),
+        // An error of the parser shows the line, however long that is.
+        Err(error) => format!("wrong  {:.1000}", chain(error)),
     }
 }

@@ -2,13 +2,16 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
+    fs, io,
     path::{Path, PathBuf},
 };
 
 use vmctl_api_types::Kind;
 
 use super::{Registry, RegistryError};
+
+/// Largest file of a registry, in bytes.
+const MAX_FILE: u64 = 256 * 1024;
 
 /// One file of a directory, and what became of it.
 #[derive(Debug)]
@@ -29,15 +32,14 @@ pub struct CheckedFile {
 pub fn check_directory(directory: &Path) -> Result<Vec<CheckedFile>, RegistryError> {
     let mut registry = Registry::built_in()?;
     let mut files = registry.load(directory)?;
-    if let Err((kind, reason)) = crate::flow::check_all(&registry) {
-        let flow = files.iter_mut().find(
-            |file| matches!(&file.outcome, Ok(described) if described.as_str() == kind.as_str()),
-        );
+    for (kind, reason) in crate::flow::check_all(&registry) {
+        let mut flows = files.iter_mut();
+        let flow = flows.find(|file| matches!(&file.outcome, Ok(described) if *described == kind));
         // Without such a file it is a built-in flow that misses a kind, which a file has replaced.
         let invalid = |file| RegistryError::Invalid { file, reason };
         match flow {
             Some(file) => file.outcome = Err(invalid(file.path.display().to_string())),
-            None => return Err(invalid(kind)),
+            None => return Err(invalid(kind.to_string())),
         }
     }
     Ok(files)
@@ -50,12 +52,12 @@ impl Registry {
         let mut described: BTreeMap<Kind, PathBuf> = BTreeMap::new();
         for path in files(directory)? {
             let name = path.display().to_string();
-            let outcome = fs::read_to_string(&path)
-                .map_err(|source| RegistryError::Io {
-                    path: name.clone(),
-                    source,
-                })
-                .and_then(|text| self.add(&name, &text));
+            let unreadable = |source| RegistryError::Io {
+                path: name.clone(),
+                source,
+            };
+            let text = read(&path).map_err(unreadable);
+            let outcome = text.and_then(|text| self.add(&name, &text));
             let (outcome, replaces) = match outcome {
                 Ok((kind, _)) if described.contains_key(&kind) => {
                     let other = described[&kind].display();
@@ -76,6 +78,19 @@ impl Registry {
         }
         Ok(loaded)
     }
+}
+
+/// Reads a file of a registry. Whatever else has such a name, a pipe for one, is never opened.
+fn read(path: &Path) -> io::Result<String> {
+    let wrong = |what: &str| Err(io::Error::new(io::ErrorKind::InvalidInput, what));
+    let found = fs::metadata(path)?;
+    if !found.is_file() {
+        return wrong("not a file");
+    }
+    if found.len() > MAX_FILE {
+        return wrong("larger than 256 KiB");
+    }
+    fs::read_to_string(path)
 }
 
 /// The `*.toml` files of a directory, by name.
@@ -102,6 +117,21 @@ mod tests {
     const GOOD: &str =
         "kind = \"a.good\"\nsummary = \"x\"\nrequired_role = \"member\"\n[input_schema]\n";
 
+    fn flow(kind: &str, step: &str) -> String {
+        let flow = GOOD.replace("a.good", kind);
+        format!("{flow}[[step]]\nname = \"a\"\nkind = \"{step}\"\n")
+    }
+
+    #[test]
+    fn a_directory_is_no_file_of_a_registry() {
+        let directory = std::env::temp_dir().join(format!("kinds-dir-{}", std::process::id()));
+        fs::create_dir_all(directory.join("a.toml")).unwrap();
+        let checked = check_directory(&directory).unwrap();
+        fs::remove_dir_all(&directory).unwrap();
+        let error = crate::error::chain(checked[0].outcome.as_ref().unwrap_err());
+        assert!(error.contains("not a file"), "{error}");
+    }
+
     #[test]
     fn every_wrong_file_is_told_of_and_good_ones_are_not() {
         let directory = std::env::temp_dir().join(format!("kinds-check-{}", std::process::id()));
@@ -125,6 +155,13 @@ mod tests {
             ("e-name.toml", GOOD.replace("a.good", "good"), "kind"),
             ("f-twice.toml", GOOD.to_owned(), "a-good.toml too"),
             ("g-text.toml", "no TOML".to_owned(), "TOML parse error"),
+            ("h-large.toml", "#".repeat(300_000), "larger than 256 KiB"),
+            ("i-self.toml", flow("i.self", "i.self"), "at most 5 jobs"),
+            (
+                "j-none.toml",
+                flow("j.none", "no.kind"),
+                "there is no kind no.kind",
+            ),
         ];
         fs::write(directory.join("a-good.toml"), GOOD).unwrap();
         fs::write(

@@ -10,7 +10,7 @@ use serde_json::Value;
 use url::Url;
 use vmctl_api_types::{FieldError, Kind, KindInfo, KindMode, RetryInfo};
 
-use super::{duration, field_error};
+use super::{duration, violation};
 
 /// The longest time that an upstream may be given: a client waits for the answer.
 pub const MAX_TIMEOUT: Duration = Duration::from_secs(60);
@@ -131,7 +131,7 @@ impl SyncSpec {
         self.validator
             .iter_errors(input)
             .take(100)
-            .map(|error| field_error(&error))
+            .map(|error| violation::tell(&error))
             .collect()
     }
 
