@@ -1,7 +1,8 @@
 //! Submissions under way with an `Idempotency-Key`, in this process.
 //!
 //! The first one publishes; a second one with the same request waits for it and is given its
-//! outcome. Between processes nothing is needed for correctness: both would publish under the same
+//! outcome. Another request with the same key waits too, and is judged then by what is stored: the one under
+//! way may itself not be the key's owner. Between processes nothing is needed for correctness: both would publish under the same
 //! derived id, and copies are absorbed.
 
 use std::{
@@ -34,6 +35,8 @@ enum Boarding {
     First(Ticket),
     /// After another one, which will say this.
     Behind(watch::Receiver<Option<Accepted>>),
+    /// After another request, until this is closed.
+    Blocked(watch::Receiver<Option<Accepted>>),
 }
 
 /// What a submission with a key may do.
@@ -61,44 +64,62 @@ impl Twins {
     ) -> Result<Turn, ApiError> {
         let deadline = Instant::now() + patience;
         loop {
-            let mut landed = match self.board(name, fingerprint)? {
+            let waited = match self.board(name, fingerprint) {
                 Boarding::First(ticket) => return Ok(Turn::First(ticket)),
-                Boarding::Behind(landed) => landed,
+                Boarding::Behind(mut landed) => {
+                    timeout_at(deadline, async {
+                        let outcome = landed.wait_for(Option::is_some).await;
+                        outcome.ok().and_then(|outcome| outcome.clone())
+                    })
+                    .await
+                }
+                Boarding::Blocked(mut landed) => {
+                    timeout_at(deadline, async {
+                        while landed.changed().await.is_ok() {}
+                        None
+                    })
+                    .await
+                }
             };
-            match timeout_at(deadline, landed.wait_for(Option::is_some)).await {
+            match waited {
+                Ok(Some(accepted)) => return Ok(Turn::Landed(Box::new(accepted))),
+                // The first one failed, or was of another request; this one may try.
+                Ok(None) => {}
                 Err(_) => {
                     return Err(ApiError::new(ProblemType::IdempotencyInFlight)
                         .retry_after(1)
                         .detail("the first request with this key has no outcome yet"));
                 }
-                Ok(Ok(outcome)) => {
-                    if let Some(accepted) = outcome.clone() {
-                        return Ok(Turn::Landed(Box::new(accepted)));
-                    }
-                }
-                // The first one failed; this one may try.
-                Ok(Err(_)) => {}
             }
         }
     }
 
     /// Takes the place of the first one, or returns what the first one will say.
-    fn board(&self, name: &str, fingerprint: &str) -> Result<Boarding, ApiError> {
+    fn board(&self, name: &str, fingerprint: &str) -> Boarding {
         let mut flights = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match flights.entry(name.to_owned()) {
-            Entry::Occupied(flight) if flight.get().fingerprint != fingerprint => Err(mismatch()),
-            Entry::Occupied(flight) => Ok(Boarding::Behind(flight.get().landed.clone())),
+            Entry::Occupied(flight) => {
+                let Flight {
+                    fingerprint: first,
+                    landed,
+                } = flight.get();
+                if first == fingerprint {
+                    Boarding::Behind(landed.clone())
+                } else {
+                    Boarding::Blocked(landed.clone())
+                }
+            }
             Entry::Vacant(place) => {
                 let (sender, landed) = watch::channel(None);
                 place.insert(Flight {
                     fingerprint: fingerprint.to_owned(),
                     landed,
                 });
-                Ok(Boarding::First(Ticket {
+                Boarding::First(Ticket {
                     name: name.to_owned(),
                     landed: sender,
                     flights: Arc::clone(&self.0),
-                }))
+                })
             }
         }
     }
