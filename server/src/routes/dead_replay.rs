@@ -136,6 +136,10 @@ fn note(
 
 /// Reads a request: ids and nothing else, or something that jobs are chosen by.
 fn request(body: Value) -> Result<ReplayRequest, ApiError> {
+    // A list would do for the library too, as the members in their order.
+    if !body.is_object() {
+        return Err(refuse("", "type", "must be an object"));
+    }
     let wanted: ReplayRequest =
         serde_json::from_value(body).map_err(|error| refuse("", "invalid", error.to_string()))?;
     let chooses = wanted.kind.is_some() || wanted.error.is_some() || wanted.project_id.is_some();

@@ -247,6 +247,7 @@ async fn pages_and_replays_are_bounded() {
     for bad in [
         json!({}),
         json!([]),
+        json!([[id]]),
         json!({"ids": ["x"]}),
         json!({"ids": [id], "kind": "vm.create"}),
         json!({"ids": vec![id; 101]}),
