@@ -16,7 +16,7 @@ use vmctl_core::{
     clock::{Clock, SystemClock},
     identity::Identity,
     kinds::Registry,
-    store::project::{ProjectLimits, Rate},
+    store::project::ProjectLimits,
 };
 use vmctl_daemon::{Health, Process, Program, Status};
 use vmctl_egress::{Guard, Policy};
@@ -104,23 +104,17 @@ fn config(settings: &Settings, process: &Process) -> anyhow::Result<Config> {
         },
         limits: Limits {
             drain: process.grace(),
-            project: project_limits(settings),
+            project: ProjectLimits::from_settings(
+                settings.quota_active_jobs,
+                settings.quota_submissions,
+                settings.quota_window,
+            ),
             busy_queue: settings.quota_busy_queue.into(),
             fair_share: settings.quota_fair_share.into(),
             ..Limits::default()
         },
         ..Config::new(settings.listen, settings.id_secret.clone())
     })
-}
-
-fn project_limits(settings: &Settings) -> ProjectLimits {
-    ProjectLimits {
-        active: (settings.quota_active_jobs > 0).then(|| settings.quota_active_jobs.into()),
-        rate: (settings.quota_submissions > 0).then(|| Rate {
-            quota: settings.quota_submissions,
-            window: settings.quota_window.max(Duration::from_secs(1)),
-        }),
-    }
 }
 
 fn bus(settings: &Settings, name: &str) -> anyhow::Result<rabbitmq::Config> {

@@ -9,6 +9,7 @@ use std::{
 
 use anyhow::Context;
 use axum::Router;
+use ipnet::IpNet;
 use secrecy::SecretString;
 use tempfile::TempDir;
 use tokio::task::{JoinError, spawn_blocking};
@@ -76,13 +77,16 @@ impl Standalone {
             job_ttl: Duration::from_secs(24 * 3600),
             compat_post_status: CompatPostStatus::Accepted,
             paused_kinds: Vec::new(),
+            trusted_proxies: Vec::new(),
+            admin_project: None,
+            sync_token: None,
             slots: 8,
             callback_policy: Policy::default(),
             callback_secret: None,
             callback_secrets_dir: None,
             simulated_duration: DURATION,
             simulated_dir: None,
-            data_dir: None,
+            data: None,
             simulated_fail: None,
             ansible: None,
             grace: Duration::from_secs(5),
@@ -102,13 +106,16 @@ pub struct Builder {
     job_ttl: Duration,
     compat_post_status: CompatPostStatus,
     paused_kinds: Vec<Kind>,
+    trusted_proxies: Vec<IpNet>,
+    admin_project: Option<String>,
+    sync_token: Option<SecretString>,
     slots: u16,
     callback_policy: Policy,
     callback_secret: Option<SecretString>,
     callback_secrets_dir: Option<PathBuf>,
     simulated_duration: Duration,
     simulated_dir: Option<PathBuf>,
-    data_dir: Option<PathBuf>,
+    data: Option<DataDir>,
     simulated_fail: Option<FailRule>,
     ansible: Option<AnsibleConfig>,
     grace: Duration,
@@ -167,6 +174,27 @@ impl Builder {
         self
     }
 
+    /// Believes the `X-Forwarded-For` of proxies in these networks.
+    #[must_use]
+    pub fn trusted_proxies(mut self, networks: Vec<IpNet>) -> Self {
+        self.trusted_proxies = networks;
+        self
+    }
+
+    /// Lets the admins of this project see the jobs and the audit of all projects.
+    #[must_use]
+    pub fn admin_project(mut self, project: Option<String>) -> Self {
+        self.admin_project = project;
+        self
+    }
+
+    /// Shows this token to the upstreams of synchronous kinds.
+    #[must_use]
+    pub fn sync_token(mut self, token: Option<SecretString>) -> Self {
+        self.sync_token = token;
+        self
+    }
+
     /// Runs this many jobs of one kind at once.
     #[must_use]
     pub fn slots(mut self, slots: u16) -> Self {
@@ -205,8 +233,8 @@ impl Builder {
     /// Keeps jobs, machines and the secret of the ids in this directory, so that the next start finds
     /// them; otherwise all of that is gone when it stops. See [`data`](crate::data).
     #[must_use]
-    pub fn data_dir(mut self, directory: Option<PathBuf>) -> Self {
-        self.data_dir = directory;
+    pub fn data(mut self, directory: Option<DataDir>) -> Self {
+        self.data = directory;
         self
     }
 
@@ -225,7 +253,7 @@ impl Builder {
         self
     }
 
-    /// Runs the playbooks of a directory; otherwise nothing here runs the kind `ansible.run`.
+    /// Runs the playbooks of a directory; otherwise the kind `ansible.run` is not there, nor flows that need it.
     #[must_use]
     pub fn ansible(mut self, config: Option<AnsibleConfig>) -> Self {
         self.ansible = config;
@@ -265,7 +293,7 @@ impl Builder {
     /// # Errors
     ///
     /// [`Error`]; nothing runs then.
-    pub async fn start(self) -> Result<Running, Error> {
+    pub async fn start(mut self) -> Result<Running, Error> {
         // What sends callbacks is a TLS client.
         vmctl_daemon::install_crypto();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
@@ -273,22 +301,24 @@ impl Builder {
             Some(directory) => Registry::with_directory(directory),
             None => Registry::built_in(),
         };
-        let registry = Arc::new(registry.map_err(Error::Kinds)?);
-        let data = self.data_dir.as_deref().map(DataDir::open).transpose()?;
-        let data = data.map(Arc::new);
+        let mut registry = registry.map_err(Error::Kinds)?;
+        if self.ansible.is_none() {
+            // Nothing else could take its jobs from a bus in memory.
+            registry.leave_out(kinds::ANSIBLE);
+        }
+        let registry = Arc::new(registry);
+        let data = self.data.take().map(Arc::new);
         let (memory, restored) = open_bus(data.as_ref(), &clock).await?;
         let secret = match &data {
             Some(data) => data.secret()?,
             None => random_secret(),
         };
+        let kept = data.as_ref().map(|data| data.machines()).transpose()?;
+        let machines = self.simulated_dir.clone().or(kept);
         if let Some(data) = &data {
-            data.set_complete()?;
+            data.set_complete(restored.log_entries == 0 && restored.queued == 0)?;
         }
         let store = Arc::new(InMemoryJobStore::new(clock.clone()));
-        let machines = match (&self.simulated_dir, &data) {
-            (None, Some(data)) => Some(data.machines()?),
-            (directory, _) => directory.clone(),
-        };
         let own_directory = match &machines {
             Some(_) => None,
             None => Some(TempDir::with_prefix("vmctl-machines-").map_err(Error::Machines)?),
@@ -333,6 +363,7 @@ impl Builder {
         let mut server = self.server(secret);
         server.sync.workers = vec![machines.url];
         server.sync.workers_token = Some(token);
+        server.sync.token = self.sync_token.clone();
         let server = server.build(server_backends)?.mount(self.mounted);
         Running::start(
             Parts {
@@ -387,6 +418,8 @@ impl Builder {
             job_ttl: self.job_ttl,
             compat_post_status: self.compat_post_status,
             paused_kinds: self.paused_kinds.clone(),
+            trusted_proxies: self.trusted_proxies.clone(),
+            admin_project: self.admin_project.clone(),
             callbacks: Guard::new(self.callback_policy.clone()),
             limits: Limits {
                 drain: self.grace,

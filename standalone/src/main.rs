@@ -16,9 +16,15 @@ use std::{
 
 use anyhow::Context;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use vmctl_core::store::project::ProjectLimits;
 use vmctl_daemon::{Process, Program, Status};
 use vmctl_egress::Policy;
-use vmctl_standalone::{AnsibleConfig, Standalone, User, data, users};
+use vmctl_server::Limits;
+use vmctl_standalone::{
+    AnsibleConfig, Standalone, User,
+    data::{self, DataDir},
+    users,
+};
 
 use settings::Settings;
 
@@ -55,7 +61,10 @@ fn main() -> ExitCode {
 
 async fn run(settings: Settings, process: Process) -> anyhow::Result<()> {
     let kept = settings.data_dir.clone();
-    let (mut users, made_up) = users(&process.args, kept.as_deref())?;
+    // Before anything is written into it: another process may have it.
+    let data = kept.as_deref().map(DataDir::open).transpose();
+    let data = data.context("the data directory cannot be used")?;
+    let (mut users, made_up) = users(&process.args, data.as_ref())?;
     for name in process
         .args
         .get_many::<String>("admin")
@@ -72,7 +81,7 @@ async fn run(settings: Settings, process: Process) -> anyhow::Result<()> {
     let running = Standalone::builder()
         .listen(settings.listen)
         .users(users)
-        .data_dir(settings.data_dir)
+        .data(data)
         .kinds_dir(settings.kinds_dir)
         .job_ttl(settings.job_ttl)
         .compat_post_status(settings.compat_post_status.0)
@@ -83,6 +92,10 @@ async fn run(settings: Settings, process: Process) -> anyhow::Result<()> {
                 .map(|kind| kind.0)
                 .collect(),
         )
+        .trusted_proxies(settings.trusted_proxies.iter().map(|net| net.0).collect())
+        .limits(limits(&settings))
+        .admin_project(settings.admin_project)
+        .sync_token(settings.sync_token)
         .slots(settings.slots)
         .callback_policy(Policy {
             allow_http: settings.callback_allow_http,
@@ -130,11 +143,21 @@ async fn run(settings: Settings, process: Process) -> anyhow::Result<()> {
     Ok(running.ended().await?)
 }
 
+fn limits(settings: &Settings) -> Limits {
+    Limits {
+        project: ProjectLimits::from_settings(
+            settings.quota_active_jobs,
+            settings.quota_submissions,
+            settings.quota_window,
+        ),
+        busy_queue: settings.quota_busy_queue.into(),
+        fair_share: settings.quota_fair_share.into(),
+        ..Limits::default()
+    }
+}
+
 /// Who may log in, and the password that was made up if nobody was named.
-fn users(
-    args: &ArgMatches,
-    data_dir: Option<&Path>,
-) -> anyhow::Result<(Vec<User>, Option<MadeUp>)> {
+fn users(args: &ArgMatches, data: Option<&DataDir>) -> anyhow::Result<(Vec<User>, Option<MadeUp>)> {
     let mut all = Vec::new();
     for text in args.get_many::<String>("user").into_iter().flatten() {
         all.push(users::from_argument(text).context("--user")?);
@@ -145,8 +168,8 @@ fn users(
     if !all.is_empty() {
         return Ok((all, None));
     }
-    if let Some(directory) = data_dir {
-        let (all, password) = data::users(directory)?;
+    if let Some(data) = data {
+        let (all, password) = data::users(data)?;
         let made_up = password.and_then(|password| Some(MadeUp::new(all.first()?, password)));
         return Ok((all, made_up));
     }

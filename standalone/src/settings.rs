@@ -2,6 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
+use ipnet::IpNet;
 use secrecy::SecretString;
 use vmctl_api_types::Kind;
 use vmctl_daemon::{Parsed, settings, settings::Value};
@@ -24,6 +25,22 @@ settings! {
         "paused_kinds" => paused_kinds: Vec<Parsed<Kind>>,
         /// What `POST /v1/vm` answers: 202, or 200 as the original service did
         "compat_post_status" = "202" => compat_post_status: PostStatus,
+        /// Networks of proxies whose `X-Forwarded-For` is believed, comma-separated: `10.0.0.0/8,::1/128`
+        "trusted_proxies" => trusted_proxies: Vec<Parsed<IpNet>>,
+        /// Name of the project whose admins see the audit of all projects; admins of others see their own
+        "admin_project" => admin_project: Option<String>,
+        /// What is shown to the upstreams of synchronous kinds
+        "sync.token" => sync_token: Option<SecretString>,
+        /// Jobs of one project that may be active at a time; 0 sets no limit
+        "quota.active_jobs" = "10000" => quota_active_jobs: u32,
+        /// Submissions of one project in `quota.window`; 0 sets no limit
+        "quota.submissions" = "1000" => quota_submissions: u32,
+        /// The time that `quota.submissions` counts for, in whole seconds
+        "quota.window" = "1s" => quota_window: Duration,
+        /// Waiting commands of a kind from which on a project may only have its fair share of active jobs
+        "quota.busy_queue" = "1000" => quota_busy_queue: u32,
+        /// Active jobs of a project that are its fair share
+        "quota.fair_share" = "100" => quota_fair_share: u32,
         /// Jobs of one kind that run at once
         "worker.slots" = "8" => slots: u16,
         /// Secret that signs callbacks which name none, `whsec_` and base64; two while it is changed

@@ -38,7 +38,7 @@ fn journal(directory: &Path) -> Result<Arc<RedbJournal>, DataError> {
     let data = DataDir::open(directory)?;
     let journal = Arc::new(data.journal()?);
     data.secret()?;
-    data.set_complete()?;
+    data.set_complete(true)?;
     Ok(journal)
 }
 

@@ -88,7 +88,8 @@ fn a_data_directory_that_cannot_be_used_is_a_clear_error() {
     let mut second = start(&args);
     let (code, said) = second.end(IN_TIME);
     assert_eq!(code, Some(1), "{said}");
-    assert!(said.contains("another process uses the journal"), "{said}");
+    let busy = format!("another process uses {}", data.display());
+    assert!(said.contains(&busy), "{said}");
     first.signal("TERM");
     assert_eq!(first.end(IN_TIME).0, Some(0));
 
@@ -100,6 +101,47 @@ fn a_data_directory_that_cannot_be_used_is_a_clear_error() {
     let (code, said) = third.end(IN_TIME);
     assert_eq!(code, Some(1), "{said}");
     assert!(said.contains("the journal is damaged"), "{said}");
+}
+
+#[test]
+fn a_first_start_writes_nothing_into_a_directory_that_another_one_has() {
+    let dir = tempfile::tempdir().unwrap();
+    let lock = fs::File::create(dir.path().join("lock")).unwrap();
+    lock.lock().unwrap();
+    let (code, said) = start(&["--data-dir", dir.path().to_str().unwrap()]).end(IN_TIME);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("another process uses"), "{said}");
+    assert!(!said.contains("password"), "{said}");
+    let files = fs::read_dir(dir.path()).unwrap();
+    let names: Vec<_> = files.map(|file| file.unwrap().file_name()).collect();
+    assert_eq!(names, ["lock"]);
+}
+
+#[test]
+fn what_is_gone_from_a_directory_in_use_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let args = [
+        "--data-dir",
+        dir.path().to_str().unwrap(),
+        "--user",
+        "joe:1234",
+    ];
+    let mut standalone = start(&args);
+    standalone.line_at_any_time("ready");
+    standalone.signal("TERM");
+    assert_eq!(standalone.end(IN_TIME).0, Some(0));
+    for name in ["machines", "id-secret"] {
+        let (path, away) = (dir.path().join(name), dir.path().join("away"));
+        fs::rename(&path, &away).unwrap();
+        let (code, said) = start(&args).end(IN_TIME);
+        assert_eq!(code, Some(1), "{said}");
+        let missing = format!("{} is missing or empty", path.display());
+        assert!(said.contains(&missing), "{said}");
+        fs::rename(&away, &path).unwrap();
+    }
+    let (code, said) = start(&["--data-dir", ""]).end(IN_TIME);
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("--data-dir: the path is empty"), "{said}");
 }
 
 #[test]

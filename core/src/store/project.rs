@@ -91,6 +91,19 @@ pub struct ProjectLimits {
     pub rate: Option<Rate>,
 }
 
+impl ProjectLimits {
+    /// Reads limits as settings give them: 0 sets none. The window is at least a second.
+    pub fn from_settings(active: u32, submissions: u32, window: Duration) -> Self {
+        Self {
+            active: (active > 0).then(|| active.into()),
+            rate: (submissions > 0).then(|| Rate {
+                quota: submissions,
+                window: window.max(Duration::from_secs(1)),
+            }),
+        }
+    }
+}
+
 /// A run that wants to enter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {

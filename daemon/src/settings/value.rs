@@ -60,6 +60,10 @@ impl Value for String {
 
 impl Value for PathBuf {
     fn parse(text: &str) -> Result<Self, String> {
+        // An unset variable of a shell, most often; it would mean the current directory.
+        if text.is_empty() {
+            return Err("the path is empty".to_owned());
+        }
         Ok(text.into())
     }
 }

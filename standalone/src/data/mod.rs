@@ -2,6 +2,7 @@
 //!
 //! | file | holds | mode |
 //! |---|---|---|
+//! | `lock` | nothing; locked by the process that uses the directory | 0600 |
 //! | `format` | the version of this layout; written last, so a directory without it is new | 0600 |
 //! | `journal.redb` | queues and log | 0600 |
 //! | `id-secret` | what job ids are derived with from idempotency keys | 0600 |
@@ -13,7 +14,7 @@
 mod redb;
 
 use std::{
-    fs::{self, DirBuilder, File, OpenOptions},
+    fs::{self, DirBuilder, File, OpenOptions, TryLockError},
     io::{self, Write as _},
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
@@ -43,6 +44,12 @@ pub enum DataError {
         /// Why.
         #[source]
         source: io::Error,
+    },
+    /// Somebody else has it.
+    #[error("another process uses {path}")]
+    Busy {
+        /// The directory.
+        path: PathBuf,
     },
     /// The journal cannot be used.
     #[error("cannot use the journal {path}")]
@@ -77,10 +84,12 @@ pub enum DataError {
 pub struct DataDir {
     path: PathBuf,
     is_new: bool,
+    /// Locked as long as this lives.
+    _lock: File,
 }
 
 impl DataDir {
-    /// Opens the directory, or makes it.
+    /// Opens the directory, or makes it. Nobody else can from then on, as long as the value lives.
     ///
     /// # Errors
     ///
@@ -94,12 +103,16 @@ impl DataDir {
                 "others on this machine may look into the data directory; chmod 700 closes it"
             );
         }
+        let lock = lock(path)?;
         let is_new = is_new(&path.join("format"))?;
-        let path = path.to_owned();
-        Ok(Self { path, is_new })
+        Ok(Self {
+            path: path.to_owned(),
+            is_new,
+            _lock: lock,
+        })
     }
 
-    /// Opens the journal, which nobody else can do from then on. Blocks, and reads all of it.
+    /// Opens the journal. Blocks, and reads all of it.
     ///
     /// # Errors
     ///
@@ -123,10 +136,14 @@ impl DataDir {
     ///
     /// # Errors
     ///
-    /// [`DataError::Io`].
+    /// [`DataError`].
     pub fn machines(&self) -> Result<PathBuf, DataError> {
         let path = self.path.join("machines");
-        make(&path)?;
+        if self.is_new {
+            make(&path)?;
+        } else if !path.is_dir() {
+            return Err(DataError::Missing { path });
+        }
         Ok(path)
     }
 
@@ -135,16 +152,21 @@ impl DataDir {
         &self.path
     }
 
-    /// Notes that everything is there. From now on, what is missing is an error.
+    /// Notes that everything is there. From now on, what is missing is an error. `is_empty` says whether
+    /// the journal is: one that is not belongs to a directory that was complete once.
     ///
     /// # Errors
     ///
-    /// [`DataError::Io`].
-    pub fn set_complete(&self) -> Result<(), DataError> {
-        if self.is_new {
-            write(&self.path.join("format"), &format!("{FORMAT}\n"))?;
+    /// [`DataError`].
+    pub fn set_complete(&self, is_empty: bool) -> Result<(), DataError> {
+        if !self.is_new {
+            return Ok(());
         }
-        Ok(())
+        let path = self.path.join("format");
+        if !is_empty {
+            return Err(DataError::Missing { path });
+        }
+        write(&path, &format!("{FORMAT}\n"))
     }
 
     /// Reads what ids are derived with, or makes it up. For the one who has the journal.
@@ -190,18 +212,30 @@ fn is_new(format: &Path) -> Result<bool, DataError> {
 /// # Errors
 ///
 /// [`Error::Data`], [`Error::Users`].
-pub fn users(directory: &Path) -> Result<(Vec<User>, Option<String>), Error> {
-    let path = directory.join("users");
+pub fn users(data: &DataDir) -> Result<(Vec<User>, Option<String>), Error> {
+    let path = data.path.join("users");
     if path.exists() {
         return Ok((users::from_file(&path)?, None));
     }
     let (user, password) = users::random();
     let hash = users::hash(&password.as_str().into())?;
-    make(directory)?;
     let about = "# name:project:hash; vmctl-standalone print-hash makes one";
     let line = format!("{about}\n{}:{}:{hash}\n", user.name, user.project);
     write(&path, &line)?;
     Ok((vec![user], Some(password)))
+}
+
+/// Takes the directory for this process. The lock ends with the process, however that ends.
+fn lock(directory: &Path) -> Result<File, DataError> {
+    let path = directory.join("lock");
+    let file = at(&path, private().create(true).open(&path))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(DataError::Busy {
+            path: directory.to_owned(),
+        }),
+        Err(TryLockError::Error(error)) => at(&path, Err(error)),
+    }
 }
 
 /// Makes the directory, if it is not there.

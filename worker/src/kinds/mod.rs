@@ -21,6 +21,9 @@ use crate::{
     provisioner::{ProvisionError, Provisioner},
 };
 
+/// The kind that runs playbooks.
+pub const ANSIBLE: &str = "ansible.run";
+
 /// The longest slice of our kinds.
 const SLICE: Duration = Duration::from_secs(5 * 60);
 
@@ -69,7 +72,7 @@ pub fn ansible(config: Option<AnsibleConfig>) -> std::io::Result<Vec<(Kind, Arc<
     };
     let handler: Arc<dyn Handler> = Arc::new(AnsibleRun::new(config)?);
     // Both words are a kind, which a test shows.
-    let kind = "ansible.run".parse().ok();
+    let kind = ANSIBLE.parse().ok();
     Ok(kind.map(|kind| (kind, handler)).into_iter().collect())
 }
 
