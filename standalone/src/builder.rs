@@ -400,7 +400,7 @@ impl Builder {
 
     fn callbacks(&self, clock: Arc<dyn Clock>) -> Result<CallbackDeliver, Error> {
         let guard = Guard::new(self.callback_policy.clone());
-        let client = Client::new(guard, &ClientConfig::default());
+        let client = Client::new(guard, &ClientConfig::with_slots(self.slots));
         let secrets = Secrets::new(
             self.callback_secret.clone(),
             self.callback_secrets_dir.clone(),

@@ -118,7 +118,7 @@ fn callbacks(settings: &Settings, clock: Arc<dyn Clock>) -> anyhow::Result<Callb
     let ca_pem = settings.ca_file.as_ref().map(fs::read);
     let config = ClientConfig {
         ca_pem: ca_pem.transpose().context("VMCTL_CA_FILE")?,
-        ..ClientConfig::default()
+        ..ClientConfig::with_slots(settings.slots)
     };
     let client = Client::new(guard, &config).context("VMCTL_CA_FILE")?;
     let directory = settings.callback_secrets_dir.clone();

@@ -14,103 +14,16 @@ use std::{
 use async_trait::async_trait;
 use axum::http::Method;
 use serde_json::{Value, json};
-use standardwebhooks::Webhook;
 use support::{
-    World,
-    receiver::{Hit, Receiver, answer},
+    receiver::{Receiver, answer},
+    site::{OLD, SECRET, Site, error_type, policy, verify},
 };
 use vmctl_core::{
-    JobState, Kind,
-    callback::{self, DeliveryInput},
-    clock::{self, SystemClock},
+    JobState, clock,
     event::{Event, EventType},
 };
 use vmctl_daemon::testing::services;
-use vmctl_egress::{Guard, Policy, ResolveError, Resolver};
-use vmctl_worker::{
-    Config,
-    callbacks::{Client, ClientConfig, Secrets},
-    kinds::{self, CallbackDeliver},
-};
-
-const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
-const OLD: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
-
-fn delivery_kind() -> Kind {
-    callback::KIND.parse().unwrap()
-}
-
-/// What may be called here: this machine, on any port that the test names.
-fn policy(ports: &[u16], allow: &[&str]) -> Policy {
-    Policy {
-        allow_http: true,
-        ports: ports.to_vec(),
-        allow_networks: allow.iter().map(|text| text.parse().unwrap()).collect(),
-    }
-}
-
-struct Site {
-    world: World,
-    _worker: support::Started,
-}
-
-impl Site {
-    /// A worker that may call receivers on this machine.
-    async fn new(receivers: &[&Receiver]) -> Self {
-        let ports: Vec<_> = receivers.iter().map(|r| r.address.port()).collect();
-        Self::with(Guard::new(policy(&ports, &["127.0.0.0/8"]))).await
-    }
-
-    async fn with(guard: Guard) -> Self {
-        vmctl_daemon::install_crypto();
-        let world = World::new().await;
-        let config = ClientConfig {
-            timeout: Duration::from_millis(500),
-            ..ClientConfig::default()
-        };
-        let handler = CallbackDeliver::new(
-            Client::new(guard, &config).unwrap(),
-            Secrets::new(Some(format!("{SECRET}\n{OLD}").into()), None).unwrap(),
-            // Receivers compare it with theirs.
-            Arc::new(SystemClock),
-        );
-        let handlers = kinds::callbacks(handler).into_iter().collect();
-        let worker = world.start_handlers(Config::new("w1"), handlers);
-        Self {
-            world,
-            _worker: worker,
-        }
-    }
-
-    /// A command as the reader makes it.
-    fn command(&self, url: &str, attempt: u32) -> Event {
-        let input = DeliveryInput {
-            job_id: "0198f2a4-7c1e-7a00-8abc-1f2e3d4c5b6a".parse().unwrap(),
-            epoch: 0,
-            url: url.to_owned(),
-            secret_ref: "default".to_owned(),
-            event: json!({"specversion": "1.0", "data": {"state": "succeeded", "text": "é\u{1F980}"}}),
-        };
-        let mut event = self.world.command(delivery_kind(), json!(input));
-        event.data.job.max_attempts = 10;
-        event.data.attempt = attempt;
-        event
-    }
-
-    /// Runs one attempt and returns what it said.
-    async fn attempt(&self, command: &Event) -> Event {
-        let id = self.world.publish(command).await;
-        support::event_after_start(&self.world, id).await
-    }
-
-    async fn deliver(&self, url: &str) -> Event {
-        self.attempt(&self.command(url, 1)).await
-    }
-}
-
-fn error_type(event: &Event) -> &str {
-    &event.data.error.as_ref().unwrap().error_type
-}
+use vmctl_egress::{Guard, ResolveError, Resolver};
 
 /// How long the next attempt waits, in seconds.
 fn wait(event: &Event) -> i64 {
@@ -120,13 +33,6 @@ fn wait(event: &Event) -> i64 {
         .unwrap()
         .duration_since(event.time)
         .as_secs()
-}
-
-fn verify(hit: &Hit, secret: &str) -> bool {
-    Webhook::new(secret)
-        .unwrap()
-        .verify(&hit.body, &hit.headers)
-        .is_ok()
 }
 
 #[tokio::test]

@@ -13,6 +13,8 @@ use reqwest::{
 use vmctl_core::event::CONTENT_TYPE as CLOUDEVENTS;
 use vmctl_egress::{Guard, GuardError, Target};
 
+use super::places::{Place, Places};
+
 /// Most that is read of an answer, in bytes. It is thrown away.
 const MAX_ANSWER: usize = 16 * 1024;
 
@@ -26,8 +28,21 @@ pub struct ClientConfig {
     pub connect_timeout: Duration,
     /// The longest that the whole request may take.
     pub timeout: Duration,
+    /// The most requests to one host at once. Fewer than the slots of the worker, or a host that is
+    /// slow holds up all others.
+    pub per_host: usize,
     /// Certificates (PEM) of authorities that are trusted besides the system's.
     pub ca_pem: Option<Vec<u8>>,
+}
+
+impl ClientConfig {
+    /// Makes bounds for a worker with so many slots: one host gets half of them.
+    pub fn with_slots(slots: u16) -> Self {
+        Self {
+            per_host: usize::from(slots / 2),
+            ..Self::default()
+        }
+    }
 }
 
 impl Default for ClientConfig {
@@ -35,6 +50,7 @@ impl Default for ClientConfig {
         Self {
             connect_timeout: Duration::from_secs(5),
             timeout: Duration::from_secs(15),
+            per_host: 4,
             ca_pem: None,
         }
     }
@@ -45,6 +61,7 @@ impl Default for ClientConfig {
 pub struct Client {
     http: reqwest::Client,
     guard: Guard,
+    places: Places,
 }
 
 /// The headers of Standard Webhooks.
@@ -118,13 +135,22 @@ impl Client {
                 }
             },
         };
-        Ok(Self { http, guard })
+        Ok(Self {
+            http,
+            guard,
+            places: Places::new(config.per_host),
+        })
     }
 
     /// Reads an address once more, as whoever accepted it did.
     pub(crate) fn read(&self, url: &str) -> Result<Target, SendError> {
         let target = self.guard.read(url);
         target.map_err(|refusal| SendError::Guard(refusal.into()))
+    }
+
+    /// Takes a place at the receiver's host; none when its other requests have them all.
+    pub(crate) fn enter(&self, target: &Target) -> Option<Place> {
+        self.places.take(target.url())
     }
 
     /// Sends one request and waits for its answer.

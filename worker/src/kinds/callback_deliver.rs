@@ -2,6 +2,8 @@
 //!
 //! The same delivery may be sent twice, when a worker dies between the answer and the confirm. Its
 //! `webhook-id` is the job's id, so the receiver knows a copy.
+//!
+//! A delivery whose receiver is busy with others of this worker comes back later, in the same attempt.
 
 use std::sync::Arc;
 
@@ -19,7 +21,9 @@ use vmctl_core::{
 use super::{bad_input, failure};
 use crate::{
     CancelReason, Ctx, Handler, Outcome,
-    callbacks::{Answer, Client, SecretError, Secrets, SendError, Webhook, signature, wait},
+    callbacks::{
+        Answer, Client, SecretError, Secrets, SendError, Webhook, signature, wait, wait_for_place,
+    },
     telemetry,
 };
 
@@ -44,6 +48,9 @@ impl CallbackDeliver {
         let target = match self.client.read(&input.url) {
             Ok(target) => target,
             Err(error) => return Verdict::of_error(&error),
+        };
+        let Some(_place) = self.client.enter(&target) else {
+            return Verdict::Busy(ctx.checkpoint().unwrap_or_default());
         };
         let job = ctx.job();
         let project = &job.auth.project_id;
@@ -91,6 +98,8 @@ impl Handler for CallbackDeliver {
 #[derive(Debug)]
 enum Verdict {
     Delivered(StatusCode),
+    /// The receiver's host has enough requests of this worker. So often it had before.
+    Busy(u32),
     /// The receiver wants no more.
     Gone,
     /// Any other answer.
@@ -172,6 +181,7 @@ impl Verdict {
     fn word(&self) -> &'static str {
         match self {
             Self::Delivered(_) => "delivered",
+            Self::Busy(_) => "busy",
             Self::Gone => "gone",
             Self::Refused(answer) if answer.status.is_redirection() => "redirect",
             Self::Refused(_) => "refused",
@@ -190,6 +200,10 @@ impl Verdict {
         };
         match self {
             Self::Delivered(status) => Outcome::Done(json!({"status": status.as_u16()})),
+            Self::Busy(times) => Outcome::Continue {
+                after: wait_for_place(times, rand::random()),
+                checkpoint: json!(times.saturating_add(1)),
+            },
             Self::Gone => Outcome::Fail(of_status(
                 StatusCode::GONE,
                 "the receiver wants no more callbacks",

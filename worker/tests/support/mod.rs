@@ -7,6 +7,7 @@
 )]
 
 pub mod receiver;
+pub mod site;
 
 use std::{
     future::Future,

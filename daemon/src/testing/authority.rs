@@ -1,0 +1,61 @@
+//! A certificate authority that nobody knows but the test.
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+
+/// The authority.
+pub struct Authority(CertifiedIssuer<'static, KeyPair>);
+
+/// What a server shows, in PEM.
+#[derive(Debug, Clone)]
+pub struct Identity {
+    /// The certificate.
+    pub certificate: String,
+    /// Its key.
+    pub key: String,
+}
+
+impl Authority {
+    /// Makes one of this name, with a key of its own.
+    pub fn new(name: &str) -> Self {
+        let mut params = params(&[]);
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        Self(CertifiedIssuer::self_signed(params, key()).expect("an authority is signed"))
+    }
+
+    /// Returns its certificate, in PEM, for those who trust it.
+    pub fn pem(&self) -> String {
+        self.0.pem()
+    }
+
+    /// Gives a certificate for these names and addresses.
+    pub fn issue(&self, names: &[&str]) -> Identity {
+        self.sign(params(names))
+    }
+
+    /// Gives one that was good for a while, long ago.
+    pub fn issue_expired(&self, names: &[&str]) -> Identity {
+        let mut params = params(names);
+        params.not_before = rcgen::date_time_ymd(2020, 1, 1);
+        params.not_after = rcgen::date_time_ymd(2020, 12, 31);
+        self.sign(params)
+    }
+
+    fn sign(&self, params: CertificateParams) -> Identity {
+        let key = key();
+        let certificate = params.signed_by(&key, &self.0).expect("a name is signed");
+        Identity {
+            certificate: certificate.pem(),
+            key: key.serialize_pem(),
+        }
+    }
+}
+
+fn params(names: &[&str]) -> CertificateParams {
+    let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
+    CertificateParams::new(names).expect("names are names")
+}
+
+fn key() -> KeyPair {
+    KeyPair::generate().expect("a key is made")
+}
