@@ -35,7 +35,7 @@ use vmctl_reader::Reader;
 use vmctl_server::{CompatPostStatus, Limits};
 use vmctl_worker::{
     Worker,
-    callbacks::{Client, ClientConfig, Secrets},
+    callbacks::{Client, ClientConfig, Schedule, Secrets},
     kinds::{self, AnsibleConfig, CallbackDeliver},
     machines,
     provisioner::{
@@ -408,6 +408,7 @@ impl Builder {
         Ok(CallbackDeliver::new(
             client.map_err(|error| Error::Callbacks(error.into()))?,
             secrets.map_err(|error| Error::Callbacks(error.into()))?,
+            Schedule::default(),
             clock,
         ))
     }

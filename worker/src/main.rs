@@ -15,7 +15,7 @@ use vmctl_daemon::{Health, HealthServer, Process, Program, Status};
 use vmctl_egress::{Guard, Policy};
 use vmctl_worker::{
     Backends, Config, Readiness, Worker,
-    callbacks::{Client, ClientConfig, Secrets},
+    callbacks::{Client, ClientConfig, Schedule, Secrets},
     kinds::{self, CallbackDeliver},
     machines,
     provisioner::{
@@ -124,7 +124,9 @@ fn callbacks(settings: &Settings, clock: Arc<dyn Clock>) -> anyhow::Result<Callb
     let directory = settings.callback_secrets_dir.clone();
     let secrets = Secrets::new(settings.callback_secret.clone(), directory)
         .context("VMCTL_CALLBACK_SECRET")?;
-    Ok(CallbackDeliver::new(client, secrets, clock))
+    let schedule = Schedule::new(&settings.callback_schedule);
+    let schedule = schedule.context("VMCTL_CALLBACK_SCHEDULE has no wait")?;
+    Ok(CallbackDeliver::new(client, secrets, schedule, clock))
 }
 
 fn simulated(settings: &Settings, clock: Arc<dyn Clock>) -> anyhow::Result<Arc<dyn Provisioner>> {

@@ -43,6 +43,8 @@ settings! {
         "callback.secret" => callback_secret: Option<SecretString>,
         /// Directory with a file for each other secret: `NAME`, or `NAME.PROJECT` for one project alone
         "callback.secrets_dir" => callback_secrets_dir: Option<PathBuf>,
+        /// Waits between the attempts to deliver a callback, comma-separated; the last one repeats
+        "callback.schedule" = "5s,5m,30m,2h,5h,10h,14h,20h,24h" => callback_schedule: Vec<Duration>,
         /// Let callbacks use `http` and port 80 too; for development
         "callback.allow_http" = "false" => callback_allow_http: bool,
         /// Ports that callbacks may use, comma-separated

@@ -11,6 +11,7 @@ use vmctl_api_types::{
 };
 use vmctl_core::{
     callback::{delivery_id, is_secret_ref},
+    event::EventType,
     record::{Record, Winner},
 };
 use vmctl_egress::{GuardError, ResolveError};
@@ -163,15 +164,18 @@ pub(crate) fn show(callback: &Callback, known: Option<&Record>) -> CallbackStatu
         Some(winner) => match winner.state {
             JobState::Succeeded => (CallbackState::Delivered, winner.attempt, None),
             JobState::Failed | JobState::Cancelled => (CallbackState::Failed, winner.attempt, None),
+            JobState::Running | JobState::Waiting
+                // Else it waits for a place at its receiver.
+                if winner.event_type != EventType::Continued =>
+            {
+                (CallbackState::Delivering, winner.attempt, None)
+            }
             // The attempt that is named has not been made yet.
-            JobState::Queued | JobState::Retrying => (
+            _ => (
                 CallbackState::Delivering,
                 winner.attempt.saturating_sub(1),
                 due(winner),
             ),
-            JobState::Running | JobState::Waiting => {
-                (CallbackState::Delivering, winner.attempt, None)
-            }
         },
     };
     CallbackStatus {

@@ -228,6 +228,22 @@ async fn an_ended_job_shows_how_its_callback_stands() {
         .await
         .is_problem(409, "not-retryable");
 
+    // Its receiver is busy: that attempt has not been made.
+    suite
+        .say(&command, EventType::Continued, |event| {
+            event.data.state = JobState::Running;
+            (event.data.attempt, event.data.seq) = (2, 1);
+            event.data.not_before = Some(event.time);
+        })
+        .await;
+    suite.caught_up().await;
+    let status = shown().await;
+    assert_eq!(
+        (&status["state"], &status["attempts"]),
+        (&json!("delivering"), &json!(1))
+    );
+    assert!(status["next_attempt_at"].is_string());
+
     suite
         .say(&command, EventType::Succeeded, |event| {
             event.data.state = JobState::Succeeded;

@@ -18,6 +18,6 @@ mod sign;
 pub(crate) use client::{Answer, SendError, Webhook};
 pub use client::{Client, ClientConfig};
 pub(crate) use places::wait_for_place;
-pub(crate) use schedule::wait;
+pub use schedule::Schedule;
 pub use secrets::{SecretError, Secrets};
 pub(crate) use sign::signature;

@@ -22,7 +22,8 @@ use super::{bad_input, failure};
 use crate::{
     CancelReason, Ctx, Handler, Outcome,
     callbacks::{
-        Answer, Client, SecretError, Secrets, SendError, Webhook, signature, wait, wait_for_place,
+        Answer, Client, Schedule, SecretError, Secrets, SendError, Webhook, signature,
+        wait_for_place,
     },
     telemetry,
 };
@@ -31,15 +32,22 @@ use crate::{
 pub struct CallbackDeliver {
     client: Client,
     secrets: Secrets,
+    schedule: Schedule,
     clock: Arc<dyn Clock>,
 }
 
 impl CallbackDeliver {
     /// Makes the handler.
-    pub fn new(client: Client, secrets: Secrets, clock: Arc<dyn Clock>) -> Self {
+    pub fn new(
+        client: Client,
+        secrets: Secrets,
+        schedule: Schedule,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
         Self {
             client,
             secrets,
+            schedule,
             clock,
         }
     }
@@ -90,7 +98,7 @@ impl Handler for CallbackDeliver {
         let verdict = self.attempt(&ctx, &input).await;
         telemetry::callback(verdict.word());
         tracing::debug!(job.id = %ctx.job().id, outcome = verdict.word(), "callback attempted");
-        verdict.outcome(ctx.attempt())
+        verdict.outcome(ctx.attempt(), &self.schedule)
     }
 }
 
@@ -190,11 +198,11 @@ impl Verdict {
         }
     }
 
-    fn outcome(self, attempt: u32) -> Outcome {
+    fn outcome(self, attempt: u32, schedule: &Schedule) -> Outcome {
         let again = |asked, mut error: JobError| {
             error.retryable = true;
             Outcome::Retry {
-                after: Some(wait(attempt, asked, rand::random())),
+                after: Some(schedule.wait(attempt, asked, rand::random())),
                 error,
             }
         };

@@ -13,7 +13,7 @@ use vmctl_core::{
 use vmctl_egress::{Guard, Policy};
 use vmctl_worker::{
     Config,
-    callbacks::{Client, ClientConfig, Secrets},
+    callbacks::{Client, ClientConfig, Schedule, Secrets},
     kinds::{self, CallbackDeliver},
 };
 
@@ -64,6 +64,7 @@ impl Site {
         let handler = CallbackDeliver::new(
             Client::new(guard, &config).unwrap(),
             Secrets::new(Some(format!("{SECRET}\n{OLD}").into()), None).unwrap(),
+            Schedule::default(),
             // Receivers compare it with theirs.
             Arc::new(SystemClock),
         );
