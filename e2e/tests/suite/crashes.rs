@@ -16,12 +16,14 @@ const TAKEOVER: Duration = Duration::from_secs(30);
 
 #[tokio::test]
 async fn t03_a_killed_worker_loses_nothing_and_repeats_nothing() -> Result<()> {
-    let Some(suite) = Suite::new("kill-worker").await? else {
+    const JOBS: usize = 100;
+    let Some(mut suite) = Suite::new("kill-worker").await? else {
         return Ok(());
     };
+    suite.set("VMCTL_WORKER_SLOTS", "32");
     let three = suite.start_three().await?;
     let api = suite.user(&three.server).await?;
-    let ids = api.create_many(20).await?;
+    let ids = api.create_many(JOBS).await?;
     eventually("some machines are being made", async || {
         let effects = effects(&suite.machines()).map_err(|e| format!("{e:#}"))?;
         let count = |what| effects.iter().filter(|e| e.what == what).count();
@@ -34,7 +36,7 @@ async fn t03_a_killed_worker_loses_nothing_and_repeats_nothing() -> Result<()> {
     three.worker.kill()?;
     let before = api.states(&ids).await?;
     ensure!(
-        before.get("succeeded") != Some(&20),
+        before.get("succeeded") != Some(&JOBS),
         "killed too late: {before:?}"
     );
 
@@ -44,6 +46,52 @@ async fn t03_a_killed_worker_loses_nothing_and_repeats_nothing() -> Result<()> {
     worker.stop(DRAIN).await?;
     three.server.stop(DRAIN).await?;
     three.reader.stop(DRAIN).await
+}
+
+/// The broker gives a message five times more.
+const STARTS: usize = 6;
+
+#[tokio::test]
+async fn t11_a_job_that_kills_its_workers_ends_and_runs_again_when_asked() -> Result<()> {
+    let Some(mut suite) = Suite::new("crash-loop").await? else {
+        return Ok(());
+    };
+    // No slice ends while its worker lives.
+    suite.set("VMCTL_SIMULATED_DURATION", "1000000s");
+    let Three {
+        server,
+        reader,
+        worker,
+    } = suite.start_three().await?;
+    worker.stop(DRAIN).await?;
+    let api = suite.user(&server).await?;
+    let id = api.create().await?;
+    for start in 1..=STARTS {
+        let worker = suite.start("worker").await?;
+        let began = format!("worker {start} has begun");
+        eventually(&began, async || {
+            let metrics = suite.metrics(&worker).await;
+            let metrics = metrics.map_err(|error| format!("{error:#}"))?;
+            let active = |line: &str| line.starts_with("jobs_active") && line.ends_with(" 1");
+            metrics.lines().any(active).then_some(()).ok_or(metrics)
+        })
+        .await?;
+        worker.kill()?;
+    }
+    let job = api.until(&id, "failed").await?;
+    ensure!(job["error"]["type"] == "delivery-limit", "{job}");
+
+    suite.set("VMCTL_SIMULATED_DURATION", "0s");
+    let worker = suite.start_ready("worker").await?;
+    let retry = format!("/v1/jobs/{id}/retry");
+    api.post(&retry, &serde_json::json!({}))
+        .await?
+        .expect(202)?;
+    api.until(&id, "succeeded").await?;
+    one_machine_each_despite_kills(&suite.machines(), &[id])?;
+    worker.stop(DRAIN).await?;
+    server.stop(DRAIN).await?;
+    reader.stop(DRAIN).await
 }
 
 /// Counts the machines that have booted.

@@ -30,7 +30,7 @@ async fn what_fails_twice_is_tried_three_times() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_message_that_is_no_command_is_parked_and_the_work_goes_on() -> Result<()> {
+async fn t11_a_message_that_is_no_command_is_parked_and_the_work_goes_on() -> Result<()> {
     let Some(mut suite) = Suite::new("poison").await? else {
         return Ok(());
     };

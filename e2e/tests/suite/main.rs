@@ -11,18 +11,24 @@
 
 mod support;
 
+mod callbacks;
 mod cancels;
 mod client;
 mod crashes;
 mod dead;
 mod failures;
+mod fairness;
 mod flows;
 mod flushes;
 mod languages;
 mod losses;
+mod names;
 mod outages;
 mod projects;
+mod rolling;
 mod secrets;
 mod signals;
 mod streams;
+mod synchronous;
+mod tls;
 mod transcript;

@@ -134,7 +134,7 @@ async fn t01_the_transcript_of_the_tutorial_runs_literally() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_job_can_be_read_as_soon_as_it_is_accepted() -> Result<()> {
+async fn t06_a_job_can_be_read_as_soon_as_it_is_accepted() -> Result<()> {
     let Some(mut suite) = Suite::new("read-your-write").await? else {
         return Ok(());
     };

@@ -20,10 +20,14 @@ use super::{
 /// More than the server takes for any answer that these tests ask for.
 const DEADLINE: Duration = Duration::from_secs(60);
 
+/// Installs the TLS provider; a second test finds it there.
+pub fn install_tls() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
 /// Makes the client of a test.
 pub fn http() -> Result<reqwest::Client> {
-    // A second test finds it installed.
-    let _ = rustls::crypto::ring::default_provider().install_default();
+    install_tls();
     Ok(reqwest::Client::builder()
         .no_proxy()
         .timeout(DEADLINE)

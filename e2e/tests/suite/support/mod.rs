@@ -11,6 +11,13 @@ pub mod polling;
 pub mod population;
 pub mod port;
 pub mod process;
+#[path = "../../../../worker/tests/support/receiver.rs"]
+#[allow(
+    dead_code,
+    clippy::unwrap_used,
+    reason = "another crate's tests use it too"
+)]
+pub mod receiver;
 pub mod redis;
 pub mod suite;
 pub mod wait;
