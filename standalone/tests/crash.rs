@@ -84,7 +84,7 @@ fn machines(data: &Path) -> (BTreeSet<String>, BTreeMap<String, usize>) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn killed_ten_times_under_load_it_keeps_every_promise() {
+async fn t03_killed_ten_times_under_load_it_keeps_every_promise() {
     let directory = tempfile::tempdir().unwrap();
     let data = directory.path().join("data");
     let address = free_address();

@@ -136,7 +136,7 @@ async fn a_drain_lets_slices_end_and_takes_nothing_new() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_does_not_end_in_time_is_given_back_and_no_attempt_is_lost() {
+async fn t13_what_does_not_end_in_time_is_given_back_and_no_attempt_is_lost() {
     let world = World::new().await;
     let handler = Script::new(|ctx: Ctx| async move {
         if ctx.worker() == "w1" {

@@ -105,7 +105,7 @@ async fn two_attempts_and_a_delete() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_killed_worker_is_followed_by_another_at_the_same_machine() {
+async fn t03_a_killed_worker_is_followed_by_another_at_the_same_machine() {
     in_time(a_worker_after_another()).await;
 }
 

@@ -175,7 +175,7 @@ async fn a_machine_of_hours_is_made_in_slices_of_minutes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_killed_worker_costs_neither_a_machine_nor_its_time() {
+async fn t03_a_killed_worker_costs_neither_a_machine_nor_its_time() {
     let site = Site::new(Duration::from_secs(90)).await;
     let worker = site.start("w1");
     let mut jobs = Vec::new();
@@ -338,7 +338,7 @@ async fn a_deadline_leaves_the_machine_where_it_is() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_drained_worker_hands_its_machines_over() {
+async fn t13_a_drained_worker_hands_its_machines_over() {
     let site = Site::new(Duration::from_secs(90)).await;
     let worker = site.start("w1");
     let job = site.world.publish(&site.create("lxone")).await;

@@ -81,7 +81,7 @@ async fn an_answer_has_an_etag_and_304_saves_the_body() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_id_of_another_version_is_404_at_once() {
+async fn t08_an_id_of_another_version_is_404_at_once() {
     let suite = Suite::start().await;
     suite.set_reading(false);
     let started = tokio::time::Instant::now();
@@ -134,7 +134,7 @@ async fn a_fresh_id_that_was_never_seen_is_404_after_the_next_mark() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_id_from_before_the_retention_is_410() {
+async fn t08_an_id_from_before_the_retention_is_410() {
     let suite = Suite::start().await;
     tokio::time::sleep(Duration::from_secs(30)).await;
     suite.caught_up().await;
@@ -162,7 +162,7 @@ async fn without_a_reader_an_absent_job_is_503_within_two_seconds() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn after_a_flush_nothing_is_called_unknown_and_everything_comes_back() {
+async fn t05_after_a_flush_nothing_is_called_unknown_and_everything_comes_back() {
     let suite = Suite::start().await;
     let mut work = suite.work("vm.create").await;
     let done = suite.submit().await;
@@ -306,7 +306,7 @@ async fn a_server_that_nobody_asks_knows_how_far_the_view_is() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_job_of_another_project_is_answered_like_one_that_does_not_exist() {
+async fn t09_a_job_of_another_project_is_answered_like_one_that_does_not_exist() {
     let suite = Suite::start().await;
     let foreign = suite.submit().await;
     let absent = drawn(&suite, Duration::ZERO);

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::support::{MEMBER, OTHER, READER, Suite, UNSCOPED, create, vm};
 
 #[tokio::test(start_paused = true)]
-async fn a_request_without_a_usable_token_is_401() {
+async fn t08_a_request_without_a_usable_token_is_401() {
     let suite = Suite::start().await;
     let call = || suite.request("GET", "/v1/jobs");
     call().send().await.is_problem(401, "token-missing");
@@ -26,7 +26,7 @@ async fn a_request_without_a_usable_token_is_401() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn three_headers_carry_the_token_and_two_different_ones_are_400() {
+async fn t08_three_headers_carry_the_token_and_two_different_ones_are_400() {
     let suite = Suite::start().await;
     for (name, value) in [
         ("X-TOKEN", MEMBER.to_owned()),
@@ -50,7 +50,7 @@ async fn three_headers_carry_the_token_and_two_different_ones_are_400() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_token_without_project_or_role_is_403() {
+async fn t08_a_token_without_project_or_role_is_403() {
     let suite = Suite::start().await;
     for token in [UNSCOPED, "joe@demo:nobody"] {
         suite
@@ -82,7 +82,7 @@ async fn a_token_without_project_or_role_is_403() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_the_identity_service_it_is_503_and_never_401() {
+async fn t08_without_the_identity_service_it_is_503_and_never_401() {
     let suite = Suite::start().await;
     suite.identity.down.store(true, Ordering::Relaxed);
     let problem = suite
@@ -102,7 +102,7 @@ async fn without_the_identity_service_it_is_503_and_never_401() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_bad_login_is_401_a_missing_field_400_and_the_sixth_attempt_429() {
+async fn t08_a_bad_login_is_401_a_missing_field_400_and_the_sixth_attempt_429() {
     let suite = Suite::start().await;
     let login = async |body| {
         suite

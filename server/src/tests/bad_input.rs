@@ -17,7 +17,7 @@ async fn raw(suite: &Suite, path: &str, body: impl Into<Body>) -> Reply {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_not_one_json_document_is_400_with_line_and_column() {
+async fn t08_what_is_not_one_json_document_is_400_with_line_and_column() {
     let suite = Suite::start().await;
     for path in ["/v1/jobs", "/v1/vm/", "/v1/connect", "/v1/testtoken"] {
         for body in [
@@ -46,7 +46,7 @@ async fn what_is_not_one_json_document_is_400_with_line_and_column() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_key_that_is_there_twice_is_400() {
+async fn t08_a_key_that_is_there_twice_is_400() {
     let suite = Suite::start().await;
     for path in ["/v1/jobs", "/v1/vm/", "/v1/connect"] {
         let problem = raw(&suite, path, "{\"a\":1,\"a\":2}")
@@ -57,7 +57,7 @@ async fn a_key_that_is_there_twice_is_400() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_body_that_is_not_declared_as_json_is_415() {
+async fn t08_a_body_that_is_not_declared_as_json_is_415() {
     let suite = Suite::start().await;
     for content_type in [
         "text/plain",
@@ -84,7 +84,7 @@ async fn a_body_that_is_not_declared_as_json_is_415() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_that_the_client_cannot_read_is_406() {
+async fn t08_an_answer_that_the_client_cannot_read_is_406() {
     let suite = Suite::start().await;
     let accept = async |accept| {
         suite
@@ -102,7 +102,7 @@ async fn an_answer_that_the_client_cannot_read_is_406() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_body_of_64_kib_is_read_and_one_byte_more_is_413() {
+async fn t08_a_body_of_64_kib_is_read_and_one_byte_more_is_413() {
     let suite = Suite::start().await;
     let padded = |n: usize| {
         let json = create().to_string();
@@ -130,7 +130,7 @@ async fn a_body_of_64_kib_is_read_and_one_byte_more_is_413() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_body_that_trickles_is_408() {
+async fn t08_a_body_that_trickles_is_408() {
     let suite = Suite::start().await;
     let started = tokio::time::Instant::now();
     let trickle = stream::unfold((), |()| async {
@@ -143,7 +143,7 @@ async fn a_body_that_trickles_is_408() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_body_that_breaks_off_is_400() {
+async fn t08_a_body_that_breaks_off_is_400() {
     let suite = Suite::start().await;
     let broken = stream::iter([
         Ok(Bytes::from_static(b"{")),
@@ -155,7 +155,7 @@ async fn a_body_that_breaks_off_is_400() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_long_uri_is_414_and_large_headers_are_431() {
+async fn t08_a_long_uri_is_414_and_large_headers_are_431() {
     let suite = Suite::start().await;
     let long = format!("/v1/jobs?cursor={}", "a".repeat(8 * 1024));
     suite.get(&long).await.is_problem(414, "uri-too-long");
@@ -171,7 +171,7 @@ async fn a_long_uri_is_414_and_large_headers_are_431() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn only_the_canonical_spelling_of_an_id_is_one() {
+async fn t08_only_the_canonical_spelling_of_an_id_is_one() {
     let suite = Suite::start().await;
     for id in [
         "nope",
@@ -202,7 +202,7 @@ async fn only_the_canonical_spelling_of_an_id_is_one() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_wrong_path_is_404_and_a_wrong_method_405() {
+async fn t08_a_wrong_path_is_404_and_a_wrong_method_405() {
     let suite = Suite::start().await;
     for path in [
         "/",
@@ -233,7 +233,7 @@ async fn a_wrong_path_is_404_and_a_wrong_method_405() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn hostile_text_is_stored_as_it_is_or_refused_and_never_a_500() {
+async fn t08_hostile_text_is_stored_as_it_is_or_refused_and_never_a_500() {
     let suite = Suite::start().await;
     for text in [
         "\u{202e}evil",
@@ -264,7 +264,7 @@ async fn hostile_text_is_stored_as_it_is_or_refused_and_never_a_500() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_prefer_that_cannot_be_read_is_400() {
+async fn t08_a_prefer_that_cannot_be_read_is_400() {
     let suite = Suite::start().await;
     let id = suite.submit().await;
     let reply = suite

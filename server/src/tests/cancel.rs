@@ -74,7 +74,7 @@ async fn the_wish_is_an_event_a_flag_and_a_broadcast() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_ended_job_cannot_be_cancelled_and_a_cancelled_one_is_200() {
+async fn t08_an_ended_job_cannot_be_cancelled_and_a_cancelled_one_is_200() {
     let suite = Suite::start().await;
     let mut work = suite.work("vm.create").await;
     let done = suite.submit().await;
@@ -114,7 +114,7 @@ async fn an_ended_job_cannot_be_cancelled_and_a_cancelled_one_is_200() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stale_if_match_is_412() {
+async fn t08_a_stale_if_match_is_412() {
     let suite = Suite::start().await;
     let id = suite.submit().await;
     let path = format!("/v1/jobs/{id}/cancel");
@@ -154,7 +154,7 @@ async fn who_may_not_submit_may_not_cancel() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_wrong_body_is_422_and_an_empty_one_is_none() {
+async fn t08_a_wrong_body_is_422_and_an_empty_one_is_none() {
     let suite = Suite::start().await;
     let id = suite.submit().await;
     for (body, slug) in [

@@ -73,7 +73,7 @@ async fn t01_the_original_transcript_runs_literally() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn both_spellings_of_the_path_are_served_and_unknown_fields_dropped() {
+async fn t08_both_spellings_of_the_path_are_served_and_unknown_fields_dropped() {
     let suite = Suite::start().await;
     let mut work = suite.work("vm.create").await;
     let mut body = vm();
@@ -98,7 +98,7 @@ async fn the_status_of_an_accepted_request_is_a_setting() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_host_name_without_lx_is_a_bad_hostname() {
+async fn t08_a_host_name_without_lx_is_a_bad_hostname() {
     let suite = Suite::start().await;
     for hostname in [
         json!("web01"),
@@ -120,7 +120,7 @@ async fn a_host_name_without_lx_is_a_bad_hostname() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_wrong_field_is_400_with_the_original_key() {
+async fn t08_every_wrong_field_is_400_with_the_original_key() {
     let suite = Suite::start().await;
     for (field, value) in [
         ("app_env", json!("TEST")),

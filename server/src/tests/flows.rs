@@ -43,7 +43,7 @@ async fn submit_child(suite: &Suite, parent: &Event, name: &str) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_flow_is_accepted_under_both_names_and_its_limits_are_refused() {
+async fn t08_a_flow_is_accepted_under_both_names_and_its_limits_are_refused() {
     let suite = Suite::start().await;
     let mut body = flow(&[step("a"), step("b")]);
     let accepted = suite.post("/v1/jobs", body.clone()).await;
@@ -89,7 +89,7 @@ async fn a_flow_is_accepted_under_both_names_and_its_limits_are_refused() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn too_large_a_message_is_refused_where_bodies_may_be_larger() {
+async fn t08_too_large_a_message_is_refused_where_bodies_may_be_larger() {
     let suite = Suite::with(|config| config.limits.body_bytes = 1_000_000).await;
     let large = json!({"kind": "flow.run", "input": {"steps": [step("a")], "vars": {"x": "y".repeat(300_000)}}});
     suite

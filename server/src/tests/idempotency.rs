@@ -61,7 +61,7 @@ async fn the_same_request_is_the_same_job_and_published_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_id_survives_the_loss_of_the_store() {
+async fn t07_the_id_survives_the_loss_of_the_store() {
     let suite = Suite::start().await;
     let id = keyed(&suite, "k", &create()).await.json()["id"].clone();
     suite.store.flush();
@@ -78,7 +78,7 @@ async fn the_id_survives_the_loss_of_the_store() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_key_with_another_body_is_422() {
+async fn t08_a_key_with_another_body_is_422() {
     let suite = Suite::start().await;
     assert_eq!(keyed(&suite, "k", &create()).await.status, 202);
     let mut other = create();
@@ -117,7 +117,7 @@ async fn a_refused_request_takes_no_key_and_a_full_queue_refuses_no_repetition()
 }
 
 #[tokio::test(start_paused = true)]
-async fn unusable_keys_are_400() {
+async fn t08_unusable_keys_are_400() {
     let suite = Suite::start().await;
     for key in ["", "\"open", &"k".repeat(256), "caf\u{e9}"] {
         keyed(&suite, key, &create())
@@ -165,7 +165,7 @@ async fn a_job_that_has_ended_is_replayed_as_200() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn fifty_requests_at_once_are_one_job() {
+async fn t07_fifty_requests_at_once_are_one_job() {
     let suite = std::sync::Arc::new(Suite::start().await);
     let calls = (0..50).map(|_| {
         let suite = std::sync::Arc::clone(&suite);
@@ -206,7 +206,7 @@ async fn the_owner_of_a_key_is_not_refused_while_another_request_tries_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_twin_of_a_request_without_an_outcome_is_409() {
+async fn t08_a_twin_of_a_request_without_an_outcome_is_409() {
     let suite = Suite::start().await;
     let fingerprint = "sha256:x";
     let patience = Duration::from_secs(2);

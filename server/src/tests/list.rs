@@ -55,7 +55,7 @@ async fn pages_are_newest_first_and_end() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_limit_above_the_largest_page_is_the_largest_page() {
+async fn t08_a_limit_above_the_largest_page_is_the_largest_page() {
     let suite = Suite::with(|c| c.limits.page = 2).await;
     for _ in 0..3 {
         suite.submit().await;
@@ -102,7 +102,7 @@ async fn filters_by_state_kind_and_labels() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn parameters_that_cannot_be_used_are_400() {
+async fn t08_parameters_that_cannot_be_used_are_400() {
     let suite = Suite::start().await;
     for query in [
         "limit=0",

@@ -41,7 +41,7 @@ fn refused(reply: &Reply, policy: &str) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn too_fast_is_429_until_there_is_room_again() {
+async fn t08_too_fast_is_429_until_there_is_room_again() {
     let suite = Suite::with(limits(100, 3)).await;
     for left in (0..3).rev() {
         let reply = submit(&suite, MEMBER).await;
@@ -79,7 +79,7 @@ async fn too_fast_is_429_until_there_is_room_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_active_job_more_than_allowed_is_429_until_one_ends() {
+async fn t08_an_active_job_more_than_allowed_is_429_until_one_ends() {
     let suite = Suite::with(limits(2, 100)).await;
     for _ in 0..2 {
         assert_eq!(submit(&suite, MEMBER).await.status, 202);

@@ -114,7 +114,7 @@ async fn a_cancelled_job_runs_again_and_its_wish_to_cancel_is_over() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_live_or_succeeded_job_is_not_run_again() {
+async fn t08_a_live_or_succeeded_job_is_not_run_again() {
     let suite = Suite::start().await;
     let done = ended(&suite, EventType::Succeeded, JobState::Succeeded).await;
     let twice = ended(&suite, EventType::Failed, JobState::Failed).await;

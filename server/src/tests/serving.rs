@@ -30,7 +30,7 @@ async fn discovery_needs_no_token() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_panic_is_a_500_with_the_request_id_and_nothing_else() {
+async fn t08_a_panic_is_a_500_with_the_request_id_and_nothing_else() {
     let suite = Suite::start().await;
     let reply = suite
         .request("GET", "/test/panic")

@@ -61,7 +61,7 @@ async fn requests_in_one_packet_are_answered_in_order() {
 }
 
 #[tokio::test]
-async fn what_hyper_refuses_is_a_problem_too() {
+async fn t08_what_hyper_refuses_is_a_problem_too() {
     let server = listen(|_| {});
     let long = format!("GET /{} HTTP/1.1\r\nHost: x\r\n\r\n", "a".repeat(9_000));
     let longer = format!("GET /{} HTTP/1.1\r\nHost: x\r\n\r\n", "a".repeat(70_000));
@@ -163,7 +163,7 @@ async fn slow_and_silent_clients_are_closed() {
 }
 
 #[tokio::test]
-async fn a_body_that_is_announced_as_too_large_is_not_asked_for() {
+async fn t08_a_body_that_is_announced_as_too_large_is_not_asked_for() {
     let server = listen(|_| {});
     let answer = ask(
         &server,

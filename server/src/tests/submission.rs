@@ -20,7 +20,7 @@ use super::support::{MEMBER, Suite, another, create, eventually, next};
 use crate::{app::App, jobs::admission, server};
 
 #[tokio::test(start_paused = true)]
-async fn an_accepted_job_is_in_its_queue_and_can_be_looked_up_at_once() {
+async fn t06_an_accepted_job_is_in_its_queue_and_can_be_looked_up_at_once() {
     let suite = Suite::start().await;
     // Not even a reader is needed for that.
     suite.set_reading(false);
@@ -95,7 +95,7 @@ async fn validate_only_publishes_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn wrong_fields_are_422_all_at_once_with_pointers() {
+async fn t08_wrong_fields_are_422_all_at_once_with_pointers() {
     let suite = Suite::start().await;
     let mut body = create();
     body["input"]["vm_profile"] = "Huge".into();
@@ -126,7 +126,7 @@ async fn wrong_fields_are_422_all_at_once_with_pointers() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_unknown_field_is_422_unless_handling_is_lenient() {
+async fn t08_an_unknown_field_is_422_unless_handling_is_lenient() {
     let suite = Suite::start().await;
     let mut body = create();
     body["priority"] = "high".into();
@@ -149,7 +149,7 @@ async fn an_unknown_field_is_422_unless_handling_is_lenient() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_unknown_kind_is_422() {
+async fn t08_an_unknown_kind_is_422() {
     let suite = Suite::start().await;
     for kind in ["vm.explode", "vm", "../vm.create"] {
         let body = json!({"kind": kind, "input": {}});
@@ -161,7 +161,7 @@ async fn an_unknown_kind_is_422() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_kind_without_its_queue_is_503_before_anything_is_published() {
+async fn t08_a_kind_without_its_queue_is_503_before_anything_is_published() {
     let suite = Suite::start().await;
     suite.broker.delete_queue("work.vm.create").await.unwrap();
     let mut slug = String::new();
@@ -184,7 +184,7 @@ async fn a_kind_without_its_queue_is_503_before_anything_is_published() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_paused_kind_is_503_and_what_it_has_goes_on() {
+async fn t08_a_paused_kind_is_503_and_what_it_has_goes_on() {
     let suite =
         Suite::with(|config| config.paused_kinds = vec!["vm.delete".parse().unwrap()]).await;
     let body = json!({"kind": "vm.delete", "input": {"vm_hostname": "lx1"}});
@@ -315,7 +315,7 @@ async fn a_queue_that_nobody_has_seen_takes_no_job_and_a_failed_look_forgets_non
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_full_queue_is_503_before_anything_is_published() {
+async fn t08_a_full_queue_is_503_before_anything_is_published() {
     let suite = Suite::with(|c| c.limits.queue_ready = 3).await;
     for _ in 0..3 {
         suite.submit().await;
@@ -342,7 +342,7 @@ async fn a_full_queue_is_503_before_anything_is_published() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_the_broker_it_is_503_at_once_and_no_id_is_given() {
+async fn t02_without_the_broker_it_is_503_at_once_and_no_id_is_given() {
     let suite = Suite::start().await;
     let started = tokio::time::Instant::now();
     suite.broker.set_blocked(Some("memory"));
@@ -369,7 +369,7 @@ async fn without_the_broker_it_is_503_at_once_and_no_id_is_given() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_unknown_outcome_is_said_with_the_id() {
+async fn t08_an_unknown_outcome_is_said_with_the_id() {
     for how in [
         ConfirmFailure::Timeout,
         ConfirmFailure::Lost,

@@ -35,7 +35,7 @@ async fn end(suite: &Suite, kind: &str, how: EventType, state: JobState) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_live_job_keeps_its_name_and_an_end_gives_it_back() {
+async fn t08_a_live_job_keeps_its_name_and_an_end_gives_it_back() {
     let suite = Suite::start().await;
     let unique = json!({"key": "k"});
     let first = submit(&suite, MEMBER, &delete("lx1", &unique)).await;
@@ -63,7 +63,7 @@ async fn a_live_job_keeps_its_name_and_an_end_gives_it_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_other_job_is_returned_to_who_wants_that() {
+async fn t08_the_other_job_is_returned_to_who_wants_that() {
     let suite = Suite::start().await;
     let unique = json!({"key": "k", "on_conflict": "return"});
     let first = submit(&suite, MEMBER, &delete("lx1", &unique)).await;
