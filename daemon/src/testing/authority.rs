@@ -30,7 +30,7 @@ impl Authority {
 
     /// Gives a certificate for these names and addresses.
     pub fn issue(&self, names: &[&str]) -> Identity {
-        self.sign(params(names))
+        self.sign(&params(names))
     }
 
     /// Gives one that was good for a while, long ago.
@@ -38,10 +38,10 @@ impl Authority {
         let mut params = params(names);
         params.not_before = rcgen::date_time_ymd(2020, 1, 1);
         params.not_after = rcgen::date_time_ymd(2020, 12, 31);
-        self.sign(params)
+        self.sign(&params)
     }
 
-    fn sign(&self, params: CertificateParams) -> Identity {
+    fn sign(&self, params: &CertificateParams) -> Identity {
         let key = key();
         let certificate = params.signed_by(&key, &self.0).expect("a name is signed");
         Identity {
