@@ -195,6 +195,10 @@ pub struct EventData {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schemas", schema(value_type = Option<String>, format = DateTime))]
     pub not_before: Option<Timestamp>,
+    /// A worker had this command before and may have begun it, and another one has put it aside since:
+    /// so it is no copy, although the broker delivers it as if it were new.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub redelivered: bool,
     /// When the attempt that this command goes on with must have ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schemas", schema(value_type = Option<String>, format = DateTime))]
@@ -252,6 +256,7 @@ impl EventData {
             attempt: 1,
             seq: 0,
             not_before: None,
+            redelivered: false,
             attempt_until: None,
             checkpoint: None,
             progress: None,

@@ -287,8 +287,9 @@ class Slice:
         self.session = session
         self.worker = session.worker
         self.command = command
-        self.redelivered = redelivered
         self.data = command["data"]
+        # What was put aside comes back as if it were new.
+        self.redelivered = redelivered or self.data.get("redelivered", False)
         self.job = self.data["job"]
 
     def run(self) -> None:
@@ -296,7 +297,7 @@ class Slice:
         record = self.worker.view.record(self.job["id"])
         ahead = seconds_ahead(self.command)
         if ahead >= 1 and self.wish(record) is None:
-            self.session.publish(self.command)
+            self.put_aside()
             return
         if 0 < ahead < 1:
             self.session.connection.sleep(ahead)
@@ -318,8 +319,8 @@ class Slice:
                 self.session.publish(self.start_deadline())
                 return
             if entry == "not known":
-                self.command["data"]["not_before"] = later(ASK_AGAIN_SECONDS)
-                self.session.publish(self.command)
+                self.data["not_before"] = later(ASK_AGAIN_SECONDS)
+                self.put_aside()
                 return
         until = self.attempt_until(record) if cancel is None else None
         if until is not None and until <= now():
@@ -468,12 +469,18 @@ class Slice:
         key = (self.job["id"], self.data["epoch"])
         return (self.session.wishes[key],) if key in self.session.wishes else None
 
+    def put_aside(self) -> None:
+        """Publishes the command again, to come back when it is due."""
+        if self.redelivered:
+            self.data["redelivered"] = True
+        self.session.publish(self.command)
+
     # The messages that follow from a command.
 
     def follow(self, word: str, state: str) -> dict:
         """A message that follows from the command, with all that a newer version has put there."""
-        known = {"not_before", "attempt_until", "checkpoint", "tick", "lines", "output", "error", "reason",
-                 "command_seq", "waits"}
+        known = {"not_before", "redelivered", "attempt_until", "checkpoint", "tick", "lines", "output", "error",
+                 "reason", "command_seq", "waits"}
         event = {key: value for key, value in self.command.items()}
         event.update(id=uuid7(), type=f"jobs.{word}.v1", source=f"/worker/{self.worker.name}",
                      time=timestamp(now()))

@@ -241,8 +241,16 @@ impl Slice<'_> {
         &self.lane.shared
     }
 
+    /// Says whether another worker may have begun the command.
     fn is_redelivered(&self) -> bool {
-        self.delivery.message.redelivered
+        self.delivery.message.redelivered || self.command.data.redelivered
+    }
+
+    /// Returns the command to be put aside. It comes back as if it were new, so it says what it is.
+    fn put_aside(&self) -> Event {
+        let mut later = (*self.command).clone();
+        later.data.redelivered = self.is_redelivered();
+        later
     }
 
     fn is_overdue(&self) -> bool {
@@ -263,7 +271,7 @@ impl Slice<'_> {
         match self.admit(known(self.look_up().await).as_ref()) {
             Admission::Overtaken => Ok(Some(Verdict::Ack("overtaken"))),
             Admission::Run { cancel: None, .. } => {
-                self.publish(self.command.to_due_message(now)).await?;
+                self.publish(self.put_aside().to_due_message(now)).await?;
                 Ok(Some(Verdict::Ack("delayed")))
             }
             Admission::Cancelled(_) | Admission::Run { .. } => Ok(None),
@@ -290,7 +298,7 @@ impl Slice<'_> {
                 Ok(Some(Verdict::Ack("start-deadline")))
             }
             Entry::NotKnown => {
-                let mut later = (*self.command).clone();
+                let mut later = self.put_aside();
                 later.data.not_before = Some(clock::add(now, ASK_AGAIN));
                 self.publish(later.to_due_message(now)).await?;
                 Ok(Some(Verdict::Ack("held-back")))

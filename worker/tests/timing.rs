@@ -95,6 +95,33 @@ async fn a_scheduled_job_runs_when_it_is_due_and_the_view_is_there() {
     world.settled().await;
 }
 
+/// What is put aside comes back as if it were new: it must not be taken for a copy of the run that was
+/// lost, or nobody would ever do the job.
+#[tokio::test(start_paused = true)]
+async fn a_lost_run_that_was_put_aside_is_no_copy() {
+    let world = World::new().await;
+    let handler = Script::new(|_| async {
+        tokio::time::sleep(seconds(60)).await;
+        Outcome::Done(Value::Null)
+    });
+    let first = world.start("w1", handler.clone());
+    let command = scheduled(&world, seconds(20));
+    let job = publish(&world, &command).await;
+    mark(&world, job).await;
+    world.event(job, EventType::Started).await;
+    world.store.set_down(true);
+    first.kill().await;
+    let _second = world.start("w2", handler.clone());
+    // Without the view nobody can tell whether it may be entered.
+    tokio::time::sleep(seconds(5)).await;
+    assert_eq!(handler.runs(), 1);
+    world.store.set_down(false);
+    let end = world.end(job).await;
+    assert_eq!(end.event_type, EventType::Succeeded);
+    assert_eq!(handler.runs(), 2);
+    world.settled().await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_job_that_was_ended_before_it_was_due_is_never_entered() {
     let world = World::new().await;
