@@ -6,8 +6,10 @@
     reason = "every test file uses its own part of it"
 )]
 
+pub mod book;
 pub mod receiver;
 pub mod site;
+pub mod wire;
 
 use std::{
     future::Future,
@@ -171,6 +173,12 @@ impl Drop for Started {
 }
 
 impl Started {
+    pub fn run(worker: Worker) -> Self {
+        let shutdown = CancellationToken::new();
+        let task = tokio::spawn(worker.run(shutdown.clone()));
+        Self { shutdown, task }
+    }
+
     /// Ends it as `kill -9` does: nothing of it goes on.
     pub async fn kill(mut self) {
         self.task.abort();
@@ -275,9 +283,7 @@ impl World {
             .handlers(handlers)
             .build()
             .unwrap();
-        let shutdown = CancellationToken::new();
-        let task = tokio::spawn(worker.run(shutdown.clone()));
-        Started { shutdown, task }
+        Started::run(worker)
     }
 
     /// Makes a command as the server does, with an hour to live.
