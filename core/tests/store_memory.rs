@@ -4,13 +4,18 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+use proptest::{prelude::*, test_runner::FileFailurePersistence};
 use vmctl_core::{
     clock::{Clock, ManualClock, from_unix_ms},
     memory::store::InMemoryJobStore,
     partition::Partition,
     store::{FoldStore, JobStore, StoreError},
     store_suite,
-    testing::store::{StoreFixture, sample::Story},
+    testing::store::{
+        StoreFixture,
+        names::{Names, Step},
+        sample::Story,
+    },
 };
 
 struct Fixture {
@@ -86,4 +91,25 @@ async fn a_store_that_is_down_says_so_and_comes_back_with_its_data() {
     assert!(matches!(error, StoreError::Unavailable(_)));
     fixture.store.set_down(false);
     assert!(fixture.store.get(spec.id).await.unwrap().record.is_some());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        failure_persistence: Some(Box::new(FileFailurePersistence::WithSource("regressions"))),
+        ..ProptestConfig::with_cases(300)
+    })]
+
+    #[test]
+    fn a_name_belongs_to_one_job_and_is_free_in_the_end(
+        steps in prop::collection::vec(any::<[u8; 3]>().prop_map(Step::of), 1..60),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let fixture = Fixture::set_up("names").await.unwrap();
+            Names::check(&fixture, &steps).await;
+            // Longer than any deadline, and than it is remembered what has ended.
+            fixture.pass(Duration::from_hours(26)).await;
+            Names::check(&fixture, &[]).await;
+        });
+    }
 }

@@ -48,8 +48,10 @@ impl ProjectStore for RedisStore {
         let word = codec::text(next()?)?;
         let usage = usage(limits, next()?, next()?)?;
         let entered = match word.as_str() {
-            "in" => Entered::In { fresh: true },
-            "again" => Entered::In { fresh: false },
+            "in" | "again" => Entered::In {
+                fresh: word == "in",
+                since: since(next()?)?,
+            },
             "full" => Entered::Full,
             "fast" => Entered::TooFast,
             _ => Entered::Held(holders(entry, &answer.collect::<Vec<_>>())?),
@@ -62,10 +64,14 @@ impl ProjectStore for RedisStore {
         project: &str,
         run: Run,
         keys: &BTreeSet<String>,
+        since: Timestamp,
     ) -> Result<(), StoreError> {
         let held = keys.iter().map(|key| self.keys.holders(project, key));
         let own = std::iter::once(self.keys.active(project));
-        let call = LEAVE.call(own.chain(held).collect()).with(run.to_string());
+        let call = LEAVE
+            .call(own.chain(held).collect())
+            .with(run.to_string())
+            .with(milliseconds(since).to_string());
         self.one("leave", call).await.map(|_| ())
     }
 
@@ -98,6 +104,11 @@ impl ProjectStore for RedisStore {
         let runs = runs.iter().map(|run| run.parse().map_err(corrupt));
         runs.collect()
     }
+}
+
+fn since(ms: Value) -> Result<Timestamp, StoreError> {
+    let ms = codec::text(ms)?.parse().map_err(corrupt)?;
+    Timestamp::from_millisecond(ms).map_err(corrupt)
 }
 
 fn usage(limits: ProjectLimits, active: Value, reset_us: Value) -> Result<Usage, StoreError> {

@@ -124,6 +124,9 @@ pub enum Entered {
     In {
         /// Whether it is new.
         fresh: bool,
+        /// Since when it holds its keys, as far as this entrance goes: each later entrance of the same
+        /// run has a later moment.
+        since: Timestamp,
     },
     /// Nothing was written: others hold keys of it.
     Held(Vec<Holder>),
@@ -325,13 +328,15 @@ pub trait ProjectStore: Send + Sync {
     /// nothing. One that is in already spends nothing and is not limited. Time is the store's.
     async fn enter(&self, project: &str, entry: &Entry) -> Result<(Entered, Usage), StoreError>;
 
-    /// Takes a run out again that [entered](Self::enter) and whose command was certainly not
-    /// published. Keys that the log has confirmed stay.
+    /// Takes a run out again that [entered](Self::enter) `since` then and whose command was certainly
+    /// not published. Keys that the log has confirmed stay, and so do those with which the run was
+    /// entered again: somebody else may have published it. While a key stays, the run is active.
     async fn leave(
         &self,
         project: &str,
         run: Run,
         keys: &BTreeSet<String>,
+        since: Timestamp,
     ) -> Result<(), StoreError>;
 
     /// Takes keys from holders that hold them exactly so; one that has changed since stays.

@@ -12,6 +12,7 @@ use std::{
 };
 
 use axum::http::{HeaderName, HeaderValue};
+use jiff::Timestamp;
 use moka::future::Cache;
 use tokio::time::Instant;
 use vmctl_api_types::{JobId, JobState, Kind, ProblemType};
@@ -72,7 +73,7 @@ pub(crate) struct Wish<'a> {
     pub project: &'a str,
     pub kind: &'a Kind,
     pub run: Run,
-    pub deadline: jiff::Timestamp,
+    pub deadline: Timestamp,
     pub keys: BTreeSet<String>,
     pub on_conflict: OnConflict,
 }
@@ -92,6 +93,7 @@ pub(crate) struct Pass {
     run: Run,
     keys: BTreeSet<String>,
     fresh: bool,
+    since: Timestamp,
     /// For the answer.
     pub fields: Vec<(HeaderName, HeaderValue)>,
 }
@@ -104,7 +106,9 @@ impl Pass {
         if !self.fresh || error.is(ProblemType::OutcomeUnknown) {
             return;
         }
-        let left = app.store.leave(&self.project, self.run, &self.keys);
+        let left = app
+            .store
+            .leave(&self.project, self.run, &self.keys, self.since);
         if let Err(error) = within(ADVISORY, left).await {
             tracing::debug!(
                 error = crate::error::chain(&error),
@@ -139,8 +143,9 @@ pub(crate) async fn enter(app: &App, wish: Wish<'_>) -> Result<Entrance, ApiErro
             }
         };
         match entered {
-            Entered::In { fresh } => {
-                return Ok(Entrance::Open(pass(wish.project, entry, fresh, usage)));
+            Entered::In { fresh, since } => {
+                let entered = (fresh, since);
+                return Ok(Entrance::Open(pass(wish.project, entry, entered, usage)));
             }
             Entered::TooFast => return Err(too_fast(limits, usage)),
             Entered::Full => {
@@ -174,12 +179,13 @@ fn limits(app: &App, kind: &Kind) -> ProjectLimits {
     project
 }
 
-fn pass(project: &str, entry: Entry, fresh: bool, usage: Usage) -> Pass {
+fn pass(project: &str, entry: Entry, (fresh, since): (bool, Timestamp), usage: Usage) -> Pass {
     Pass {
         project: project.to_owned(),
         run: entry.run,
         keys: entry.keys,
         fresh,
+        since,
         fields: ratelimit::fields(entry.limits, usage),
     }
 }
@@ -195,7 +201,7 @@ async fn alone(app: &App, project: &str, entry: Entry) -> Result<Entrance, ApiEr
         return Ok(Entrance::Open(pass(
             project,
             entry,
-            false,
+            (false, app.now()),
             Usage::default(),
         )));
     };
@@ -212,7 +218,12 @@ async fn alone(app: &App, project: &str, entry: Entry) -> Result<Entrance, ApiEr
     }
     *full_at = (*full_at).max(now) + interval(rate);
     let usage = Usage::new(0, full_at.saturating_duration_since(now), limits);
-    Ok(Entrance::Open(pass(project, entry, false, usage)))
+    Ok(Entrance::Open(pass(
+        project,
+        entry,
+        (false, app.now()),
+        usage,
+    )))
 }
 
 fn interval(rate: Rate) -> Duration {
@@ -308,7 +319,7 @@ async fn heal(app: &App, project: &str) -> bool {
             winner.epoch > run.epoch || (winner.epoch == run.epoch && winner.state.is_terminal())
         });
         if ended {
-            let left = app.store.leave(project, run, &no_keys);
+            let left = app.store.leave(project, run, &no_keys, app.now());
             healed |= within(ADVISORY, left).await.is_ok();
         }
     }

@@ -2,7 +2,7 @@
 -- KEYS  active runs by expiry, rate, then each key's holders
 -- ARGV  run, job, expires ms, most active (0: any), interval us (0: any rate), quota
 -- Returns a word (in, again, held, full, fast), active runs, microseconds until the rate is full,
--- then number of the key, run and hold of each other holder.
+-- then since when it holds its keys, in ms, or number of the key, run and hold of each other holder.
 local active, rate = KEYS[1], KEYS[2]
 local run, job, expires = ARGV[1], ARGV[2], ARGV[3]
 local most, interval, quota = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
@@ -39,16 +39,31 @@ if fresh and most > 0 and count >= most then return answer('full') end
 redis.call('ZADD', active, expires, run)
 local last = redis.call('ZREVRANGE', active, 0, 0, 'WITHSCORES')[2]
 redis.call('PEXPIREAT', active, string.format('%.0f', tonumber(last)))
+-- Later than any entrance of the same run before it.
+local since, holds = now, {}
 for n = 3, #KEYS do
-  redis.call('HSETNX', KEYS[n], run, string.format('t %.0f %s', now, expires))
+  local hold = redis.call('HGET', KEYS[n], run)
+  local taken = hold and string.match(hold, '^t (%d+)')
+  if taken then since = math.max(since, tonumber(taken) + 1) end
+  holds[n] = hold and not taken
+end
+for n = 3, #KEYS do
+  if not holds[n] then
+    redis.call('HSET', KEYS[n], run, string.format('t %.0f %s', since, expires))
+  end
   local left = redis.call('PTTL', KEYS[n])
   if left < tonumber(expires) - now then redis.call('PEXPIREAT', KEYS[n], expires) end
 end
-if not fresh then return answer('again') end
+local function entered(word)
+  local told = answer(word)
+  told[4] = string.format('%.0f', since)
+  return told
+end
+if not fresh then return entered('again') end
 count = count + 1
 if interval > 0 then
   full_at = full_at + interval
   local ms = math.ceil((full_at - now_us) / 1000)
   redis.call('SET', rate, string.format('%.0f', full_at), 'PX', string.format('%.0f', ms))
 end
-return answer('in')
+return entered('in')

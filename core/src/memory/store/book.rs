@@ -90,19 +90,33 @@ impl Book {
         }
         let expires = milliseconds(entry.expires);
         self.active.insert(entry.run, (), expires);
+        let since = self.since(entry, now);
         for key in &entry.keys {
             let claim = self.claims.entry(key.clone()).or_default();
-            claim.holders.entry(entry.run).or_insert(Hold {
-                state: HoldState::Taken,
-                since: now,
-                expires,
-            });
+            let hold = claim.holders.get(&entry.run);
+            if hold.is_none_or(|hold| hold.state == HoldState::Taken) {
+                let hold = Hold {
+                    state: HoldState::Taken,
+                    since,
+                    expires,
+                };
+                claim.holders.insert(entry.run, hold);
+            }
         }
         if fresh && let Some(rate) = entry.limits.rate {
             let from = self.full_at.unwrap_or(now).max(now);
             self.full_at = Some(clock::add(from, Duration::from_micros(rate.interval_us())));
         }
-        Entered::In { fresh }
+        Entered::In { fresh, since }
+    }
+
+    /// Since when an entrance holds its keys: later than any before it.
+    fn since(&self, entry: &Entry, now: Timestamp) -> Timestamp {
+        let claims = entry.keys.iter().filter_map(|key| self.claims.get(key));
+        let holds = claims.filter_map(|claim| claim.holders.get(&entry.run));
+        let taken = holds.filter(|hold| hold.state == HoldState::Taken);
+        let next = taken.map(|hold| clock::add(hold.since, Duration::from_millis(1)));
+        next.max().map_or(now, |next| next.max(now))
     }
 
     /// Who else holds a key; an earlier run of the same job is nobody else.
@@ -121,14 +135,22 @@ impl Book {
             .collect()
     }
 
-    pub fn leave<'a>(&mut self, run: Run, keys: impl IntoIterator<Item = &'a String>) {
-        self.active.remove(&run);
+    pub fn leave<'a>(
+        &mut self,
+        run: Run,
+        keys: impl IntoIterator<Item = &'a String>,
+        since: Timestamp,
+    ) {
+        let mut stays = false;
         for key in keys {
             if let Some(claim) = self.claims.get_mut(key) {
-                claim
-                    .holders
-                    .retain(|r, hold| *r != run || hold.state != HoldState::Taken);
+                let own = |hold: &Hold| hold.state == HoldState::Taken && hold.since == since;
+                claim.holders.retain(|r, hold| *r != run || !own(hold));
+                stays |= claim.holders.contains_key(&run);
             }
+        }
+        if !stays {
+            self.active.remove(&run);
         }
     }
 

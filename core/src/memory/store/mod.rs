@@ -230,10 +230,11 @@ impl ProjectStore for InMemoryJobStore {
         project: &str,
         run: Run,
         keys: &BTreeSet<String>,
+        since: Timestamp,
     ) -> Result<(), StoreError> {
         let (mut inner, _) = self.up()?;
         if let Some(book) = inner.books.get_mut(project) {
-            book.leave(run, keys);
+            book.leave(run, keys, since);
         }
         Ok(())
     }

@@ -12,6 +12,7 @@ mod index;
 mod leases;
 mod lines;
 mod live;
+pub mod names;
 pub mod sample;
 mod standing;
 mod support;
@@ -133,6 +134,7 @@ macro_rules! store_suite {
             claims_of_projects_are_apart
             a_key_has_one_holder
             what_was_not_published_leaves
+            a_run_that_was_entered_again_stays
             an_end_frees_the_key
             an_end_belongs_to_its_epoch
             what_was_made_keeps_the_key_until_it_is_freed

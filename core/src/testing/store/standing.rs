@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
+use jiff::Timestamp;
+
 use super::{
     StoreFixture,
     support::{OneJob, until},
@@ -55,6 +57,33 @@ impl<'a, F: StoreFixture> Project<'a, F> {
         epoch: u32,
         limits: ProjectLimits,
     ) -> (Entered, Usage) {
+        let (mut entered, usage) = self.entered(spec, epoch, limits).await;
+        if let Entered::In { since, .. } = &mut entered {
+            *since = Timestamp::UNIX_EPOCH;
+        }
+        (entered, usage)
+    }
+
+    /// Enters, and returns since when.
+    async fn enter_since(&self, spec: &JobSpec) -> Timestamp {
+        match self.entered(spec, 0, ProjectLimits::default()).await.0 {
+            Entered::In { since, .. } => since,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Gives the first run back.
+    async fn leave(&self, spec: &JobSpec, since: Timestamp) {
+        let run = Run {
+            job: spec.id,
+            epoch: 0,
+        };
+        let keys = BTreeSet::from([KEY.to_owned()]);
+        let left = self.one.store.leave("demo", run, &keys, since);
+        left.await.unwrap();
+    }
+
+    async fn entered(&self, spec: &JobSpec, epoch: u32, limits: ProjectLimits) -> (Entered, Usage) {
         let entry = Entry {
             run: Run {
                 job: spec.id,
@@ -89,12 +118,19 @@ impl<'a, F: StoreFixture> Project<'a, F> {
     }
 }
 
+/// What most cases compare; since when is told apart.
 fn fresh() -> Entered {
-    Entered::In { fresh: true }
+    Entered::In {
+        fresh: true,
+        since: Timestamp::UNIX_EPOCH,
+    }
 }
 
 fn again() -> Entered {
-    Entered::In { fresh: false }
+    Entered::In {
+        fresh: false,
+        since: Timestamp::UNIX_EPOCH,
+    }
 }
 
 /// Returns the only holder, who must be this job.
@@ -133,28 +169,32 @@ pub async fn what_was_not_published_leaves<F: StoreFixture>(fixture: &F) {
         project.spec("a", Scope::Active),
         project.spec("b", Scope::Active),
     );
-    let keys = BTreeSet::from([KEY.to_owned()]);
-    let run = |spec: &JobSpec| Run {
-        job: spec.id,
-        epoch: 0,
-    };
-    assert_eq!(project.enter(&a, 0).await, fresh());
-    project
-        .one
-        .store
-        .leave("demo", run(&a), &keys)
-        .await
-        .unwrap();
+    let since = project.enter_since(&a).await;
+    project.leave(&a, since).await;
+    assert_eq!(project.active().await, 0);
+    let since = project.enter_since(&b).await;
+    project.say(&b, EventType::Submitted, 0).await;
+    project.leave(&b, since).await;
+    holder(project.enter(&a, 0).await, &b, HoldState::Live);
+    assert_eq!(project.active().await, 1);
+}
+
+/// Of two servers that have entered one run, the first one gives back nothing that the second one needs.
+pub async fn a_run_that_was_entered_again_stays<F: StoreFixture>(fixture: &F) {
+    let project = Project::new(fixture);
+    let (a, b) = (
+        project.spec("a", Scope::Active),
+        project.spec("b", Scope::Active),
+    );
+    let first = project.enter_since(&a).await;
+    let second = project.enter_since(&a).await;
+    assert!(second > first, "{second} is not after {first}");
+    project.leave(&a, first).await;
+    holder(project.enter(&b, 0).await, &a, HoldState::Taken);
+    assert_eq!(project.active().await, 1);
+    project.leave(&a, second).await;
     assert_eq!(project.active().await, 0);
     assert_eq!(project.enter(&b, 0).await, fresh());
-    project.say(&b, EventType::Submitted, 0).await;
-    project
-        .one
-        .store
-        .leave("demo", run(&b), &keys)
-        .await
-        .unwrap();
-    holder(project.enter(&a, 0).await, &b, HoldState::Live);
 }
 
 /// Any end of a job frees its key and its place.
@@ -323,7 +363,7 @@ pub async fn a_run_ends_by_itself<F: StoreFixture>(fixture: &F) {
         limits: ProjectLimits::default(),
     };
     let entered = project.one.store.enter("demo", &short).await.unwrap().0;
-    assert_eq!(entered, fresh());
+    assert!(matches!(entered, Entered::In { fresh: true, .. }));
     until(fixture, "end of the run", async || {
         project.active().await == 0
     })
