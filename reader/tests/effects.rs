@@ -18,7 +18,8 @@ use vmctl_core::{
     callback::{self, DeliveryInput},
     event::{Event, EventType, JobSpec},
     memory::bus::ConfirmFailure,
-    topology::{EXCHANGE_JOBS, QUEUE_EFFECTS},
+    store::JobStore as _,
+    topology::{EXCHANGE_JOBS, QUEUE_EFFECTS, QUEUE_REPORTS},
 };
 
 /// The ends that something may follow.
@@ -187,9 +188,22 @@ async fn an_end_waits_for_its_confirm() {
     reader.stop().await;
 }
 
-/// Runs readers that are killed, each at one step, then one that lives; says how many of the
-/// deliveries there are, and checks that each is one job.
-async fn killed_at(jobs: &[bool], traps: &[(Step, usize)]) {
+/// Starts a reader and kills it at one step. Says whether it came that far.
+async fn kill_at(world: &World, queue: &'static str, (step, after): (Step, usize)) -> bool {
+    let trap = Trap::new(queue, step, after);
+    let reader = world.start_on("killed", trap.around(&world.bus));
+    // A trap that needs more ends than are left does not spring.
+    let sprung = tokio::time::timeout(Duration::from_secs(30), trap.sprung.notified());
+    let sprung = sprung.await.is_ok();
+    reader.kill();
+    // The partitions of the dead are free.
+    world.clock.advance(Duration::from_secs(60));
+    sprung
+}
+
+/// Runs readers that are killed, each at one step, then one that lives; checks that each delivery is one
+/// job. Returns how many were killed at their step.
+async fn killed_at(jobs: &[bool], traps: &[(Step, usize)]) -> usize {
     let world = World::new().await;
     let mut expected = BTreeSet::new();
     for (n, has_callback) in jobs.iter().enumerate() {
@@ -204,15 +218,10 @@ async fn killed_at(jobs: &[bool], traps: &[(Step, usize)]) {
             expected.insert(callback::delivery_id(job.id, 0));
         }
     }
-    for (n, (step, after)) in traps.iter().enumerate() {
-        let trap = Trap::new(*step, *after);
-        let reader = world.start_on(&format!("killed-{n}"), trap.around(&world.bus));
-        // A trap that needs more ends than are left does not spring.
-        let _ = tokio::time::timeout(Duration::from_secs(30), trap.sprung.notified()).await;
-        reader.kill();
+    let mut killed = 0;
+    for trap in traps {
+        killed += usize::from(kill_at(&world, QUEUE_EFFECTS, *trap).await);
     }
-    // The partitions of the dead are free.
-    world.clock.advance(Duration::from_secs(60));
     let reader = world.start("survivor");
     // What came last is followed last.
     let last = with_callback(&world);
@@ -231,13 +240,78 @@ async fn killed_at(jobs: &[bool], traps: &[(Step, usize)]) {
     reader.stop().await;
     // And everything was acked: nothing has come back.
     until_followed(&world).await;
+    killed
 }
 
 #[tokio::test(start_paused = true)]
 async fn effects_killed_between_any_two_steps_happen_once() {
     for step in Step::ALL {
-        killed_at(&[true], &[(step, 0)]).await;
-        killed_at(&[true, false, true], &[(step, 1), (step, 0)]).await;
+        assert_eq!(killed_at(&[true], &[(step, 0)]).await, 1, "{step:?}");
+        let traps = [(step, 1), (step, 0)];
+        let killed = killed_at(&[true, false, true], &traps).await;
+        assert!(killed > 0, "{step:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_report_whose_reader_is_killed_between_any_two_steps_counts_once() {
+    for step in Step::ALL {
+        let world = World::new().await;
+        let job = world.submit().await;
+        let reader = world.start("first");
+        world.until(job.id, JobState::Queued).await;
+        reader.stop().await;
+        let report = json!({"uuid": job.id, "state": "SUCCESSFULL", "output": {"ip": "192.0.2.1"}});
+        world.publish_report(report.to_string().into_bytes()).await;
+        assert!(kill_at(&world, QUEUE_REPORTS, (step, 0)).await, "{step:?}");
+        let reader = world.start("survivor");
+        world.until(job.id, JobState::Succeeded).await;
+        until("the report is done with", async || {
+            world.clock.advance(Duration::from_secs(1));
+            world.mark().await;
+            let stats = world.bus.admin.inspect(QUEUE_REPORTS).await.unwrap();
+            stats.unwrap().ready == 0
+        })
+        .await;
+        let story = world.store.story(job.id).await.unwrap();
+        let words: Vec<_> = story
+            .history
+            .into_iter()
+            .map(|e| e.event.event_type)
+            .collect();
+        assert_eq!(words, ["submitted", "succeeded"], "{step:?}");
+        reader.stop().await;
+    }
+}
+
+/// What wakes may be lost, and then the job looks by itself; whatever comes is its own command.
+#[tokio::test(start_paused = true)]
+async fn a_parent_whose_reader_is_killed_between_any_two_steps_goes_on() {
+    for step in Step::ALL {
+        let world = World::new().await;
+        let reader = world.start("first");
+        let parent = support::waiting(&world, Duration::from_secs(15), &["a"]).await;
+        world.until(parent.subject, JobState::Waiting).await;
+        reader.stop().await;
+        let child = support::child(&world, &parent, "a");
+        world
+            .say(&child, EventType::Succeeded, JobState::Succeeded)
+            .await;
+        assert!(kill_at(&world, QUEUE_EFFECTS, (step, 0)).await, "{step:?}");
+        let reader = world.start("survivor");
+        let consumer = &world.bus.consumer;
+        let mut work = consumer.consume("work.vm.create", 9).await.unwrap();
+        let mut commands = 0;
+        while let Ok(delivery) = tokio::time::timeout(Duration::from_secs(30), work.next()).await {
+            let delivery = delivery.unwrap();
+            let command = Event::parse(&delivery.message.body).unwrap();
+            assert_eq!(command.id, parent.id);
+            delivery.ack().await.unwrap();
+            commands += 1;
+        }
+        assert!(commands > 0, "{step:?}");
+        until_followed(&world).await;
+        reader.stop().await;
     }
 }
 
@@ -258,6 +332,6 @@ proptest! {
             .start_paused(true)
             .build()
             .unwrap();
-        runtime.block_on(killed_at(&jobs, &traps));
+        runtime.block_on(async { killed_at(&jobs, &traps).await });
     }
 }

@@ -5,51 +5,17 @@ mod support;
 
 use std::time::Duration;
 
-use serde_json::json;
-use support::World;
+use support::{World, child};
 use tokio::time::timeout;
 use vmctl_core::{
     JobState,
     bus::Deliveries,
-    children::{Join, OnFailure, Waits, child_id},
-    clock,
-    event::{Event, EventType, JobSpec},
-    topology::Tier,
+    event::{Event, EventType},
 };
-
-fn waits(names: &[&str]) -> Waits {
-    Waits {
-        children: names.iter().map(|n| (*n).to_owned()).collect(),
-        join: Join::All,
-        on_failure: OnFailure::FailFast,
-        until: None,
-        shielded: false,
-        looks: 2,
-        decided: false,
-    }
-}
 
 /// Publishes a job that waits for an hour, as its worker does.
 async fn waiting(world: &World, names: &[&str]) -> Event {
-    let mut event = world.event(&world.job(), EventType::Continued, JobState::Waiting);
-    event.data.seq = 1;
-    event.data.waits = Some(waits(names));
-    event.data.children = event.data.waits.clone().unwrap().children;
-    event.data.checkpoint = Some(json!({"at": 1}));
-    event.data.not_before = Some(clock::add(event.time, Duration::from_secs(3600)));
-    event.extra.insert("newer".to_owned(), json!(1));
-    let message = event.to_delayed_message(Tier::at_most(Duration::from_secs(3600)).unwrap());
-    world.bus.publisher.publish(message).await.unwrap();
-    event
-}
-
-fn child(world: &World, parent: &Event, name: &str) -> JobSpec {
-    JobSpec {
-        id: child_id(parent.subject, 0, name),
-        kind: "vm.delete".parse().unwrap(),
-        parent_id: Some(parent.subject),
-        ..world.job()
-    }
+    support::waiting(world, Duration::from_secs(3600), names).await
 }
 
 async fn end(world: &World, parent: &Event, name: &str, event_type: EventType, state: JobState) {

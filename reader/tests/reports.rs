@@ -8,33 +8,13 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use support::{World, until};
 use vmctl_core::{
-    JobId, JobState,
-    bus::Message,
-    clock::{Clock as _, new_job_id},
-    event::EventType,
-    store::JobStore as _,
-    topology::{EXCHANGE_JOBS, QUEUE_REPORTS},
+    JobId, JobState, clock::new_job_id, event::EventType, store::JobStore as _,
+    topology::QUEUE_REPORTS,
 };
 
 /// Says it as a simple worker does: no id, no time, no type.
 async fn report(world: &World, body: &Value) {
-    say(world, body.to_string().into_bytes()).await;
-}
-
-async fn say(world: &World, body: Vec<u8>) {
-    let message = Message {
-        exchange: EXCHANGE_JOBS.to_owned(),
-        routing_key: "reader".parse().unwrap(),
-        content_type: "application/json".to_owned(),
-        message_id: String::new(),
-        correlation_id: String::new(),
-        message_type: String::new(),
-        timestamp: world.clock.now(),
-        persistent: true,
-        headers: std::collections::BTreeMap::new(),
-        body: body.into(),
-    };
-    world.bus.publisher.publish(message).await.unwrap();
+    world.publish_report(body.to_string().into_bytes()).await;
 }
 
 /// Publishes marks, as servers do, until the queue is empty; then stops the reader, which gives back
@@ -155,8 +135,8 @@ async fn what_is_no_report_is_dropped_and_stops_nobody() {
     let world = World::new().await;
     let reader = world.start("r1");
     let stranger = new_job_id(&*world.clock);
-    say(&world, b"not JSON".to_vec()).await;
-    say(&world, vec![b'['; 300 * 1024]).await;
+    world.publish_report(b"not JSON".to_vec()).await;
+    world.publish_report(vec![b'['; 300 * 1024]).await;
     for body in [
         json!({"uuid": "no id", "state": "SUCCESSFULL"}),
         json!({"uuid": stranger, "state": "WHATEVER"}),

@@ -1,8 +1,8 @@
 //! A bus on which a reader can be killed between any two steps.
 //!
-//! The steps of following one end are: it is delivered, what follows is accepted by the broker, the
-//! confirm arrives, the ack is sent, the ack has arrived. A bus of [`Trap`] stops its caller for ever
-//! at one of them and says so; its test then kills the reader.
+//! The steps of answering one delivery of a queue are: it is delivered, the answer is accepted by the
+//! broker, the confirm arrives, the ack is sent, the ack has arrived. A bus of [`Trap`] stops its caller
+//! for ever at one of them and says so; its test then kills the reader.
 
 use std::sync::{Arc, Mutex};
 
@@ -14,7 +14,6 @@ use vmctl_core::{
         PublishError, Publisher, Settle, SettleError, Settlement,
     },
     event::Control,
-    topology::QUEUE_EFFECTS,
 };
 
 /// Between which two steps.
@@ -41,14 +40,16 @@ impl Step {
 
 /// Springs once, when its step is reached for the `after`-th time.
 pub struct Trap {
+    queue: &'static str,
     step: Step,
     left: Mutex<usize>,
     pub sprung: Notify,
 }
 
 impl Trap {
-    pub fn new(step: Step, after: usize) -> Arc<Self> {
+    pub fn new(queue: &'static str, step: Step, after: usize) -> Arc<Self> {
         Arc::new(Self {
+            queue,
             step,
             left: Mutex::new(after),
             sprung: Notify::new(),
@@ -106,8 +107,10 @@ impl Publisher for Trapped {
 #[async_trait]
 impl Consumer for Trapped {
     async fn consume(&self, queue: &str, prefetch: u16) -> Result<Box<dyn Deliveries>, BusError> {
-        assert_eq!(queue, QUEUE_EFFECTS);
         let inner = self.1.consumer.consume(queue, prefetch).await?;
+        if queue != self.0.queue {
+            return Ok(inner);
+        }
         Ok(Box::new(TrappedDeliveries(Arc::clone(&self.0), inner)))
     }
 

@@ -12,7 +12,8 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 use vmctl_core::{
     JobId, JobState,
-    bus::Bus,
+    bus::{Bus, Message},
+    children::{Join, OnFailure, Waits, child_id},
     clock::{self, Clock, ManualClock, from_unix_ms, new_job_id, new_uuid},
     event::{Caller, Event, EventData, EventType, JobSpec, Mark},
     kinds::Registry,
@@ -22,7 +23,7 @@ use vmctl_core::{
     },
     record::Record,
     store::{FoldStore, JobStore as _},
-    topology::Topology,
+    topology::{EXCHANGE_JOBS, Tier, Topology},
 };
 use vmctl_reader::{Config, Reader, StatusWatch};
 
@@ -154,6 +155,23 @@ impl World {
         job
     }
 
+    /// Says it as a simple worker does: no id, no time, no type.
+    pub async fn publish_report(&self, body: Vec<u8>) {
+        let message = Message {
+            exchange: EXCHANGE_JOBS.to_owned(),
+            routing_key: "reader".parse().unwrap(),
+            content_type: "application/json".to_owned(),
+            message_id: String::new(),
+            correlation_id: String::new(),
+            message_type: String::new(),
+            timestamp: self.clock.now(),
+            persistent: true,
+            headers: std::collections::BTreeMap::new(),
+            body: body.into(),
+        };
+        self.bus.publisher.publish(message).await.unwrap();
+    }
+
     /// What a server says every second.
     pub async fn mark(&self) -> Timestamp {
         let mark = Mark {
@@ -179,6 +197,38 @@ impl World {
             self.state(id).await == Some(state)
         })
         .await;
+    }
+}
+
+/// Publishes a job that waits for its children, and looks again after `pause`, as its worker does.
+pub async fn waiting(world: &World, pause: Duration, names: &[&str]) -> Event {
+    let mut event = world.event(&world.job(), EventType::Continued, JobState::Waiting);
+    event.data.seq = 1;
+    event.data.children = names.iter().map(|n| (*n).to_owned()).collect();
+    event.data.waits = Some(Waits {
+        children: event.data.children.clone(),
+        join: Join::All,
+        on_failure: OnFailure::FailFast,
+        until: None,
+        shielded: false,
+        looks: 2,
+        decided: false,
+    });
+    event.data.checkpoint = Some(json!({"at": 1}));
+    event.data.not_before = Some(clock::add(event.time, pause));
+    event.extra.insert("newer".to_owned(), json!(1));
+    let message = event.to_delayed_message(Tier::at_most(pause).unwrap());
+    world.bus.publisher.publish(message).await.unwrap();
+    event
+}
+
+/// A job that another one has asked for.
+pub fn child(world: &World, parent: &Event, name: &str) -> JobSpec {
+    JobSpec {
+        id: child_id(parent.subject, 0, name),
+        kind: "vm.delete".parse().unwrap(),
+        parent_id: Some(parent.subject),
+        ..world.job()
     }
 }
 
