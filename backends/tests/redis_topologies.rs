@@ -1,123 +1,49 @@
-//! The store on Redis Cluster and behind Sentinel.
+//! The contract of the store on Redis Cluster and behind Sentinel, and a failover of the latter.
 #![cfg(feature = "redis")]
 
 mod redis_support;
 
-use std::{
-    sync::{Arc, OnceLock},
-    time::Duration,
-};
-
-use async_trait::async_trait;
-use jiff::Timestamp;
-use redis_support::{
-    Redis,
-    servers::{Server, free_port},
-};
+use redis_support::{Redis, servers::Server};
 use vmctl_core::{
     clock::{Clock as _, SystemClock},
-    partition::Partition,
-    store::{FoldStore, JobStore},
-    testing::{
-        bus::eventually,
-        store::{self, StoreFixture, sample::Story},
-    },
+    store::JobStore,
+    testing::{bus::eventually, store::sample::Story},
 };
 
-static CLUSTER: OnceLock<String> = OnceLock::new();
+/// Every script stays in one slot, or the cluster refuses it.
+mod cluster {
+    use vmctl_core::{store_suite, testing::store::StoreFixture};
 
-/// A store on the cluster; its keys go with the servers.
-struct OnCluster(Redis);
+    use crate::redis_support::{At, Place};
 
-#[async_trait]
-impl StoreFixture for OnCluster {
-    async fn set_up(_: &str) -> Option<Self> {
-        Some(Self(Redis::at(CLUSTER.get()?.clone())))
+    struct Cluster;
+
+    impl Place for Cluster {
+        const VARIABLE: &str = "VMCTL_TEST_REDIS_CLUSTER_URL";
     }
 
-    fn store(&self) -> Arc<dyn FoldStore> {
-        self.0.store()
-    }
+    store_suite!(At<Cluster>, #[tokio::test]);
 
-    fn now(&self) -> Timestamp {
-        SystemClock.now()
-    }
-
-    async fn pass(&self, time: Duration) {
-        tokio::time::sleep(time).await;
-    }
-
-    async fn flush(&self) {
-        panic!("no case of this list flushes");
-    }
-
-    async fn bad(&self, _: Partition) -> Vec<(u64, String)> {
-        panic!("no case of this list asks");
+    #[tokio::test]
+    async fn every_node_is_asked_for_its_policy() {
+        if let Some(at) = At::<Cluster>::set_up("policy").await {
+            assert_eq!(at.0.store.check_policy().await.unwrap(), None);
+        }
     }
 }
 
-async fn node() -> Option<Server> {
-    let bus = free_port();
-    let lines = format!("cluster-enabled yes\ncluster-port {bus}\nsave \"\"");
-    Server::start(&[], &lines).await
-}
+mod sentinel {
+    use vmctl_core::store_suite;
 
-#[tokio::test]
-async fn every_script_stays_in_one_slot_of_a_cluster() {
-    let (Some(first), Some(second)) = (node().await, node().await) else {
-        return;
-    };
-    let ask = async |server: &Server, words: &str| {
-        let _: redis::Value = server.ask(words).await.unwrap();
-    };
-    ask(&first, "CLUSTER ADDSLOTSRANGE 0 8191").await;
-    ask(&second, "CLUSTER ADDSLOTSRANGE 8192 16383").await;
-    let bus: String = second
-        .ask("CONFIG GET cluster-port")
-        .await
-        .map(|pair: Vec<String>| pair[1].clone())
-        .unwrap();
-    let meet = format!("CLUSTER MEET 127.0.0.1 {} {bus}", second.port);
-    ask(&first, &meet).await;
-    for server in [&first, &second] {
-        eventually("cluster", async || {
-            let info: String = server.ask("CLUSTER INFO").await.unwrap();
-            let whole = info.contains("cluster_state:ok") && info.contains("cluster_known_nodes:2");
-            whole.then_some(())
-        })
-        .await;
-    }
-    let url = format!(
-        "redis+cluster://127.0.0.1:{},127.0.0.1:{}",
-        first.port, second.port
-    );
-    CLUSTER.set(url).unwrap();
+    use crate::redis_support::{At, Place};
 
-    macro_rules! cases {
-        ($($case:ident)*) => {
-            $(store::run::<OnCluster>(stringify!($case), store::$case).await;)*
-        };
+    struct Sentinel;
+
+    impl Place for Sentinel {
+        const VARIABLE: &str = "VMCTL_TEST_SENTINEL_URL";
     }
-    cases! {
-        folding_gives_what_the_merge_gives
-        batches_are_independent
-        a_voided_position_is_the_first_entry
-        a_written_ahead_job_is_read_at_once
-        many_records_come_in_the_order_asked
-        a_history_is_in_log_order_and_bounded
-        a_list_is_newest_first_and_paged
-        projects_are_apart
-        unlisted_lines_are_gone
-        a_tick_touches_its_own_live_run
-        overdue_jobs_come_earliest_first
-        a_run_is_taken_once
-        claims_of_projects_are_apart
-        two_readers_share_evenly
-        released_partitions_are_free
-        the_store_answers
-    }
-    let OnCluster(redis) = OnCluster::set_up("").await.unwrap();
-    assert_eq!(redis.store.check_policy().await.unwrap(), None);
+
+    store_suite!(At<Sentinel>, #[tokio::test]);
 }
 
 #[tokio::test]

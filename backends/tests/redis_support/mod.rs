@@ -4,7 +4,7 @@
 
 pub mod servers;
 
-use std::{sync::Arc, time::Duration};
+use std::{marker::PhantomData, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -27,6 +27,46 @@ pub fn address(variable: &str) -> Option<String> {
         eprintln!("skipped: {variable} is not set");
     }
     address
+}
+
+/// Where a store of the suite is.
+pub trait Place: Send + Sync {
+    /// The variable that has its address.
+    const VARIABLE: &str;
+}
+
+/// A store at a place other than the usual one.
+pub struct At<P>(pub Redis, PhantomData<P>);
+
+#[async_trait]
+impl<P: Place> StoreFixture for At<P> {
+    async fn set_up(_: &str) -> Option<Self> {
+        Some(Self(Redis::at(address(P::VARIABLE)?), PhantomData))
+    }
+
+    fn store(&self) -> Arc<dyn FoldStore> {
+        self.0.store()
+    }
+
+    fn now(&self) -> Timestamp {
+        self.0.now()
+    }
+
+    async fn pass(&self, time: Duration) {
+        self.0.pass(time).await;
+    }
+
+    async fn flush(&self) {
+        self.0.flush().await;
+    }
+
+    async fn bad(&self, partition: Partition) -> Vec<(u64, String)> {
+        self.0.bad(partition).await
+    }
+
+    async fn tear_down(self) {
+        self.0.tear_down().await;
+    }
 }
 
 /// A store with keys of its own.
@@ -56,9 +96,43 @@ impl Redis {
         client.get_multiplexed_async_connection().await.unwrap()
     }
 
-    /// Returns the names of all its keys.
-    pub async fn keys(&self) -> Vec<String> {
-        let mut raw = self.raw().await;
+    /// Returns a connection to each server that takes writes.
+    async fn masters(&self) -> Vec<MultiplexedConnection> {
+        let mut all = Vec::new();
+        for url in self.master_urls().await {
+            let client = redis::Client::open(url).unwrap();
+            all.push(client.get_multiplexed_async_connection().await.unwrap());
+        }
+        all
+    }
+
+    async fn master_urls(&self) -> Vec<String> {
+        let Some((group, rest)) = self.url.split_once("://").filter(|(g, _)| g.contains('+'))
+        else {
+            return vec![self.url.clone()];
+        };
+        let (hosts, path) = rest.split_once('/').unwrap_or((rest, ""));
+        let first = format!("redis://{}", hosts.split(',').next().unwrap());
+        let client = redis::Client::open(first).unwrap();
+        let mut raw = client.get_multiplexed_async_connection().await.unwrap();
+        if group == "redis+sentinel" {
+            let mut ask = redis::cmd("SENTINEL");
+            ask.arg("GET-MASTER-ADDR-BY-NAME")
+                .arg(path.split('/').next().unwrap());
+            let (host, port): (String, u16) = ask.query_async(&mut raw).await.unwrap();
+            return vec![format!("redis://{host}:{port}")];
+        }
+        let mut ask = redis::cmd("CLUSTER");
+        let nodes: String = ask.arg("NODES").query_async(&mut raw).await.unwrap();
+        let leads = |line: &&str| line.contains("master") && !line.contains("fail");
+        let masters = nodes.lines().filter(leads);
+        let address = |line: &str| line.split([' ', '@']).nth(1).unwrap().to_owned();
+        masters
+            .map(|line| format!("redis://{}", address(line)))
+            .collect()
+    }
+
+    async fn keys_at(&self, raw: &mut MultiplexedConnection) -> Vec<String> {
         let (mut cursor, mut all) = (0_u64, Vec::new());
         loop {
             let mut scan = redis::cmd("SCAN");
@@ -68,7 +142,7 @@ impl Redis {
                 .arg("COUNT")
                 .arg(10_000);
             let keys: Vec<String>;
-            (cursor, keys) = scan.query_async(&mut raw).await.unwrap();
+            (cursor, keys) = scan.query_async(raw).await.unwrap();
             all.extend(keys);
             if cursor == 0 {
                 return all;
@@ -76,13 +150,42 @@ impl Redis {
         }
     }
 
-    /// Removes all its keys.
+    /// Returns the names of all its keys.
+    pub async fn keys(&self) -> Vec<String> {
+        let mut all = Vec::new();
+        for mut raw in self.masters().await {
+            all.extend(self.keys_at(&mut raw).await);
+        }
+        all
+    }
+
+    /// Returns those keys of projects that nothing removes.
+    pub async fn eternal(&self) -> Vec<String> {
+        let mut eternal = Vec::new();
+        for mut raw in self.masters().await {
+            let mut keys = self.keys_at(&mut raw).await;
+            keys.retain(|key| key.contains("{ix:"));
+            for key in keys {
+                let mut left = redis::cmd("PTTL");
+                let left: i64 = left.arg(&key).query_async(&mut raw).await.unwrap();
+                if left == -1 {
+                    eternal.push(key);
+                }
+            }
+        }
+        eternal
+    }
+
+    /// Removes all its keys, one by one: in a cluster each has a slot of its own.
     pub async fn clean(&self) {
-        let keys = self.keys().await;
-        if !keys.is_empty() {
-            let mut unlink = redis::cmd("UNLINK");
-            let mut raw = self.raw().await;
-            unlink.arg(keys).exec_async(&mut raw).await.unwrap();
+        for mut raw in self.masters().await {
+            let mut unlink = redis::pipe();
+            for key in self.keys_at(&mut raw).await {
+                unlink.cmd("UNLINK").arg(key).ignore();
+            }
+            if !unlink.is_empty() {
+                unlink.exec_async(&mut raw).await.unwrap();
+            }
         }
     }
 }
@@ -113,9 +216,15 @@ impl StoreFixture for Redis {
         let key = format!("{}{{{partition}}}:bad", self.config.prefix);
         let mut range = redis::cmd("LRANGE");
         range.arg(key).arg(0).arg(-1);
-        let texts: Vec<String> = range.query_async(&mut self.raw().await).await.unwrap();
-        let parse = |text: &String| serde_json::from_str(text).unwrap();
-        texts.iter().map(parse).collect()
+        for mut raw in self.masters().await {
+            // One that does not have the key's slot says so.
+            let texts: redis::RedisResult<Vec<String>> = range.query_async(&mut raw).await;
+            if let Ok(texts) = texts {
+                let parse = |text: &String| serde_json::from_str(text).unwrap();
+                return texts.iter().map(parse).collect();
+            }
+        }
+        panic!("no server has the slot of {partition}");
     }
 
     async fn tear_down(self) {

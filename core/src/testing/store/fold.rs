@@ -388,3 +388,30 @@ pub async fn a_story_is_record_partition_and_history<F: StoreFixture>(fixture: &
     let places: Vec<_> = story.history.iter().map(|entry| entry.offset).collect();
     assert_eq!(places, [2, 5]);
 }
+
+/// A message that names another project or another kind changes neither record nor history, ahead of the
+/// log or in it; nor is progress of the job lost.
+pub async fn nobody_speaks_for_another_project_or_kind<F: StoreFixture>(fixture: &F) {
+    let job = OneJob::new(fixture);
+    job.fold(&[job.says(Submitted, 0, 1), job.says(Started, 1, 2)])
+        .await;
+    let before = job.store.story(job.id()).await.unwrap();
+    let mut offset = 2;
+    for what in [Succeeded, Failed, Redriven, CancelRequested, Submitted] {
+        let (mut project, mut kind) = (job.spec.clone(), job.spec.clone());
+        "evil".clone_into(&mut project.auth.project_id);
+        kind.kind = "vm.delete".parse().unwrap();
+        for spec in [project, kind] {
+            offset += 1;
+            let epoch = u32::from(what == Redriven);
+            let lie = said(what, epoch, 9, offset);
+            let lie = job.story.fact(&spec, &lie, Some(offset));
+            job.store.prewrite(&lie, job.now).await.unwrap();
+            assert_eq!(job.fold(std::slice::from_ref(&lie)).await, 0, "{what}");
+        }
+    }
+    let after = job.store.story(job.id()).await.unwrap();
+    assert_eq!(after.lookup.record, before.lookup.record);
+    assert_eq!(after.history, before.history);
+    assert_eq!(job.fold(&[job.says(Succeeded, 2, 99)]).await, 1);
+}

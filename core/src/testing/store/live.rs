@@ -84,6 +84,22 @@ pub async fn overdue_jobs_come_earliest_first<F: StoreFixture>(fixture: &F) {
     assert_eq!(overdue(&job, 60, 1).await, [early]);
 }
 
+/// A job that must be started by an instant is overdue then, unless somebody has started it; in another
+/// epoch that counts anew.
+pub async fn a_job_that_nobody_has_started_in_time_is_overdue<F: StoreFixture>(fixture: &F) {
+    let mut job = OneJob::new(fixture);
+    job.spec.start_by = Some(minutes_from(job.now, 10));
+    job.fold(&[job.says(Submitted, 0, 1)]).await;
+    assert_eq!(overdue(&job, 9, 10).await, []);
+    assert_eq!(overdue(&job, 10, 10).await, [job.id()]);
+    job.fold(&[job.says(Started, 1, 2)]).await;
+    assert_eq!(overdue(&job, 58, 10).await, []);
+    assert_eq!(overdue(&job, 60, 10).await, [job.id()]);
+    let again = job.story.fact(&job.spec, &said(Redriven, 1, 0, 3), Some(3));
+    job.fold(&[again]).await;
+    assert_eq!(overdue(&job, 10, 10).await, [job.id()]);
+}
+
 /// Whatever has ended is not looked at again.
 pub async fn an_ended_job_is_not_overdue<F: StoreFixture>(fixture: &F) {
     let job = OneJob::new(fixture);

@@ -105,6 +105,7 @@ macro_rules! store_suite {
             a_message_is_in_the_history_once
             a_story_is_record_partition_and_history
             a_record_is_forgotten_when_its_winner_says
+            nobody_speaks_for_another_project_or_kind
             what_has_expired_is_skipped
             an_expired_end_forgets_the_record
             an_undecided_record_is_forgotten_too
@@ -116,6 +117,7 @@ macro_rules! store_suite {
             a_tick_touches_its_own_live_run
             the_newest_tick_wins
             overdue_jobs_come_earliest_first
+            a_job_that_nobody_has_started_in_time_is_overdue
             an_ended_job_is_not_overdue
             a_forgotten_job_is_not_overdue
             a_redriven_job_is_live_again
