@@ -254,14 +254,36 @@ impl Vhost {
         );
     }
 
+    pub fn purge(&self, queue: &str) {
+        self.call(
+            "DELETE",
+            &format!("/queues/{}/{queue}/contents", self.name),
+            None,
+        );
+    }
+
+    /// Publishes whatever the management API takes for a message, with any properties.
+    pub fn publish(&self, exchange: &str, message: &serde_json::Value) {
+        let path = format!("/exchanges/{}/{exchange}/publish", self.name);
+        self.call("POST", &path, Some(&message.to_string()));
+    }
+
     fn call(&self, method: &str, path: &str, body: Option<&str>) {
-        let output = Command::new("curl")
+        let mut curl = Command::new("curl")
             .args(["-sS", "--fail-with-body", "--max-time", "20", "-X", method])
             .args(["-H", "content-type: application/json"])
-            .args(body.map_or(vec![], |body| vec!["-d", body]))
+            .args(body.map_or(vec![], |_| vec!["--data-binary", "@-"]))
             .arg(format!("{}{path}", self.api))
-            .output()
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
             .expect("curl starts");
+        let mut stdin = curl.stdin.take().expect("it is a pipe");
+        // Curl says why if it does not read.
+        let _ = stdin.write_all(body.unwrap_or_default().as_bytes());
+        drop(stdin);
+        let output = curl.wait_with_output().expect("curl ends");
         assert!(
             output.status.success() || thread::panicking(),
             "{method} {path}: {}{}",

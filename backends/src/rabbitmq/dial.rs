@@ -22,9 +22,11 @@ use super::config::{Config, SecretUrl};
 /// AMQP 0-9-1, section 4.2.2.
 const PROTOCOL_HEADER: &[u8] = b"AMQP\x00\x00\x09\x01";
 
-/// Largest frame that is offered, in bytes. The library keeps buffers of 32 frames in each direction
-/// of a connection, all of it resident: a quarter of the usual size saves 12 MiB in a daemon.
-const FRAME_MAX: u32 = 32 * 1024;
+/// Largest frame that is offered, in bytes: what RabbitMQ takes from anybody unless it is told otherwise.
+/// The headers of a message are one frame, and the broker does not look whether whoever gets it takes one as
+/// large; one that is too large ends the connection, each time that it comes. Less would save memory, of
+/// which the library keeps 32 frames in each direction of a connection.
+const FRAME_MAX: u32 = 128 * 1024;
 
 /// How many addresses of one name are tried.
 const MAX_ADDRESSES: usize = 8;
