@@ -11,7 +11,7 @@
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use futures::StreamExt as _;
+use futures::{FutureExt as _, StreamExt as _};
 use lapin::{
     options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions},
     types::FieldTable,
@@ -22,7 +22,10 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use vmctl_core::{
-    bus::{BusError, Consumer, Deliveries, Delivery, Feed, FeedStream, Settlement},
+    bus::{
+        Attached, Attachment, BusError, Consumer, Deliveries, Delivery, Feed, FeedStream,
+        Settlement,
+    },
     error::chain,
     topology::Topology,
 };
@@ -79,6 +82,8 @@ impl Consumer for AmqpConsumer {
         let (sender, arrived) = mpsc::channel(usize::from(prefetch));
         let stopping = CancellationToken::new();
         let stopped = CancellationToken::new();
+        let attached = Attached::default();
+        let attachment = attached.attachment();
         let pump = Pump {
             link: self.link.clone(),
             config: self.config.clone(),
@@ -86,6 +91,7 @@ impl Consumer for AmqpConsumer {
             prefetch,
             sender,
             stopping: stopping.clone(),
+            attached,
             #[cfg(test)]
             sources: self.sources.clone(),
         };
@@ -98,6 +104,7 @@ impl Consumer for AmqpConsumer {
             arrived,
             stopping,
             stopped,
+            attachment,
             within: self.config.call_timeout,
         }))
     }
@@ -146,6 +153,7 @@ struct AmqpDeliveries {
     arrived: mpsc::Receiver<Delivery>,
     stopping: CancellationToken,
     stopped: CancellationToken,
+    attachment: Attachment,
     within: Duration,
 }
 
@@ -171,6 +179,10 @@ impl Deliveries for AmqpDeliveries {
         // Each step of the pump has this bound; two of them may be under way.
         let _ = timeout(self.within * 2, self.stopped.cancelled()).await;
     }
+
+    fn attachment(&self) -> Attachment {
+        self.attachment.clone()
+    }
 }
 
 struct Pump {
@@ -180,6 +192,7 @@ struct Pump {
     prefetch: u16,
     sender: mpsc::Sender<Delivery>,
     stopping: CancellationToken,
+    attached: Attached,
     #[cfg(test)]
     sources: Sources,
 }
@@ -208,18 +221,14 @@ impl Pump {
         let mut last = String::new();
         loop {
             let since = Instant::now();
-            let live = tokio::select! {
-                biased;
-                () = self.unwanted() => return,
-                live = self.link.live() => live,
-            };
-            let Some(live) = live else {
+            let Some(live) = self.live().await else {
                 return;
             };
             match self.subscription(&live).await {
                 End::Stopped => return,
                 End::Retired => continue,
                 End::Broken(reason) => {
+                    self.attached.end();
                     metrics::consumer_rebuilt();
                     // Once: a queue may be missing for days.
                     if reason != last {
@@ -234,6 +243,19 @@ impl Pump {
                 () = self.unwanted() => return,
                 () = pauses.pause() => {}
             }
+        }
+    }
+
+    /// Waits for a connection; `None` when nobody wants any more, or there will never be one.
+    async fn live(&self) -> Option<Arc<Live>> {
+        if let Some(live) = self.link.live().now_or_never() {
+            return live;
+        }
+        self.attached.end();
+        tokio::select! {
+            biased;
+            () = self.unwanted() => None,
+            live = self.link.live() => live,
         }
     }
 
@@ -253,8 +275,10 @@ impl Pump {
             Ok(subscribed) => subscribed,
             Err(error) => return End::Broken(chain(&error)),
         };
+        self.attached.begin();
         match self.forward(&source, consumer).await {
             Over::Stopped(consumer) => {
+                self.attached.end();
                 losing.disarm();
                 self.cancel(&source, consumer).await;
                 return End::Stopped;

@@ -22,7 +22,7 @@ use tokio_util::{
     task::TaskTracker,
 };
 use vmctl_core::{
-    bus::{BusError, FeedStream, Received},
+    bus::{Attached, Attachment, BusError, FeedStream, Received},
     error::chain,
     topology::QueueSpec,
 };
@@ -68,6 +68,7 @@ impl Ring {
 /// The reader's end of a feed. Dropping it ends the feed.
 pub(super) struct AmqpFeed {
     ring: Arc<Ring>,
+    attachment: Attachment,
     _unread: DropGuard,
 }
 
@@ -75,11 +76,14 @@ impl AmqpFeed {
     pub fn start(link: Link, config: Arc<Config>, queue: QueueSpec, tasks: &TaskTracker) -> Self {
         let ring = Arc::new(Ring::default());
         let unread = CancellationToken::new();
+        let attached = Attached::default();
+        let attachment = attached.attachment();
         let pump = Pump {
             link,
             config,
             queue,
             ring: ring.clone(),
+            attached,
         };
         let gone = unread.clone();
         tasks.spawn(async move {
@@ -89,6 +93,7 @@ impl AmqpFeed {
         });
         Self {
             ring,
+            attachment,
             _unread: unread.drop_guard(),
         }
     }
@@ -107,6 +112,10 @@ impl FeedStream for AmqpFeed {
             }
         }
     }
+
+    fn attachment(&self) -> Attachment {
+        self.attachment.clone()
+    }
 }
 
 struct Pump {
@@ -114,6 +123,7 @@ struct Pump {
     config: Arc<Config>,
     queue: QueueSpec,
     ring: Arc<Ring>,
+    attached: Attached,
 }
 
 impl Pump {
@@ -123,7 +133,9 @@ impl Pump {
             let since = Instant::now();
             let reason = match self.subscribe(&live).await {
                 Ok(consumer) => {
+                    self.attached.begin();
                     self.forward(&live, consumer).await;
+                    self.attached.end();
                     "the channel or its consumer is gone".to_owned()
                 }
                 Err(error) => chain(&error),

@@ -4,6 +4,7 @@
 //! No header whose name begins with `x-` ever goes from a delivery into a publish: those are the
 //! broker's.
 
+mod attachment;
 mod key;
 
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
@@ -13,6 +14,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
+pub use attachment::{Attached, Attachment};
 pub use key::{RoutingKey, RoutingKeyError, topic_matches};
 
 use crate::{
@@ -209,6 +211,9 @@ pub enum Feed {
 pub trait FeedStream: Send {
     /// Waits for the next message. `None` when the backend is shut down.
     async fn next(&mut self) -> Option<Received>;
+
+    /// Returns what tells whether anything can come.
+    fn attachment(&self) -> Attachment;
 }
 
 /// Deliveries of one consumer.
@@ -221,6 +226,9 @@ pub trait Deliveries: Send {
     /// Stops taking work: deliveries that nobody has taken yet go back to the queue; those in hand
     /// can still be settled.
     async fn stop(&mut self);
+
+    /// Returns what tells whether anything can come.
+    fn attachment(&self) -> Attachment;
 }
 
 /// A message as it arrives.

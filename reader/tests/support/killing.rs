@@ -10,8 +10,8 @@ use async_trait::async_trait;
 use tokio::sync::Notify;
 use vmctl_core::{
     bus::{
-        Bus, BusError, BusState, Consumer, Deliveries, Delivery, Feed, FeedStream, Message,
-        PublishError, Publisher, Settle, SettleError, Settlement,
+        Attachment, Bus, BusError, BusState, Consumer, Deliveries, Delivery, Feed, FeedStream,
+        Message, PublishError, Publisher, Settle, SettleError, Settlement,
     },
     event::Control,
 };
@@ -134,6 +134,10 @@ impl Deliveries for TrappedDeliveries {
 
     async fn stop(&mut self) {
         self.1.stop().await;
+    }
+
+    fn attachment(&self) -> Attachment {
+        self.1.attachment()
     }
 }
 

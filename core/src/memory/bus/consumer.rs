@@ -7,8 +7,8 @@ use tokio::sync::Notify;
 
 use super::{InMemoryBus, Shared, consumers::Next};
 use crate::bus::{
-    BusError, Consumer, Deliveries, Delivery, Feed, FeedStream, Received, Settle, SettleError,
-    Settlement,
+    Attachment, BusError, Consumer, Deliveries, Delivery, Feed, FeedStream, Received, Settle,
+    SettleError, Settlement,
 };
 
 #[async_trait]
@@ -40,6 +40,10 @@ impl Subscription {
             id,
             wake,
         }
+    }
+
+    fn attached(&self) -> Attachment {
+        self.shared.with(|broker, _| broker.attachment(self.id))
     }
 }
 
@@ -79,6 +83,10 @@ impl Deliveries for Subscription {
     async fn stop(&mut self) {
         self.shared.with(|broker, now| broker.stop(self.id, now));
     }
+
+    fn attachment(&self) -> Attachment {
+        self.attached()
+    }
 }
 
 #[async_trait]
@@ -95,6 +103,10 @@ impl FeedStream for Subscription {
                 Next::Wait => self.wake.notified().await,
             }
         }
+    }
+
+    fn attachment(&self) -> Attachment {
+        self.attached()
     }
 }
 

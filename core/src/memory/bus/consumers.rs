@@ -15,7 +15,7 @@ use super::{
     queue::Entry,
 };
 use crate::{
-    bus::{Feed, SettleError, Settlement},
+    bus::{Attached, Attachment, Feed, SettleError, Settlement},
     topology::{QueueSpec, Topology},
 };
 
@@ -25,6 +25,7 @@ pub(super) struct Subscriber {
     pub wake: Arc<Notify>,
     queue: Arc<str>,
     takes: Takes,
+    attached: Attached,
 }
 
 enum Takes {
@@ -111,6 +112,7 @@ impl Broker {
             wake: Arc::clone(&wake),
             queue: queue.into(),
             takes,
+            attached: Attached::default(),
         };
         self.subscribers.insert(id, subscriber);
         self.attach(queue);
@@ -127,7 +129,7 @@ impl Broker {
                 continue;
             }
             match &mut subscriber.takes {
-                Takes::Work(window) if window.is_stopped => {}
+                Takes::Work(window) if window.is_stopped => continue,
                 Takes::Work(window) => {
                     queue.consumers.insert(*id);
                     if window.has_room() && !std::mem::replace(&mut window.in_turn, true) {
@@ -137,6 +139,9 @@ impl Broker {
                 Takes::Feed(_) => {
                     queue.feeds.insert(*id);
                 }
+            }
+            if self.link == Link::Up {
+                subscriber.attached.begin();
             }
         }
         self.dispatch(name);
@@ -234,6 +239,16 @@ impl Broker {
         }
     }
 
+    /// Returns what tells whether a subscriber gets anything.
+    pub fn attachment(&self, id: u64) -> Attachment {
+        let subscriber = self.subscribers.get(&id);
+        // One that is not there has a backend that is gone.
+        subscriber.map_or_else(
+            || Attached::default().attachment(),
+            |s| s.attached.attachment(),
+        )
+    }
+
     fn window(&mut self, id: u64) -> Option<&mut Window> {
         match &mut self.subscribers.get_mut(&id)?.takes {
             Takes::Work(window) => Some(window),
@@ -317,6 +332,7 @@ impl Broker {
         let Some(subscriber) = self.subscribers.get(&id) else {
             return;
         };
+        subscriber.attached.end();
         let name = Arc::clone(&subscriber.queue);
         if let Some(queue) = self.queues.get_mut(&*name)
             && (queue.consumers.remove(&id) || queue.feeds.remove(&id))
@@ -340,6 +356,7 @@ impl Broker {
             let Some(subscriber) = self.subscribers.get_mut(&id) else {
                 continue;
             };
+            subscriber.attached.end();
             let name = Arc::clone(&subscriber.queue);
             if let Takes::Work(window) = &mut subscriber.takes {
                 let back = window.lose();
@@ -361,6 +378,7 @@ impl Broker {
         let mut lost = Vec::new();
         for subscriber in self.subscribers.values_mut() {
             if *subscriber.queue == *name {
+                subscriber.attached.end();
                 if let Takes::Work(window) = &mut subscriber.takes {
                     lost.extend(window.lose().into_values());
                 }

@@ -1,10 +1,17 @@
 //! Lost connections, blocked publishers, an absent broker: for fixtures that can bring them about.
 
+use std::time::Duration;
+
+use tokio::time::Instant;
+
 use super::{
     BusFixture, eventually,
-    support::{Broker, command, id, next, patiently},
+    support::{Broker, command, id, next, patiently, unique},
 };
-use crate::bus::{BusState, LogStart, PublishError};
+use crate::{
+    bus::{Attachment, BusState, Feed, LogStart, PublishError},
+    topology::work_queue,
+};
 
 /// When the connection breaks, what is in hand is lost, settling it is an error, and the message
 /// is delivered again to the same stream.
@@ -152,4 +159,44 @@ pub async fn an_absent_broker_is_told_and_waited_for<F: BusFixture>(fixture: &F)
     delivery.ack().await.unwrap();
     broker.submit("after").await;
     broker.find_in_log(&kept).await;
+}
+
+/// Consumers and feeds say whether the broker serves them: not without their queue, their connection, or
+/// after a stop.
+pub async fn an_attachment_says_whether_anything_can_come<F: BusFixture>(fixture: &F) {
+    let broker = Broker::new(fixture).await;
+    let queue = work_queue(&broker.first);
+    let admin = &broker.bus.admin;
+    let mut deliveries = broker.consume(1).await;
+    let work = deliveries.attachment();
+    attached(&work).await;
+    admin.delete_queue(&queue).await.unwrap();
+    detached(&work).await;
+    admin.declare(&broker.topology).await.unwrap();
+    attached(&work).await;
+    let consumer = &broker.bus.consumer;
+    let feed = consumer.subscribe(Feed::Ticks, &unique("c")).await.unwrap();
+    let ticks = feed.attachment();
+    let first = attached(&ticks).await;
+    if fixture.set_down(true).await {
+        detached(&work).await;
+        detached(&ticks).await;
+        fixture.pass(Duration::from_millis(10)).await;
+        fixture.set_down(false).await;
+        attached(&work).await;
+        assert!(attached(&ticks).await > first);
+    }
+    deliveries.stop().await;
+    detached(&work).await;
+    drop(feed);
+    detached(&ticks).await;
+}
+
+async fn attached(attachment: &Attachment) -> Instant {
+    eventually("attachment", async || attachment.since()).await
+}
+
+async fn detached(attachment: &Attachment) {
+    let gone = async || attachment.since().is_none().then_some(());
+    eventually("end of the attachment", gone).await;
 }

@@ -161,6 +161,7 @@ macro_rules! bus_suite {
             a_lost_delivery_says_so_and_comes_again
             a_reader_of_the_log_ends_with_its_connection
             a_feed_outlives_its_connection
+            an_attachment_says_whether_anything_can_come
             a_blocked_publisher_is_told
             an_absent_broker_is_told_and_waited_for
         }
