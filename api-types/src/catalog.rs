@@ -54,6 +54,20 @@ pub struct KindInfo {
     /// What is done when an attempt has failed.
     #[serde(default)]
     pub retry: RetryInfo,
+    /// What waits for its workers, as the server saw it in the last seconds; absent in lists, for a
+    /// synchronous kind, and while the server has not seen it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue: Option<KindQueue>,
+}
+
+/// The work queue of a kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct KindQueue {
+    /// Commands that wait, of all projects; not those that a worker has, nor those for later.
+    pub depth: u64,
+    /// Workers that take from it.
+    pub consumers: u32,
 }
 
 /// What is done when an attempt of a kind has failed.

@@ -17,6 +17,7 @@ mod machine;
 mod problem;
 mod quota;
 mod stream;
+mod worker;
 
 pub use admin::{
     DeadJob, DeadList, QueueInfo, QueueList, QueueState, ReplayRequest, ReplayResult, Replayed,
@@ -26,7 +27,7 @@ pub use callback::{
     Callback, CallbackDelivery, CallbackEvent, CallbackList, CallbackState, CallbackStatus,
 };
 pub use catalog::{
-    KindInfo, KindList, KindMode, Profile, ProfileList, Region, RegionList, RetryInfo,
+    KindInfo, KindList, KindMode, KindQueue, Profile, ProfileList, Region, RegionList, RetryInfo,
     RetryRuleInfo,
 };
 pub use compat::{
@@ -44,3 +45,4 @@ pub use machine::{Machine, MachineList, MachineState};
 pub use problem::{FieldError, Problem, ProblemType};
 pub use quota::{ActiveJobs, Quota, SubmitQuota};
 pub use stream::{StreamEvent, StreamEventData, StreamGap};
+pub use worker::{JobInHand, Presence, ServedKind, WorkerInfo, WorkerList, WorkerState};

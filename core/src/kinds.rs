@@ -392,6 +392,7 @@ impl KindSpec {
             attempt_timeout_seconds: self.attempt_timeout.map(|limit| limit.as_secs()),
             stall_after_seconds: self.stall_after.map(|limit| limit.as_secs()),
             retry: self.retry.info(),
+            queue: None,
         }
     }
 }

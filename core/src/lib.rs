@@ -28,6 +28,7 @@ pub mod memory;
 pub mod merge;
 pub mod partition;
 pub mod pointer;
+pub mod presence;
 pub mod record;
 pub mod report;
 pub mod retry;

@@ -9,11 +9,13 @@ use std::{collections::BTreeMap, fs, path::PathBuf, time::Duration};
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
+use vmctl_api_types::{JobInHand, Presence, ServedKind, WorkerState};
 use vmctl_core::{
     JobError, JobState, LogStream, Progress,
     bus::{HeaderValue, Message},
     clock::{add, from_unix_ms},
     event::{Caller, Control, Event, EventData, EventType, JobSpec, Mark, SaidLine},
+    presence,
     topology::Tier,
 };
 
@@ -158,6 +160,29 @@ fn messages() -> Vec<(&'static str, Message)> {
         epoch: 0,
         reason: Some("wrong region".to_owned()),
     };
+    let presence = Presence {
+        name: "worker-a-00000002".to_owned(),
+        app: "vmctl-worker".to_owned(),
+        version: "0.1.0".to_owned(),
+        language: "rust".to_owned(),
+        started_at: at(0),
+        state: WorkerState::Working,
+        kinds: vec![ServedKind {
+            kind: job().kind,
+            slots: 8,
+            in_hand: 1,
+            consuming: true,
+        }],
+        jobs: vec![JobInHand {
+            id: job().id,
+            kind: job().kind,
+            project_id: job().auth.project_id,
+            attempt: 1,
+            since: at(30),
+            heard_at: at(40),
+        }],
+    };
+    let presence_id: Uuid = "0198f2a4-7c1e-7a04-8000-000000000001".parse().unwrap();
     let control_id: Uuid = "0198f2a4-7c1e-7a03-8000-000000000001".parse().unwrap();
     vec![
         ("submitted", submitted.to_message()),
@@ -177,6 +202,10 @@ fn messages() -> Vec<(&'static str, Message)> {
         ("progress", ticked.to_message()),
         ("log", log.to_message()),
         ("mark", mark.to_message()),
+        (
+            "worker",
+            presence::to_message(presence, presence_id, at(42)),
+        ),
         ("control-cancel", cancel.to_message(control_id, at(20))),
     ]
 }
@@ -259,7 +288,10 @@ fn every_type_of_message_has_a_file() {
 fn what_is_read_is_written_again_with_what_nobody_knows() {
     for (name, message) in messages() {
         let Ok(_) = Event::parse(&message.body) else {
-            assert!(matches!(name, "mark" | "control-cancel"), "{name}");
+            assert!(
+                matches!(name, "mark" | "worker" | "control-cancel"),
+                "{name}"
+            );
             continue;
         };
         let mut body = read(name)["body"].clone();

@@ -36,6 +36,11 @@ impl RoutingKey {
         Self(format!("tick.{kind}.{word}"))
     }
 
+    /// A worker lives. Shorter than the key of any job's tick.
+    pub fn presence() -> Self {
+        Self("tick.worker.alive".to_owned())
+    }
+
     /// What somebody asked of a server; `what` is our own words with dots between them.
     pub fn audit(what: &str) -> Self {
         Self(format!("audit.{what}"))

@@ -155,6 +155,7 @@ impl SyncSpec {
                 max_attempts_limit: 1,
                 ..RetryInfo::default()
             },
+            queue: None,
         }
     }
 }
