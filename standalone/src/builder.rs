@@ -344,6 +344,7 @@ impl Builder {
         let token = random_secret();
         let machines = serve_machines(&provisioner, &token)?;
         let worker_config = vmctl_worker::Config {
+            app: env!("CARGO_PKG_NAME").to_owned(),
             slots: self.slots,
             drain_grace: self.grace,
             ..vmctl_worker::Config::new("worker-standalone")

@@ -9,6 +9,10 @@ use vmctl_core::{Kind, bus::Bus, clock::Clock, kinds::Registry, store::JobStore}
 pub struct Config {
     /// Names the process in messages and in its control queue: different in every process.
     pub name: String,
+    /// The program, as those who run the service are told.
+    pub app: String,
+    /// The program's version.
+    pub version: String,
     /// Which kinds to run; all that have a handler when empty.
     pub kinds: Vec<Kind>,
     /// How many slices of one kind run at once. The prefetch of its consumer, too.
@@ -36,6 +40,8 @@ impl Config {
     pub fn new(name: impl Into<String>) -> Self {
         Self {
             name: name.into(),
+            app: env!("CARGO_PKG_NAME").to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
             kinds: Vec::new(),
             slots: 8,
             drain_grace: Duration::from_secs(25),
@@ -45,6 +51,11 @@ impl Config {
             store_timeout: Duration::from_millis(300),
             tick_interval: Duration::from_millis(250),
         }
+    }
+
+    /// Returns how many slices of one kind run at once: at least one.
+    pub(crate) fn slots(&self) -> u16 {
+        self.slots.max(1)
     }
 }
 

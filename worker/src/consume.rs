@@ -10,7 +10,7 @@ use crate::{slice::Lane, worker::RunError};
 /// Consumes the lane's queue until the shutdown, then waits until every slice has ended. At most
 /// `slots` slices run at once, those of lost deliveries included.
 pub(crate) async fn consume(lane: Arc<Lane>) -> Result<(), RunError> {
-    let slots = lane.shared.config.slots.max(1);
+    let slots = lane.shared.config.slots();
     let queue = work_queue(&lane.kind);
     let consumer = &lane.shared.backends.bus.consumer;
     let mut deliveries = tokio::select! {
@@ -19,6 +19,8 @@ pub(crate) async fn consume(lane: Arc<Lane>) -> Result<(), RunError> {
         deliveries = consumer.consume(&queue, slots) => deliveries?,
     };
     let free = Arc::new(Semaphore::new(usize::from(slots)));
+    // Once for each lane.
+    let _ = lane.attachment.set(deliveries.attachment());
     let mut slices = JoinSet::new();
     let result = loop {
         let next = async {

@@ -37,6 +37,7 @@ pub mod kinds;
 mod limits;
 mod logs;
 pub mod machines;
+mod presence;
 mod progress;
 pub mod provisioner;
 mod pulse;

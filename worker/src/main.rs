@@ -55,6 +55,7 @@ async fn run(settings: Settings, process: Process) -> anyhow::Result<()> {
         registry: registry.clone(),
     };
     let config = Config {
+        app: env!("CARGO_BIN_NAME").to_owned(),
         kinds: settings.kinds.iter().map(|kind| kind.0.clone()).collect(),
         slots: settings.slots,
         drain_grace: process.grace(),

@@ -5,10 +5,14 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use vmctl_core::JobId;
+use vmctl_core::{JobId, Kind};
 
-use crate::signals::{CancelReason, CancelWish, Signals};
+use crate::{
+    pulse::Pulse,
+    signals::{CancelReason, CancelWish, Signals},
+};
 
 /// How many cancels of jobs that do not run here are remembered.
 const REMEMBERED: usize = 10_000;
@@ -29,6 +33,18 @@ struct Entry {
     epoch: u32,
     signals: Signals,
     gone: CancellationToken,
+    /// Once its handler runs.
+    hand: Option<Hand>,
+}
+
+/// A job whose handler runs.
+#[derive(Debug, Clone)]
+pub(crate) struct Hand {
+    pub(crate) kind: Kind,
+    pub(crate) project: String,
+    pub(crate) attempt: u32,
+    pub(crate) since: Instant,
+    pub(crate) pulse: Pulse,
 }
 
 /// A place in [`Running`]; given up when dropped.
@@ -37,6 +53,15 @@ pub(crate) struct Place {
     running: Running,
     job: JobId,
     gone: CancellationToken,
+}
+
+impl Place {
+    /// The job's handler runs from now on.
+    pub(crate) fn begin(&self, hand: Hand) {
+        if let Some(entry) = self.running.lock().jobs.get_mut(&self.job) {
+            entry.hand = Some(hand);
+        }
+    }
 }
 
 impl Drop for Place {
@@ -72,6 +97,7 @@ impl Running {
             epoch,
             signals: signals.clone(),
             gone: gone.clone(),
+            hand: None,
         };
         // A cancel between the look at the wishes and now would otherwise be missed.
         if let Some(reason) = state.wishes.get(&(job, epoch)) {
@@ -103,6 +129,18 @@ impl Running {
                 state.wishes.remove(&oldest);
             }
         }
+    }
+
+    /// Returns the jobs whose handlers run, the oldest first, at most so many.
+    pub(crate) fn in_hand(&self, most: usize) -> Vec<(JobId, Hand)> {
+        let state = self.lock();
+        let hands = state.jobs.iter();
+        let mut hands: Vec<_> = hands
+            .filter_map(|(job, entry)| Some((*job, entry.hand.clone()?)))
+            .collect();
+        hands.sort_by_key(|(_, hand)| hand.since);
+        hands.truncate(most);
+        hands
     }
 
     /// Returns the reason of a cancel that was heard of.

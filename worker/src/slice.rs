@@ -2,7 +2,13 @@
 
 mod waiting;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use tokio::{
@@ -12,7 +18,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use vmctl_core::{
     Kind,
-    bus::{Delivery, Message, PublishError},
+    bus::{Attachment, Delivery, Message, PublishError},
     clock,
     event::{Event, SaidLine},
     record::Record,
@@ -29,7 +35,7 @@ use crate::{
     logs::{self, LogPump},
     progress::{self, ProgressPump},
     pulse::Pulse,
-    running::Place,
+    running::{Hand, Place},
     signals::{CancelReason, CancelWish, Signals},
     telemetry,
     worker::Shared,
@@ -63,6 +69,10 @@ pub(crate) struct Lane {
     pub(crate) kind: Kind,
     pub(crate) handler: Arc<dyn Handler>,
     pub(crate) shared: Arc<Shared>,
+    /// Deliveries that are not settled yet.
+    in_hand: AtomicU32,
+    /// Whether the broker gives it commands; known once it consumes.
+    pub(crate) attachment: OnceLock<Attachment>,
     /// Take nothing new; let slices end.
     pub(crate) shutdown: CancellationToken,
     /// Give back what still runs.
@@ -100,8 +110,38 @@ impl From<Interrupted> for Verdict {
 }
 
 impl Lane {
+    pub(crate) fn new(
+        kind: Kind,
+        handler: Arc<dyn Handler>,
+        shared: Arc<Shared>,
+        (shutdown, abort): (CancellationToken, CancellationToken),
+    ) -> Self {
+        Self {
+            kind,
+            handler,
+            in_hand: AtomicU32::new(0),
+            attachment: OnceLock::new(),
+            shared,
+            shutdown,
+            abort,
+        }
+    }
+
+    /// Returns how many deliveries are in hand.
+    pub(crate) fn in_hand(&self) -> u32 {
+        self.in_hand.load(Ordering::Relaxed)
+    }
+
+    /// Says whether the broker gives it commands.
+    pub(crate) fn is_consuming(&self) -> bool {
+        let attachment = self.attachment.get();
+        attachment.is_some_and(|attachment| attachment.since().is_some())
+    }
+
     /// Processes one delivery to its settlement.
     pub(crate) async fn process(&self, delivery: Delivery) {
+        self.in_hand.fetch_add(1, Ordering::Relaxed);
+        let _given_back = GivenBack(&self.in_hand);
         let verdict = self.judge(&delivery).await;
         let verdict = if delivery.lost.is_cancelled() {
             Verdict::Lost
@@ -154,6 +194,15 @@ impl Lane {
             return Err(format!("a command of kind {}", event.data.job.kind));
         }
         Ok(event)
+    }
+}
+
+/// Counts a delivery that is not in hand any more, also when its slice breaks.
+struct GivenBack<'a>(&'a AtomicU32);
+
+impl Drop for GivenBack<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -524,6 +573,7 @@ impl Slice<'_> {
         let handler = self.lane.handler.clone();
         let active = telemetry::Active::new(&self.lane.kind);
         let begun = Instant::now();
+        place.begin(self.hand(begun, &pulse));
         let mut task = HandlerTask(tokio::spawn(async move { handler.run(ctx).await }));
         let end = self
             .watch(
@@ -553,6 +603,16 @@ impl Slice<'_> {
         // The next slice may be here already; it may go on once this one has nothing left to say.
         drop(place);
         concluded.map(|()| Verdict::Ack("run"))
+    }
+
+    fn hand(&self, since: Instant, pulse: &Pulse) -> Hand {
+        Hand {
+            kind: self.lane.kind.clone(),
+            project: self.command.data.job.auth.project_id.clone(),
+            attempt: self.command.data.attempt,
+            since,
+            pulse: pulse.clone(),
+        }
     }
 
     /// Follows a running handler: passes signals on, publishes progress and lines, keeps the time.
@@ -599,7 +659,7 @@ impl Slice<'_> {
                     signals.ask_to_cancel(why.reason());
                     kill_at = Some(soonest(kill_at, Instant::now() + config.stop_grace));
                 }
-                Ok(()) = reports.changed(), if limits.stall_after.is_some() => pulse.beat(),
+                Ok(()) = reports.changed() => pulse.beat(),
                 () = silence(&pulse, limits.stall_after), if ending.is_none() => {
                     ending = Some(Ending::Stalled);
                     signals.ask_to_cancel(Ending::Stalled.reason());

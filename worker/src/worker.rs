@@ -18,6 +18,7 @@ use crate::{
     consume::consume,
     handler::Handler,
     limits::ACK_MARGIN,
+    presence::{Speaker, speak},
     readiness::Readiness,
     running::Running,
     slice::Lane,
@@ -216,16 +217,16 @@ impl Worker {
             stop.clone(),
         )));
         let mut lanes = JoinSet::new();
+        let mut served = Vec::new();
         for (kind, handler) in handlers {
             tracing::info!(job.kind = %kind, slots = shared.config.slots, "taking work");
-            lanes.spawn(consume(Arc::new(Lane {
-                kind,
-                handler,
-                shared: shared.clone(),
-                shutdown: stop.clone(),
-                abort: abort.clone(),
-            })));
+            let signals = (stop.clone(), abort.clone());
+            let lane = Arc::new(Lane::new(kind, handler, shared.clone(), signals));
+            served.push(lane.clone());
+            lanes.spawn(consume(lane));
         }
+        let speaker = Arc::new(Speaker::new(shared.clone(), served));
+        let speaking = AbortOnDrop(tokio::spawn(speak(speaker.clone(), stop.clone())));
         let mut result = tokio::select! {
             () = shutdown.cancelled() => Ok(()),
             Some(ended) = lanes.join_next() => ended.map_err(RunError::Broken).flatten(),
@@ -242,7 +243,8 @@ impl Worker {
                 tracing::error!("some slices did not end and are dropped");
             }
         }
-        drop((control, declaring));
+        drop((control, declaring, speaking));
+        speaker.say_the_end().await;
         result
     }
 }
@@ -344,9 +346,9 @@ fn hear(running: &Running, body: &[u8]) {
     }
 }
 
-struct AbortOnDrop(tokio::task::JoinHandle<()>);
+struct AbortOnDrop<T>(tokio::task::JoinHandle<T>);
 
-impl Drop for AbortOnDrop {
+impl<T> Drop for AbortOnDrop<T> {
     fn drop(&mut self) {
         self.0.abort();
     }
