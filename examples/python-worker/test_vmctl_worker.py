@@ -28,6 +28,19 @@ class Contract(unittest.TestCase):
                 self.assertEqual(properties.headers, file["headers"])
                 self.assertEqual(json.loads(body), file["body"])
 
+    def test_presence_is_wrapped_as_in_the_example(self):
+        file = example("worker")
+        exchange, key, properties, body = w.presence(file["body"]["data"])
+        self.assertEqual((exchange, key), (file["exchange"], file["routing_key"]))
+        for field in ("content_type", "delivery_mode", "type"):
+            self.assertEqual(getattr(properties, field), file["properties"][field], field)
+        self.assertEqual(properties.headers, file["headers"])
+        written = json.loads(body)
+        for field in ("id", "time"):
+            self.assertNotEqual(written[field], file["body"][field])
+            written[field] = file["body"][field]
+        self.assertEqual(written, file["body"])
+
     def test_commands_are_read(self):
         for name in ("submitted", "retry", "continued", "redriven"):
             command = example(name)["body"]

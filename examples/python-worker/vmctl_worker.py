@@ -64,6 +64,12 @@ STORE_SECONDS = 0.3
 RUN_CLAIM_SECONDS = 3600
 """How long a run is remembered, so that a copy of its command is recognised."""
 
+PRESENCE_SECONDS = 10
+"""The longest time between two words about the worker itself; each comes up to a fifth sooner."""
+
+VERSION = "1.0.0"
+"""Of this program, for those who run the service."""
+
 TERMINAL = {"succeeded", "failed", "cancelled"}
 
 
@@ -180,6 +186,7 @@ class Worker:
         self.name = f"python-{socket.gethostname()[:40]}-{secrets.token_hex(4)}"
         self.view = View(os.environ.get("VMCTL_REDIS_URL", "redis://127.0.0.1:6379/0"), self.name)
         self.stopping = threading.Event()
+        self.started = now()
 
     def run(self) -> None:
         """Works until SIGTERM or SIGINT; comes back after every loss of the broker."""
@@ -211,6 +218,10 @@ class Session:
         self.channel.confirm_delivery()
         self.channel.basic_qos(prefetch_count=1)
         self.context: Optional[Context] = None
+        self.in_hand: Optional[tuple] = None
+        self.speak_at = 0.0
+        self.tag: Optional[str] = None
+        self.said: tuple = ("", False)
         # A control message may come before the command that it is about.
         self.wishes: dict = {}
 
@@ -223,15 +234,18 @@ class Session:
         self.channel.queue_bind(control, "jobs.control", "")
         self.channel.basic_consume(control, self.on_control, auto_ack=True)
         deliveries: list = []
-        tag = self.channel.basic_consume(
+        self.tag = self.channel.basic_consume(
             f"work.{self.worker.kind}",
             lambda _channel, method, properties, body: deliveries.append((method, properties, body)))
         log.info("taking %s as %s", self.worker.kind, self.worker.name)
         while not self.worker.stopping.is_set():
             self.connection.process_data_events(time_limit=0.2)
+            self.speak()
             while deliveries and not self.worker.stopping.is_set():
                 self.process(*deliveries.pop(0))
-        self.channel.basic_cancel(tag)
+        self.channel.basic_cancel(self.tag)
+        self.said = ("ended", False)
+        self.say("ended")
         # What was delivered and not begun goes back with the connection.
         self.connection.close()
 
@@ -244,6 +258,30 @@ class Session:
                     self.wishes.pop(next(iter(self.wishes)))
         except (ValueError, KeyError, TypeError):
             log.warning("ignored a control message that does not parse")
+
+    def speak(self) -> None:
+        """Says that the worker lives: every few seconds, and when what it consumes has changed."""
+        state = "draining" if self.worker.stopping.is_set() else "working"
+        # The broker takes a consumer away with its queue.
+        consuming = self.tag in self.channel.consumer_tags
+        if time.monotonic() < self.speak_at and (state, consuming) == self.said:
+            return
+        self.said = (state, consuming)
+        self.speak_at = time.monotonic() + PRESENCE_SECONDS * random.uniform(0.8, 1.0)
+        self.say(state)
+
+    def say(self, state: str) -> None:
+        jobs = []
+        if self.in_hand:
+            job, attempt, since, context = self.in_hand
+            heard_at = now() - timedelta(seconds=time.monotonic() - context.alive_at)
+            jobs.append({"id": job["id"], "kind": job["kind"], "project_id": job["auth"]["project_id"],
+                         "attempt": attempt, "since": timestamp(since), "heard_at": timestamp(heard_at)})
+        served = {"kind": self.worker.kind, "slots": 1, "in_hand": len(jobs), "consuming": self.said[1]}
+        exchange, key, properties, body = presence({
+            "name": self.worker.name, "app": "vmctl-python-worker", "version": VERSION, "language": "python",
+            "started_at": timestamp(self.worker.started), "state": state, "kinds": [served], "jobs": jobs})
+        self.channel.basic_publish(exchange, key, body, properties)
 
     def process(self, method, properties, body: bytes) -> None:
         """Takes one delivery to its settlement."""
@@ -352,6 +390,7 @@ class Slice:
 
         thread = threading.Thread(target=handle, daemon=True)
         thread.start()
+        self.session.in_hand = (self.job, self.data["attempt"], now(), context)
         try:
             self.watch(context, thread, until)
         except (pika.exceptions.AMQPError, OSError):
@@ -379,6 +418,7 @@ class Slice:
         if len(json.dumps(event).encode()) > MAX_BODY:
             event = self.failed(Fail("outcome-too-large", "the job's outcome is too large to be told", REMAINS))
             event["data"].pop("progress", None)
+        self.session.in_hand = None
         self.session.publish(event)
         log.info("job %s: %s", self.job["id"], event["type"])
 
@@ -392,6 +432,7 @@ class Slice:
             # Never longer than a tick: this also answers the broker's heartbeats.
             self.session.connection.process_data_events(time_limit=0)
             thread.join(0.05)
+            self.session.speak()
             wish = self.session.wishes.get((self.job["id"], self.data["epoch"]), self)
             if wish is not self and not context.cancelled:
                 context.cancelled, context.reason = True, wish
@@ -684,6 +725,16 @@ def message(event: dict) -> tuple:
         message_id=event["id"], correlation_id=job["id"], type=event["type"],
         timestamp=int(parse(event["time"]).timestamp()), headers=headers)
     return exchange, key, properties, json.dumps(event).encode()
+
+
+def presence(data: dict) -> tuple:
+    """Wraps what a worker says of itself: exchange, routing key, properties, body."""
+    event = {"specversion": "1.0", "id": uuid7(), "type": "jobs.worker.v1", "source": f"/worker/{data['name']}",
+             "time": timestamp(now()), "datacontenttype": "application/json", "data": data}
+    properties = pika.BasicProperties(
+        content_type="application/cloudevents+json", delivery_mode=1, message_id=event["id"],
+        type=event["type"], timestamp=int(parse(event["time"]).timestamp()), headers={"schema": "jobs/1"})
+    return "jobs.tick", "tick.worker.alive", properties, json.dumps(event).encode()
 
 
 def seconds_ahead(command: dict) -> float:
