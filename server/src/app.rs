@@ -30,6 +30,7 @@ use crate::{
     logins::Logins,
     streams::Places,
     sync::Upstreams,
+    workers::Workers,
 };
 
 /// One server's state. All of it can be lost: it is rebuilt from the bus and the store.
@@ -58,6 +59,8 @@ pub(crate) struct App {
     pub logins: Logins,
     /// What is told of requests that change something.
     pub audit: Recorder,
+    /// Which workers live.
+    pub workers: Workers,
     /// Who answers synchronous kinds.
     pub upstreams: Upstreams,
     /// Requests in work.
@@ -86,6 +89,7 @@ impl App {
             overview: Overview::default(),
             logins: Logins::new(limits.logins_per_minute),
             audit: Recorder::new(limits.audit_queue, limits.audit_strangers),
+            workers: Workers::default(),
             upstreams: Upstreams::default(),
             requests: Arc::new(Semaphore::new(limits.requests)),
             waiters: Arc::new(Semaphore::new(limits.waiters)),

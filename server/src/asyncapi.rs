@@ -8,10 +8,12 @@
 
 use serde_json::{Map, Value, json};
 use utoipa::{PartialSchema, ToSchema};
+use vmctl_api_types::Presence;
 use vmctl_core::{
     event::{CONTENT_TYPE, CONTROL_TYPE, Control, Event, EventType},
     kinds::{KindSpec, Registry},
     pointer::member,
+    presence::PRESENCE_TYPE,
     topology::{EXCHANGE_CONTROL, EXCHANGE_JOBS, EXCHANGE_TICK, QueueSpec, Tier, Topology},
 };
 
@@ -64,9 +66,11 @@ fn schemas() -> Map<String, Value> {
     let mut referenced = vec![
         (Event::name().into_owned(), Event::schema()),
         (Control::name().into_owned(), Control::schema()),
+        (Presence::name().into_owned(), Presence::schema()),
     ];
     Event::schemas(&mut referenced);
     Control::schemas(&mut referenced);
+    Presence::schemas(&mut referenced);
     referenced
         .into_iter()
         // Maps and strings only, so this cannot fail.
@@ -93,7 +97,33 @@ fn messages() -> Map<String, Value> {
         "bindings": {"amqp": {"messageType": CONTROL_TYPE, "bindingVersion": BINDING}},
     });
     messages.insert("control".to_owned(), control);
+    messages.insert("worker".to_owned(), presence());
     messages
+}
+
+/// The only message that is about no job.
+fn presence() -> Value {
+    let payload = json!({
+        "type": "object",
+        "required": ["specversion", "id", "type", "source", "time", "data"],
+        "properties": {
+            "specversion": {"const": "1.0"},
+            "id": {"type": "string", "format": "uuid"},
+            "type": {"const": PRESENCE_TYPE},
+            "source": {"type": "string", "description": "`/worker/<name>`"},
+            "time": {"type": "string", "format": "date-time"},
+            "datacontenttype": {"const": "application/json"},
+            "data": {"$ref": "#/components/schemas/Presence"},
+        },
+    });
+    json!({
+        "name": PRESENCE_TYPE,
+        "title": "worker",
+        "summary": "What a worker consumes and has in hand; losing one is harmless.",
+        "contentType": CONTENT_TYPE,
+        "payload": multi_format(&payload),
+        "bindings": {"amqp": {"messageType": PRESENCE_TYPE, "bindingVersion": BINDING}},
+    })
 }
 
 fn message(event_type: EventType, payload: &Value) -> Value {
@@ -196,7 +226,7 @@ struct Shared {
     messages: &'static [&'static str],
 }
 
-const SHARED: [Shared; 7] = [
+const SHARED: [Shared; 8] = [
     Shared {
         name: "go-on",
         action: "send",
@@ -244,6 +274,14 @@ const SHARED: [Shared; 7] = [
         exchange: EXCHANGE_TICK,
         description: "Lines of the job's log, not persistent and not confirmed.",
         messages: &["log"],
+    },
+    Shared {
+        name: "be-present",
+        action: "send",
+        address: "tick.worker.alive",
+        exchange: EXCHANGE_TICK,
+        description: "That the worker lives and what it does: at least every 10 s, when it changes what it consumes, and at its end. Not persistent and not confirmed.",
+        messages: &["worker"],
     },
     Shared {
         name: "listen",

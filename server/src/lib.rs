@@ -36,6 +36,7 @@ mod sync;
 mod telemetry;
 #[cfg(test)]
 mod tests;
+mod workers;
 
 pub use config::{Backends, CompatPostStatus, CompatPostStatusError, Config, Limits, SyncConfig};
 pub use openapi::document;

@@ -7,7 +7,7 @@ use reqwest::{Client, StatusCode};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use vmctl_server::BuildError;
-use vmctl_standalone::{Builder, Error, Running, Standalone};
+use vmctl_standalone::{Builder, Error, Running, Standalone, users};
 
 /// How long a test waits for a job; more than it takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -127,6 +127,37 @@ async fn machines_are_seen_by_their_own_project() {
     assert_eq!(problem["type"], "/problems/machine-not-found");
     let (_, list) = eve.get("/v1/sync/vm.list").await;
     assert_eq!(list, json!({"items": [], "next_cursor": null}));
+    running.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn its_worker_is_shown_to_an_admin() {
+    let mut ann = users::plain("ann", "1234", "demo");
+    ann.roles.push(users::ADMIN.to_owned());
+    let running = joe().users([ann]).start().await.unwrap();
+    let joe = Caller::login(&running, "joe", "1234").await.unwrap();
+    let (refused, _) = joe.get("/v1/admin/workers").await;
+    assert_eq!(refused, StatusCode::FORBIDDEN);
+    let ann = Caller::login(&running, "ann", "1234").await.unwrap();
+    let working = async {
+        loop {
+            let (status, list) = ann.get("/v1/admin/workers").await;
+            assert_eq!(status, StatusCode::OK);
+            let worker = &list["items"][0];
+            let mut kinds = worker["kinds"].as_array().into_iter().flatten();
+            if kinds.any(|served| served["kind"] == "vm.create" && served["consuming"] == true) {
+                return list;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let list = tokio::time::timeout(PATIENCE, working).await.unwrap();
+    let worker = &list["items"][0];
+    assert_eq!(
+        (&worker["app"], &worker["state"]),
+        (&json!("vmctl-standalone"), &json!("working"))
+    );
+    assert_eq!(list["complete"], false, "{list}");
     running.stop().await.unwrap();
 }
 

@@ -32,3 +32,4 @@ mod streams;
 mod synchronous;
 mod tls;
 mod transcript;
+mod workers;

@@ -261,9 +261,12 @@ pub(crate) async fn follow_ticks(app: &App) -> Infallible {
             .await
         {
             Ok(mut feed) => {
+                app.workers.listen_on(feed.attachment());
                 while let Some(tick) = feed.next().await {
                     pause = FIRST_PAUSE;
-                    app.doorbell.tick(&tick);
+                    if !app.workers.saw(&tick, app.now()) {
+                        app.doorbell.tick(&tick);
+                    }
                 }
             }
             Err(error) => tracing::warn!(

@@ -35,6 +35,7 @@ mod vm;
 mod vm_create;
 mod vm_delete;
 mod vm_get;
+mod worker_list;
 
 use std::sync::Arc;
 
@@ -86,6 +87,7 @@ pub(crate) fn api() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(audit_list::list))
         .routes(routes!(dead_list::list))
         .routes(routes!(queue_list::list))
+        .routes(routes!(worker_list::list))
         .routes(routes!(dead_replay::replay))
         .routes(routes!(problem_get::get))
         .routes(routes!(quota::quota))

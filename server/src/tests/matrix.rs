@@ -34,7 +34,7 @@ fn case(operation: &str) -> (Needs, Option<Value>) {
         "delete_vm" => (Needs::Member, Some(json!({"vm_hostname": "lx1"}))),
         "submit_job" => (Needs::Member, Some(create())),
         "cancel_job" | "retry_job" | "redeliver_job_callback" => (Needs::Member, None),
-        "list_audit" | "list_dead" | "list_queues" => (Needs::Admin, None),
+        "list_audit" | "list_dead" | "list_queues" | "list_workers" => (Needs::Admin, None),
         "replay_dead" => (Needs::Admin, Some(json!({"kind": "vm.create"}))),
         other => panic!("{other} has no row in the matrix"),
     }
@@ -116,5 +116,5 @@ async fn t09_every_route_asks_for_what_it_needs() {
             operations += 1;
         }
     }
-    assert_eq!(operations, 33);
+    assert_eq!(operations, 34);
 }

@@ -31,3 +31,4 @@ mod sync;
 mod t14;
 mod unique;
 mod waiting;
+mod workers;
