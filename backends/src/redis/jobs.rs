@@ -88,14 +88,20 @@ impl JobStore for RedisStore {
         after: Option<&IndexKey>,
         limit: usize,
     ) -> Result<Vec<IndexKey>, StoreError> {
-        let newest = after.map_or("+".to_owned(), |key| format!("({}", line(key)));
-        let mut read = cmd("ZREVRANGEBYLEX");
-        read.arg(self.keys.index(project)).arg(newest).arg("-");
-        read.arg("LIMIT").arg(0).arg(limit);
-        let lines = codec::texts(self.one("list", Call::Plain(read)).await?)?;
-        let keys = lines.iter().map(|text| parse_line(text));
-        keys.collect::<Option<_>>()
-            .ok_or_else(|| corrupt("a line of an index"))
+        let newest = after.map_or("+".to_owned(), behind);
+        self.lines_between("ZREVRANGEBYLEX", project, (&newest, "-"), limit)
+            .await
+    }
+
+    async fn list_oldest(
+        &self,
+        project: &str,
+        after: Option<&IndexKey>,
+        limit: usize,
+    ) -> Result<Vec<IndexKey>, StoreError> {
+        let oldest = after.map_or("-".to_owned(), behind);
+        self.lines_between("ZRANGEBYLEX", project, (&oldest, "+"), limit)
+            .await
     }
 
     async fn unlist(&self, project: &str, keys: &[IndexKey]) -> Result<(), StoreError> {
@@ -204,6 +210,23 @@ impl RedisStore {
         self.link.send(name, deadline, calls).await
     }
 
+    /// Reads lines of a project's index in the order of a command.
+    async fn lines_between(
+        &self,
+        command: &'static str,
+        project: &str,
+        (from, to): (&str, &str),
+        limit: usize,
+    ) -> Result<Vec<IndexKey>, StoreError> {
+        let mut read = cmd(command);
+        read.arg(self.keys.index(project)).arg(from).arg(to);
+        read.arg("LIMIT").arg(0).arg(limit);
+        let lines = codec::texts(self.one("list", Call::Plain(read)).await?)?;
+        let keys = lines.iter().map(|text| parse_line(text));
+        keys.collect::<Option<_>>()
+            .ok_or_else(|| corrupt("a line of an index"))
+    }
+
     /// Reads records, one call for each partition, and puts them back into the order of `ids`.
     async fn lookups(&self, name: &'static str, ids: &[JobId]) -> Result<Vec<Lookup>, StoreError> {
         let mut places: BTreeMap<Partition, Vec<usize>> = BTreeMap::new();
@@ -236,6 +259,11 @@ impl RedisStore {
             .collect::<Option<_>>()
             .ok_or_else(|| corrupt("no answer for a job"))
     }
+}
+
+/// Where a range begins that does not include a line.
+fn behind(key: &IndexKey) -> String {
+    format!("({}", line(key))
 }
 
 /// Returns a time to live; Redis refuses zero.

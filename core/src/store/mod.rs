@@ -148,6 +148,14 @@ pub trait JobStore: project::ProjectStore {
         limit: usize,
     ) -> Result<Vec<IndexKey>, StoreError>;
 
+    /// As [`JobStore::list`], oldest first.
+    async fn list_oldest(
+        &self,
+        project: &str,
+        after: Option<&IndexKey>,
+        limit: usize,
+    ) -> Result<Vec<IndexKey>, StoreError>;
+
     /// Removes lines from a project's index.
     async fn unlist(&self, project: &str, keys: &[IndexKey]) -> Result<(), StoreError>;
 

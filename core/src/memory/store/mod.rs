@@ -9,6 +9,7 @@ mod part;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
+    ops::Bound,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -310,6 +311,22 @@ impl JobStore for InMemoryJobStore {
             None => lines.range(..),
         };
         let fresh = older.rev().filter(|(_, expires)| **expires > now);
+        Ok(fresh.take(limit).map(|(key, _)| key.clone()).collect())
+    }
+
+    async fn list_oldest(
+        &self,
+        project: &str,
+        after: Option<&IndexKey>,
+        limit: usize,
+    ) -> Result<Vec<IndexKey>, StoreError> {
+        let (inner, now) = self.up()?;
+        let Some(lines) = inner.projects.get(project) else {
+            return Ok(Vec::new());
+        };
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let newer = lines.range((from, Bound::Unbounded));
+        let fresh = newer.filter(|(_, expires)| **expires > now);
         Ok(fresh.take(limit).map(|(key, _)| key.clone()).collect())
     }
 

@@ -24,6 +24,20 @@ async fn submit(job: &OneJob, project: &str, times: &[i64]) -> Vec<IndexKey> {
     lines
 }
 
+/// Reads all pages, oldest first.
+async fn pages_from_the_oldest(job: &OneJob, project: &str, limit: usize) -> Vec<IndexKey> {
+    let mut all: Vec<IndexKey> = Vec::new();
+    loop {
+        let page = job.store.list_oldest(project, all.last(), limit).await;
+        let page = page.unwrap();
+        assert!(page.len() <= limit);
+        if page.is_empty() {
+            return all;
+        }
+        all.extend(page);
+    }
+}
+
 /// Reads all pages.
 async fn pages(job: &OneJob, project: &str, limit: usize) -> Vec<IndexKey> {
     let mut all: Vec<IndexKey> = Vec::new();
@@ -35,6 +49,17 @@ async fn pages(job: &OneJob, project: &str, limit: usize) -> Vec<IndexKey> {
         }
         all.extend(page);
     }
+}
+
+/// Every line once, oldest first, whatever the size of a page; ties are in the order of their ids.
+pub async fn a_list_is_oldest_first_where_that_is_asked<F: StoreFixture>(fixture: &F) {
+    let job = OneJob::new(fixture);
+    let mut lines = submit(&job, "demo", &[5, 1, 900, 20, 4, 4, 4, 8]).await;
+    lines.reverse();
+    for limit in [1, 3, 8, 100] {
+        assert_eq!(pages_from_the_oldest(&job, "demo", limit).await, lines);
+    }
+    assert_eq!(pages_from_the_oldest(&job, "nobody", 3).await, []);
 }
 
 /// Every line once, newest first, whatever the size of a page.

@@ -110,6 +110,7 @@ macro_rules! store_suite {
             an_expired_end_forgets_the_record
             an_undecided_record_is_forgotten_too
             a_list_is_newest_first_and_paged
+            a_list_is_oldest_first_where_that_is_asked
             ties_are_paged_by_id
             projects_are_apart
             unlisted_lines_are_gone
