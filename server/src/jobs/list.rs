@@ -1,4 +1,4 @@
-//! Listing a project's jobs, newest first.
+//! Listing a project's jobs, newest or oldest first.
 //!
 //! The index may name jobs that have expired; such lines are removed on the way, but only while the
 //! view is known to be complete: otherwise the record may only be late. One request looks at a
@@ -8,7 +8,8 @@ use std::{collections::BTreeMap, time::Duration};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use jiff::Timestamp;
-use vmctl_api_types::{Job, JobState, Kind};
+use uuid::Uuid;
+use vmctl_api_types::{Job, JobId, JobState, Kind};
 use vmctl_core::{
     clock,
     partition::Partition,
@@ -21,6 +22,9 @@ use crate::{
     http::query,
     jobs::view::{Reach, is_behind},
 };
+
+/// Lines of the index have whole ones.
+const MILLISECOND: Duration = Duration::from_millis(1);
 
 /// Lines that are read in one step.
 const STEP: usize = 200;
@@ -37,9 +41,52 @@ pub(crate) struct Filter {
     pub states: Vec<JobState>,
     pub kind: Option<Kind>,
     pub labels: BTreeMap<String, String>,
+    /// Asked for by this job.
+    pub parent: Option<JobId>,
+    /// This job, and what was asked for below it.
+    pub root: Option<JobId>,
+    /// Later than this.
+    pub created_after: Option<Timestamp>,
+    /// Earlier than this.
+    pub created_before: Option<Timestamp>,
+    pub order: Order,
+}
+
+/// In which order.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Order {
+    #[default]
+    NewestFirst,
+    OldestFirst,
 }
 
 impl Filter {
+    /// Returns where the list begins: what comes behind this line is wanted.
+    fn start(&self) -> Option<IndexKey> {
+        match self.order {
+            Order::NewestFirst => self.created_before.map(|at| IndexKey {
+                // Lines have whole milliseconds: none of this one is lost.
+                created_at: clock::add(at, MILLISECOND),
+                id: JobId::from_uuid(Uuid::nil()),
+            }),
+            Order::OldestFirst => self.created_after.map(|at| IndexKey {
+                created_at: at,
+                id: JobId::from_uuid(Uuid::nil()),
+            }),
+        }
+    }
+
+    /// Says whether nothing is wanted from this line on.
+    fn is_past(&self, key: &IndexKey) -> bool {
+        match self.order {
+            // Whatever else is of this millisecond.
+            Order::NewestFirst => self
+                .created_after
+                .is_some_and(|at| clock::add(key.created_at, MILLISECOND) <= at),
+            Order::OldestFirst => self.created_before.is_some_and(|at| key.created_at >= at),
+        }
+    }
+
     /// Says whether an event that announces this state is wanted.
     pub fn takes_event(&self, kind: &Kind, state: JobState) -> bool {
         (self.states.is_empty() || self.states.contains(&state))
@@ -47,7 +94,14 @@ impl Filter {
     }
 
     fn takes(&self, job: &Job) -> bool {
+        let is_below = |root: JobId| job.root_id == Some(root) || job.id == root;
         self.takes_event(&job.kind, job.state)
+            && self
+                .parent
+                .is_none_or(|parent| job.parent_id == Some(parent))
+            && self.root.is_none_or(is_below)
+            && self.created_after.is_none_or(|at| job.created_at > at)
+            && self.created_before.is_none_or(|at| job.created_at < at)
             && self
                 .labels
                 .iter()
@@ -67,19 +121,18 @@ pub(crate) async fn page(
     app: &App,
     project: &str,
     filter: &Filter,
-    mut after: Option<IndexKey>,
+    after: Option<IndexKey>,
     limit: usize,
 ) -> Result<Page, ApiError> {
     let mut page = Page {
         items: Vec::new(),
         next: None,
     };
+    let mut after = after.or_else(|| filter.start());
     let mut stale = Vec::new();
     let mut scanned = 0;
     'pages: while scanned < app.config.limits.scan {
-        let keys = app
-            .bounded(app.store.list(project, after.as_ref(), STEP))
-            .await?;
+        let keys = lines(app, project, filter.order, after.as_ref()).await?;
         let ids: Vec<_> = keys.iter().map(|key| key.id).collect();
         let seen: Vec<_> = ids
             .iter()
@@ -89,6 +142,10 @@ pub(crate) async fn page(
         scanned += keys.len();
         let full = keys.len() == STEP;
         for ((key, lookup), seen) in keys.into_iter().zip(lookups).zip(seen) {
+            if filter.is_past(&key) {
+                page.next = None;
+                break 'pages;
+            }
             // The page is full and a line is left: there is a next page.
             if page.items.len() == limit {
                 page.next = after;
@@ -110,6 +167,19 @@ pub(crate) async fn page(
     }
     heal(app, project, &stale).await;
     Ok(page)
+}
+
+async fn lines(
+    app: &App,
+    project: &str,
+    order: Order,
+    after: Option<&IndexKey>,
+) -> Result<Vec<IndexKey>, ApiError> {
+    let lines = match order {
+        Order::NewestFirst => app.store.list(project, after, STEP),
+        Order::OldestFirst => app.store.list_oldest(project, after, STEP),
+    };
+    Ok(app.bounded(lines).await?)
 }
 
 fn job(project: &str, lookup: &Lookup) -> Option<Job> {

@@ -8,7 +8,8 @@ use axum::{
     http::{HeaderValue, header},
     response::{IntoResponse, Response},
 };
-use vmctl_api_types::{JobList, JobState, Kind, Problem};
+use jiff::Timestamp;
+use vmctl_api_types::{JobId, JobList, JobState, Kind, Problem, ProblemType};
 
 use crate::{
     app::App,
@@ -17,17 +18,29 @@ use crate::{
         auth::ProjectReader,
         query::{Query, bad},
     },
-    jobs::list::{self, Filter},
+    jobs::list::{self, Filter, Order},
     openapi::Guarded,
 };
 
-const PARAMETERS: [&str; 5] = ["state", "kind", "label", "limit", "cursor"];
+const PARAMETERS: [&str; 10] = [
+    "state",
+    "kind",
+    "label",
+    "parent",
+    "root",
+    "created_after",
+    "created_before",
+    "order",
+    "limit",
+    "cursor",
+];
 const DEFAULT_LIMIT: usize = 50;
 const MAX_LABELS: usize = 32;
 
 /// List the project's jobs
 ///
-/// Newest first.
+/// Newest first, unless asked otherwise. All that is given must hold. A page may be short, or empty, and
+/// have a `next_cursor`: one request looks at a bounded number of jobs.
 #[utoipa::path(
     get, path = "/v1/jobs", tag = "jobs", operation_id = "list_jobs",
     security(("token" = [])),
@@ -35,6 +48,11 @@ const MAX_LABELS: usize = 32;
         ("state" = Option<String>, Query, description = "States, with commas between them"),
         ("kind" = Option<String>, Query, description = "One kind"),
         ("label" = Option<Vec<String>>, Query, description = "`key:value`; repeated, all must hold"),
+        ("parent" = Option<String>, Query, description = "Jobs that this job has asked for, in any of its runs"),
+        ("root" = Option<String>, Query, description = "This job, and all that were asked for below it"),
+        ("created_after" = Option<String>, Query, description = "RFC 3339; later than this"),
+        ("created_before" = Option<String>, Query, description = "RFC 3339; earlier than this"),
+        ("order" = Option<String>, Query, description = "`-created_at`, newest first, or `created_at`, oldest first; `-created_at` when absent. The same on every page"),
         ("limit" = Option<u32>, Query, description = "Jobs on the page, 1 to 200; 50 when absent"),
         ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before"),
     ),
@@ -94,7 +112,41 @@ fn filter(query: &Query) -> Result<Filter, ApiError> {
         states: states.unwrap_or_default(),
         kind,
         labels,
+        parent: query.one("parent")?.map(id).transpose()?,
+        root: query.one("root")?.map(id).transpose()?,
+        created_after: instant(query, "created_after")?,
+        created_before: instant(query, "created_before")?,
+        order: query
+            .one("order")?
+            .map(order)
+            .transpose()?
+            .unwrap_or_default(),
     })
+}
+
+fn id(text: &str) -> Result<JobId, ApiError> {
+    text.parse().map_err(|e: vmctl_api_types::ParseIdError| {
+        ApiError::new(ProblemType::BadId).detail(e.to_string())
+    })
+}
+
+fn instant(query: &Query, name: &'static str) -> Result<Option<Timestamp>, ApiError> {
+    let text = query.one(name)?;
+    let parsed = text.map(|text| {
+        // A plus that nobody has encoded is a space.
+        let parsed = text.replace(' ', "+").parse();
+        parsed.map_err(|_| bad(format!("{name} is an instant as in RFC 3339")))
+    });
+    parsed.transpose()
+}
+
+fn order(text: &str) -> Result<Order, ApiError> {
+    match text {
+        "-created_at" => Ok(Order::NewestFirst),
+        // As above.
+        "created_at" | "+created_at" | " created_at" => Ok(Order::OldestFirst),
+        _ => Err(bad("order is created_at or -created_at")),
+    }
 }
 
 /// Reads states with commas between them.

@@ -195,3 +195,58 @@ async fn a_child_is_not_retried_but_by_its_parent() {
             .contains(&parent.subject.to_string())
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn lists_are_filtered_by_parent_and_by_root() {
+    let suite = Suite::start().await;
+    suite.submit().await;
+    let parent = waiting(&suite, &["a", "b"]).await;
+    submit_child(&suite, &parent, "a").await;
+    submit_child(&suite, &parent, "b").await;
+    let child = child_id(parent.subject, 0, "a");
+    // A child that has asked for something itself.
+    let mut inner = parent.clone();
+    inner.subject = child;
+    inner.data.job.id = child;
+    inner.data.job.root_id = Some(parent.subject);
+    submit_child(&suite, &inner, "deep").await;
+    suite.caught_up().await;
+    let ids = async |token: &str, query: &str| {
+        let path = format!("/v1/jobs?{query}");
+        let reply = suite.request("GET", &path).token(token).send().await;
+        let list = reply.json();
+        let items = list["items"].as_array().unwrap().iter();
+        let mut ids: Vec<JobId> = items
+            .map(|job| job["id"].as_str().unwrap().parse().unwrap())
+            .collect();
+        ids.sort();
+        ids
+    };
+    let sorted = |mut ids: Vec<JobId>| {
+        ids.sort();
+        ids
+    };
+    let (root, b) = (parent.subject, child_id(parent.subject, 0, "b"));
+    let deep = child_id(child, 0, "deep");
+    for (query, expected) in [
+        (format!("parent={root}"), vec![child, b]),
+        (format!("parent={child}"), vec![deep]),
+        (format!("parent={deep}"), vec![]),
+        (format!("root={root}"), vec![root, child, b, deep]),
+        (format!("root={root}&kind=flow.run"), vec![root]),
+        (format!("root={root}&parent={child}"), vec![deep]),
+    ] {
+        assert_eq!(ids(MEMBER, &query).await, sorted(expected), "{query}");
+        assert_eq!(ids(OTHER, &query).await, [], "{query}");
+    }
+    for name in ["parent", "root"] {
+        for bad in ["x", "", "00000000-0000-0000-0000-000000000000%00"] {
+            let reply = suite.get(&format!("/v1/jobs?{name}={bad}")).await;
+            reply.is_problem(400, "bad-id");
+        }
+        let twice = suite
+            .get(&format!("/v1/jobs?{name}={root}&{name}={root}"))
+            .await;
+        twice.is_problem(400, "bad-query");
+    }
+}

@@ -102,6 +102,76 @@ async fn filters_by_state_kind_and_labels() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_list_is_bounded_by_times_and_goes_both_ways() {
+    let suite = Suite::start().await;
+    let mut all = Vec::new();
+    for _ in 0..6 {
+        all.push(suite.submit().await);
+        tokio::time::sleep(Duration::from_millis(7)).await;
+    }
+    let at = async |n: usize| {
+        let job = suite.get(&format!("/v1/jobs/{}", all[n])).await.json();
+        job["created_at"].as_str().unwrap().to_owned()
+    };
+    let (first, third, fifth) = (at(0).await, at(2).await, at(4).await);
+    let offset = third.replace('Z', "+00:00");
+    for (query, expected) in [
+        (format!("created_after={third}"), vec![5, 4, 3]),
+        (format!("created_before={third}"), vec![1, 0]),
+        (
+            format!("created_after={first}&created_before={fifth}"),
+            vec![3, 2, 1],
+        ),
+        (
+            format!("created_after={fifth}&created_before={first}"),
+            vec![],
+        ),
+        (
+            format!("created_after={offset}&order=created_at"),
+            vec![3, 4, 5],
+        ),
+        ("order=created_at".to_owned(), vec![0, 1, 2, 3, 4, 5]),
+        ("order=+created_at".to_owned(), vec![0, 1, 2, 3, 4, 5]),
+        ("order=%2Bcreated_at".to_owned(), vec![0, 1, 2, 3, 4, 5]),
+        ("order=-created_at".to_owned(), vec![5, 4, 3, 2, 1, 0]),
+        (
+            format!("order=created_at&created_before={third}"),
+            vec![0, 1],
+        ),
+        ("created_after=2999-01-01T00:00:00Z".to_owned(), vec![]),
+        (
+            "created_before=2999-01-01T00:00:00Z&state=queued".to_owned(),
+            vec![5, 4, 3, 2, 1, 0],
+        ),
+        ("created_before=-009999-01-02T01:59:59Z".to_owned(), vec![]),
+        (
+            "created_before=9999-12-30T22:00:00.9999Z".to_owned(),
+            vec![5, 4, 3, 2, 1, 0],
+        ),
+        (
+            "created_after=9999-12-30T22:00:00.9999Z&order=created_at".to_owned(),
+            vec![],
+        ),
+    ] {
+        for limit in [2, 200] {
+            let mut seen = Vec::new();
+            let mut cursor = String::new();
+            loop {
+                let path = format!("/v1/jobs?{query}&limit={limit}{cursor}");
+                let page = suite.get(&path).await.json();
+                seen.extend(ids(&page));
+                let Some(next) = page["next_cursor"].as_str() else {
+                    break;
+                };
+                cursor = format!("&cursor={next}");
+            }
+            let expected: Vec<_> = expected.iter().map(|n: &usize| all[*n].clone()).collect();
+            assert_eq!(seen, expected, "{query}, {limit} on a page");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn t08_parameters_that_cannot_be_used_are_400() {
     let suite = Suite::start().await;
     for query in [
@@ -116,6 +186,11 @@ async fn t08_parameters_that_cannot_be_used_are_400() {
         "kind=vm",
         "label=team",
         "sort=asc",
+        "order=state",
+        "order=",
+        "created_after=yesterday",
+        "created_before=",
+        "created_after=2026-11-24",
         "limit=1&limit=2",
     ] {
         suite
