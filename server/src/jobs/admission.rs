@@ -13,7 +13,7 @@ use tokio::{
     sync::{Notify, watch},
     time::{MissedTickBehavior, interval, timeout},
 };
-use vmctl_api_types::{JobId, Kind, ProblemType};
+use vmctl_api_types::{JobId, Kind, KindQueue, ProblemType};
 use vmctl_core::{
     bus::{BusError, BusState, PublishError},
     topology::{QUEUE_LOG, Tier, Topology, delay_queue, work_queue},
@@ -46,6 +46,7 @@ pub(crate) struct Admission {
 struct Seen {
     log: Option<Queue>,
     work: HashMap<Kind, Queue>,
+    consumers: HashMap<Kind, u32>,
     delay: HashMap<Tier, Queue>,
     /// Counts how often all of it was forgotten, so that a look that was under way is dropped.
     era: u64,
@@ -99,6 +100,18 @@ impl Admission {
         match self.seen.borrow().work.get(kind) {
             Some(Queue::Holds(ready)) => *ready,
             Some(Queue::Missing) | None => 0,
+        }
+    }
+
+    /// Returns what was seen of a kind's work queue last.
+    pub fn queue(&self, kind: &Kind) -> Option<KindQueue> {
+        let seen = self.seen.borrow();
+        match (seen.work.get(kind)?, seen.consumers.get(kind)?) {
+            (Queue::Holds(depth), consumers) => Some(KindQueue {
+                depth: *depth,
+                consumers: *consumers,
+            }),
+            (Queue::Missing, _) => None,
         }
     }
 
@@ -264,14 +277,14 @@ enum Found {
 async fn look(app: &App, kinds: &[Kind], era: u64) -> Found {
     let mut found = Found::All;
     // A look that fails changes nothing: while the link is up, what was seen last holds.
-    if let Some(log) = inspect(app, QUEUE_LOG).await {
+    if let Some((log, _)) = inspect(app, QUEUE_LOG).await {
         app.admission.note(era, |seen| seen.log = Some(log));
         if log == Queue::Missing {
             found = Found::Gap;
         }
     }
     for tier in Tier::ALL {
-        if let Some(queue) = inspect(app, &delay_queue(tier)).await {
+        if let Some((queue, _)) = inspect(app, &delay_queue(tier)).await {
             app.admission.note(era, |seen| {
                 seen.delay.insert(tier, queue);
             });
@@ -281,11 +294,12 @@ async fn look(app: &App, kinds: &[Kind], era: u64) -> Found {
         }
     }
     for kind in kinds {
-        let Some(queue) = inspect(app, &work_queue(kind)).await else {
+        let Some((queue, consumers)) = inspect(app, &work_queue(kind)).await else {
             continue;
         };
         app.admission.note(era, |seen| {
             seen.work.insert(kind.clone(), queue);
+            seen.consumers.insert(kind.clone(), consumers);
         });
         if queue == Queue::Missing {
             found = Found::Gap;
@@ -294,7 +308,8 @@ async fn look(app: &App, kinds: &[Kind], era: u64) -> Found {
     found
 }
 
-async fn inspect(app: &App, name: &str) -> Option<Queue> {
+/// Returns what a queue holds and who takes from it.
+async fn inspect(app: &App, name: &str) -> Option<(Queue, u32)> {
     match timeout(LOOK, app.bus.admin.inspect(name)).await {
         Ok(Ok(Some(stats))) => {
             // Precise up to 2^52 messages.
@@ -302,9 +317,9 @@ async fn inspect(app: &App, name: &str) -> Option<Queue> {
             metrics::gauge!("queue_messages_ready", "queue" => name.to_owned())
                 .set(stats.ready as f64);
             metrics::gauge!("queue_consumers", "queue" => name.to_owned()).set(stats.consumers);
-            Some(Queue::Holds(stats.ready))
+            Some((Queue::Holds(stats.ready), stats.consumers))
         }
-        Ok(Ok(None)) => Some(Queue::Missing),
+        Ok(Ok(None)) => Some((Queue::Missing, 0)),
         Ok(Err(_)) | Err(_) => None,
     }
 }

@@ -12,7 +12,7 @@ use crate::{app::App, error::ApiError, http::auth::Authenticated, openapi::Signe
 
 /// Look a kind up
 ///
-/// With the JSON Schemas of its input and output.
+/// With the JSON Schemas of its input and output, and what waits for its workers.
 #[utoipa::path(
     get, path = "/v1/kinds/{kind}", tag = "catalog", operation_id = "get_kind",
     security(("token" = [])),
@@ -28,9 +28,12 @@ pub(super) async fn get(
     _: Authenticated,
     name: Result<Path<String>, PathRejection>,
 ) -> Result<Json<KindInfo>, ApiError> {
-    name.ok()
+    let known = name
+        .ok()
         .and_then(|Path(name)| name.parse().ok())
-        .and_then(|kind| app.registry.info(&kind))
-        .map(Json)
-        .ok_or_else(|| ApiError::new(ProblemType::NotFound).detail("GET /v1/kinds lists them"))
+        .and_then(|kind| app.registry.info(&kind));
+    let mut info = known
+        .ok_or_else(|| ApiError::new(ProblemType::NotFound).detail("GET /v1/kinds lists them"))?;
+    info.queue = app.admission.queue(&info.kind);
+    Ok(Json(info))
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::support::{MEMBER, Suite};
+use super::support::{MEMBER, Suite, eventually, next};
 
 const ADMIN: &str = "ann@demo:admin";
 
@@ -13,6 +13,39 @@ async fn queue(suite: &Suite, name: &str) -> Value {
     let items = reply.json()["items"].as_array().unwrap().clone();
     let found = items.into_iter().find(|item| item["name"] == name);
     found.unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_kind_says_what_waits_for_its_workers() {
+    let suite = Suite::start().await;
+    suite.submit().await;
+    let is = async |depth: u64, consumers: u32| {
+        let wanted = json!({"depth": depth, "consumers": consumers});
+        eventually("the server has looked again", async || {
+            suite.get("/v1/kinds/vm.create").await.json()["queue"] == wanted
+        })
+        .await;
+    };
+    is(1, 0).await;
+    let mut work = suite.work("vm.create").await;
+    let delivery = next(&mut work).await;
+    is(0, 1).await;
+    drop((delivery, work));
+    is(1, 0).await;
+    let list = suite.get("/v1/kinds").await.json();
+    assert!(
+        list["items"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|kind| kind["queue"].is_null())
+    );
+    // What was seen before the broker was away says nothing about now.
+    suite.broker.set_down(true);
+    eventually("it is forgotten", async || {
+        suite.get("/v1/kinds/vm.create").await.json()["queue"].is_null()
+    })
+    .await;
 }
 
 #[tokio::test(start_paused = true)]
