@@ -401,6 +401,19 @@ fn a_stream_that_is_cut_goes_on_behind_its_last_event() {
 }
 
 #[test]
+fn a_stream_that_is_cut_after_each_snapshot_is_polled_instead() {
+    let fake = Fake::streaming(|request| match request.number {
+        0..=3 => Reply::Raw(frames(&[("7", "snapshot", state("running"))])),
+        4 => Reply::ok(state("running")).with("Retry-After", "0"),
+        _ => Reply::ok(state("succeeded")),
+    });
+    let ran = Home::new().run(&fake, &["job", "watch", ID]).expect(0);
+    assert_eq!(streams(&fake).len(), 4, "{ran:#?}");
+    // Less and less often: half of 0.5, 1 and 2 s at the least.
+    assert!(ran.took > Duration::from_millis(1_750), "{ran:?}");
+}
+
+#[test]
 fn what_does_not_stream_is_polled() {
     let refusal = |name: &str| match name {
         "404" => Reply::problem(404, "not-found", &json!({})),
@@ -510,6 +523,51 @@ fn a_log_is_followed_behind_its_last_line_and_ends_with_the_job() {
     let seen = fake.seen();
     assert_eq!(seen.len(), 2);
     assert_eq!(seen[1].header("last-event-id"), Some("0.1.0.1"));
+}
+
+#[test]
+fn a_tail_is_followed_without_missing_what_comes_before_its_first_line() {
+    // Nothing is wanted of what is there, and the streams are cut before they bring anything.
+    let fake = Fake::start(|request| match request.number {
+        0 => lines(&[line(1, "old"), line(2, "older")]),
+        1..=4 => Reply::Raw(frames(&[("0.1.0.2", "", json!(null))])),
+        5 => Reply::ok(state("running")),
+        6 => lines(&[
+            line(1, "old"),
+            line(2, "older"),
+            line(3, "three"),
+            line(4, "four"),
+        ]),
+        7 => Reply::ok(state("succeeded")),
+        _ => lines(&[line(3, "three"), line(4, "four"), line(5, "five")]),
+    });
+    let ran = Home::new()
+        .run(&fake, &["job", "logs", ID, "--tail", "0", "-f"])
+        .expect(0);
+    assert_eq!(ran.stdout, "three\nfour\nfive\n");
+    ran.says("the stream does not hold");
+    let seen = fake.seen();
+    assert_eq!(seen.len(), 9);
+    for request in &seen {
+        assert!(!request.target.contains("tail"), "{}", request.target);
+    }
+    for stream in &seen[1..=4] {
+        assert_eq!(stream.header("last-event-id"), Some("0.1.0.2"));
+    }
+    // Of an empty log everything is still to come.
+    let fake = Fake::start(|request| match request.number {
+        0 => lines(&[]),
+        _ => Reply::Raw(frames(&[
+            ("0.1.0.1", "log", line(1, "one")),
+            ("0.1.0.2", "log", line(2, "two")),
+            ("", "end", json!({"state": "succeeded"})),
+        ])),
+    });
+    let ran = Home::new()
+        .run(&fake, &["job", "logs", ID, "--tail", "1", "-f"])
+        .expect(0);
+    assert_eq!(ran.stdout, "one\ntwo\n");
+    assert_eq!(fake.seen()[1].header("last-event-id"), Some("0.0.0.0"));
 }
 
 #[test]

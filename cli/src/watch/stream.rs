@@ -4,7 +4,7 @@
 //! or a proxy that does not stream, or goes silent, is polled from then on. A job that has ended is
 //! read once more: its record is what counts.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::SignedDuration;
 use reqwest::header::HeaderName;
@@ -33,6 +33,9 @@ pub const JOBS: usize = 50;
 /// Failures in a row after which a stream that has worked is given up.
 const PATIENCE: u32 = 3;
 
+/// From how long on a stream is of use although nothing has happened. Shorter ones cost more than polls.
+const LASTING: Duration = Duration::from_secs(10);
+
 /// How one stream ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ended {
@@ -43,15 +46,31 @@ pub enum Ended {
     /// No answer, or one that says "later".
     Away(String),
     /// It was cut.
-    Cut {
-        /// Whether something had come.
-        fruitful: bool,
-    },
+    Cut(Came),
     /// Nothing came for so long that it is not alive.
-    Silent {
-        /// As above.
-        fruitful: bool,
-    },
+    Silent(Came),
+}
+
+/// What a stream has brought.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Came {
+    /// Nothing.
+    Nothing,
+    /// No more than every stream begins with, and it did not last.
+    Beginning,
+    /// Something new, or it has lasted.
+    News,
+}
+
+impl Came {
+    /// A stream that has begun and lasted this long is of use, whatever it has brought.
+    pub fn in_time(self, lasted: Duration) -> Self {
+        if self == Self::Beginning && lasted >= LASTING {
+            Self::News
+        } else {
+            self
+        }
+    }
 }
 
 /// What to do next.
@@ -86,13 +105,18 @@ impl Plan {
     pub fn decide(&mut self, ended: &Ended, random: f64) -> Next {
         match ended {
             Ended::Over | Ended::Refused => return Next::Poll,
-            Ended::Cut { fruitful: true } => {
+            Ended::Cut(Came::News) => {
                 self.worked = true;
                 self.failures = 0;
                 self.backoff.reset();
             }
+            // Whoever cuts it so soon, and again, does so for ever.
+            Ended::Cut(Came::Beginning) => {
+                self.failures += u32::from(self.worked);
+                self.worked = true;
+            }
             // One that ends in silence may be collected by a proxy: not often.
-            Ended::Silent { fruitful: true } if self.failures == 0 => {
+            Ended::Silent(Came::Beginning | Came::News) if self.failures == 0 => {
                 self.worked = true;
                 self.failures = PATIENCE - 1;
             }
@@ -218,17 +242,23 @@ impl Session<'_> {
 
     async fn read(&mut self, stream: &mut Stream) -> Option<Ended> {
         let ahead = ahead_of(stream.headers());
-        let mut fruitful = false;
+        let begun = Instant::now();
+        let mut came = Came::Nothing;
         loop {
             let frames = match stream.next().await {
                 Ok(Some(frames)) => frames,
-                Ok(None) => return Some(Ended::Cut { fruitful }),
-                Err(failure) if failure.is_timeout() => return Some(Ended::Silent { fruitful }),
-                Err(failure) if failure.is_temporary() => return Some(Ended::Cut { fruitful }),
+                Ok(None) => return Some(Ended::Cut(came.in_time(begun.elapsed()))),
+                Err(failure) if failure.is_timeout() => return Some(Ended::Silent(came)),
+                Err(failure) if failure.is_temporary() => {
+                    return Some(Ended::Cut(came.in_time(begun.elapsed())));
+                }
                 Err(_) => return Some(Ended::Refused),
             };
             for frame in frames {
-                fruitful = true;
+                came = came.max(match frame.event.as_str() {
+                    "snapshot" => Came::Beginning,
+                    _ => Came::News,
+                });
                 if std::mem::take(self.lost) && !tell(self.send, self.jobs, &Link::Back).await {
                     return None;
                 }
@@ -337,8 +367,8 @@ fn patch(job: &mut Value, word: &str, event: &Value) {
 mod tests {
     use super::*;
 
-    const CUT: Ended = Ended::Cut { fruitful: true };
-    const SILENT: Ended = Ended::Silent { fruitful: true };
+    const CUT: Ended = Ended::Cut(Came::News);
+    const SILENT: Ended = Ended::Silent(Came::News);
 
     fn away() -> Ended {
         Ended::Away("busy".into())
@@ -350,8 +380,8 @@ mod tests {
             Ended::Over,
             Ended::Refused,
             away(),
-            Ended::Cut { fruitful: false },
-            Ended::Silent { fruitful: false },
+            Ended::Cut(Came::Nothing),
+            Ended::Silent(Came::Nothing),
         ] {
             assert_eq!(Plan::default().decide(&ended, 1.0), Next::Poll, "{ended:?}");
         }
@@ -372,6 +402,27 @@ mod tests {
         let mut plan = Plan::default();
         assert!(matches!(plan.decide(&SILENT, 1.0), Next::Again(_)));
         assert_eq!(plan.decide(&SILENT, 1.0), Next::Poll);
+    }
+
+    #[test]
+    fn what_is_cut_after_its_beginning_is_tried_less_and_less_and_then_polled() {
+        let beginning = Ended::Cut(Came::Beginning);
+        let mut plan = Plan::default();
+        for pause in [500, 1_000, 2_000] {
+            let next = plan.decide(&beginning, 1.0);
+            assert_eq!(next, Next::Again(Duration::from_millis(pause)));
+        }
+        assert_eq!(plan.decide(&beginning, 1.0), Next::Poll);
+        // Whatever is of use in between begins the count anew.
+        let mut plan = Plan::default();
+        for _ in 0..10 {
+            for ended in [&beginning, &beginning, &CUT] {
+                assert!(matches!(plan.decide(ended, 1.0), Next::Again(_)));
+            }
+        }
+        let lasted = |seconds| Came::Beginning.in_time(Duration::from_secs(seconds));
+        assert_eq!((lasted(9), lasted(10)), (Came::Beginning, Came::News));
+        assert_eq!(Came::Nothing.in_time(LASTING), Came::Nothing);
     }
 
     #[test]
