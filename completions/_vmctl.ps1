@@ -340,6 +340,8 @@ Register-ArgumentCompleter -Native -CommandName 'vmctl' -ScriptBlock {
         'vmctl;job;list' {
             [CompletionResult]::new('--state', '--state', [CompletionResultType]::ParameterName, 'Only jobs in these states: queued, running, waiting, retrying, succeeded, failed, cancelled')
             [CompletionResult]::new('--kind', '--kind', [CompletionResultType]::ParameterName, 'Only jobs of this kind: vm.create')
+            [CompletionResult]::new('--parent', '--parent', [CompletionResultType]::ParameterName, 'Only jobs that this job has asked for: its id, the beginning of its id, or @last')
+            [CompletionResult]::new('--root', '--root', [CompletionResultType]::ParameterName, 'Only this job and those that were asked for below it')
             [CompletionResult]::new('--limit', '--limit', [CompletionResultType]::ParameterName, 'At most so many')
             [CompletionResult]::new('--endpoint', '--endpoint', [CompletionResultType]::ParameterName, 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]')
             [CompletionResult]::new('--connect-timeout', '--connect-timeout', [CompletionResultType]::ParameterName, 'Give up connecting after this long')
@@ -821,6 +823,7 @@ Register-ArgumentCompleter -Native -CommandName 'vmctl' -ScriptBlock {
             [CompletionResult]::new('-V', '-V ', [CompletionResultType]::ParameterName, 'Print version')
             [CompletionResult]::new('--version', '--version', [CompletionResultType]::ParameterName, 'Print version')
             [CompletionResult]::new('queues', 'queues', [CompletionResultType]::ParameterValue, 'Show every queue of the broker')
+            [CompletionResult]::new('workers', 'workers', [CompletionResultType]::ParameterValue, 'Show which workers live and what they do')
             [CompletionResult]::new('dead', 'dead', [CompletionResultType]::ParameterValue, 'Jobs that have failed for good')
             [CompletionResult]::new('help', 'help', [CompletionResultType]::ParameterValue, 'Print this message or the help of the given subcommand(s)')
             break
@@ -834,6 +837,28 @@ Register-ArgumentCompleter -Native -CommandName 'vmctl' -ScriptBlock {
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'Use colour')
             [CompletionResult]::new('--progress', '--progress', [CompletionResultType]::ParameterName, 'How progress is shown')
             [CompletionResult]::new('--config-dir', '--config-dir', [CompletionResultType]::ParameterName, 'Configuration directory; only the environment sets it')
+            [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Print no progress and no hints')
+            [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Print no progress and no hints')
+            [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Say on stderr what is asked of the server')
+            [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Say on stderr what is asked of the server')
+            [CompletionResult]::new('--no-input', '--no-input', [CompletionResultType]::ParameterName, 'Never ask anything')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('-V', '-V ', [CompletionResultType]::ParameterName, 'Print version')
+            [CompletionResult]::new('--version', '--version', [CompletionResultType]::ParameterName, 'Print version')
+            break
+        }
+        'vmctl;admin;workers' {
+            [CompletionResult]::new('--kind', '--kind', [CompletionResultType]::ParameterName, 'Only workers that serve this kind: vm.create')
+            [CompletionResult]::new('--endpoint', '--endpoint', [CompletionResultType]::ParameterName, 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]')
+            [CompletionResult]::new('--connect-timeout', '--connect-timeout', [CompletionResultType]::ParameterName, 'Give up connecting after this long')
+            [CompletionResult]::new('--http-timeout', '--http-timeout', [CompletionResultType]::ParameterName, 'Give up on one request after this long')
+            [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'How results are printed')
+            [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'How results are printed')
+            [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'Use colour')
+            [CompletionResult]::new('--progress', '--progress', [CompletionResultType]::ParameterName, 'How progress is shown')
+            [CompletionResult]::new('--config-dir', '--config-dir', [CompletionResultType]::ParameterName, 'Configuration directory; only the environment sets it')
+            [CompletionResult]::new('--jobs', '--jobs', [CompletionResultType]::ParameterName, 'Show the jobs that they have in hand')
             [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Print no progress and no hints')
             [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Print no progress and no hints')
             [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Say on stderr what is asked of the server')
@@ -933,11 +958,15 @@ Register-ArgumentCompleter -Native -CommandName 'vmctl' -ScriptBlock {
         }
         'vmctl;admin;help' {
             [CompletionResult]::new('queues', 'queues', [CompletionResultType]::ParameterValue, 'Show every queue of the broker')
+            [CompletionResult]::new('workers', 'workers', [CompletionResultType]::ParameterValue, 'Show which workers live and what they do')
             [CompletionResult]::new('dead', 'dead', [CompletionResultType]::ParameterValue, 'Jobs that have failed for good')
             [CompletionResult]::new('help', 'help', [CompletionResultType]::ParameterValue, 'Print this message or the help of the given subcommand(s)')
             break
         }
         'vmctl;admin;help;queues' {
+            break
+        }
+        'vmctl;admin;help;workers' {
             break
         }
         'vmctl;admin;help;dead' {
@@ -1115,10 +1144,14 @@ Register-ArgumentCompleter -Native -CommandName 'vmctl' -ScriptBlock {
         }
         'vmctl;help;admin' {
             [CompletionResult]::new('queues', 'queues', [CompletionResultType]::ParameterValue, 'Show every queue of the broker')
+            [CompletionResult]::new('workers', 'workers', [CompletionResultType]::ParameterValue, 'Show which workers live and what they do')
             [CompletionResult]::new('dead', 'dead', [CompletionResultType]::ParameterValue, 'Jobs that have failed for good')
             break
         }
         'vmctl;help;admin;queues' {
+            break
+        }
+        'vmctl;help;admin;workers' {
             break
         }
         'vmctl;help;admin;dead' {

@@ -64,6 +64,9 @@ _vmctl() {
             vmctl__subcmd__admin,queues)
                 cmd="vmctl__subcmd__admin__subcmd__queues"
                 ;;
+            vmctl__subcmd__admin,workers)
+                cmd="vmctl__subcmd__admin__subcmd__workers"
+                ;;
             vmctl__subcmd__admin__subcmd__dead,help)
                 cmd="vmctl__subcmd__admin__subcmd__dead__subcmd__help"
                 ;;
@@ -90,6 +93,9 @@ _vmctl() {
                 ;;
             vmctl__subcmd__admin__subcmd__help,queues)
                 cmd="vmctl__subcmd__admin__subcmd__help__subcmd__queues"
+                ;;
+            vmctl__subcmd__admin__subcmd__help,workers)
+                cmd="vmctl__subcmd__admin__subcmd__help__subcmd__workers"
                 ;;
             vmctl__subcmd__admin__subcmd__help__subcmd__dead,list)
                 cmd="vmctl__subcmd__admin__subcmd__help__subcmd__dead__subcmd__list"
@@ -141,6 +147,9 @@ _vmctl() {
                 ;;
             vmctl__subcmd__help__subcmd__admin,queues)
                 cmd="vmctl__subcmd__help__subcmd__admin__subcmd__queues"
+                ;;
+            vmctl__subcmd__help__subcmd__admin,workers)
+                cmd="vmctl__subcmd__help__subcmd__admin__subcmd__workers"
                 ;;
             vmctl__subcmd__help__subcmd__admin__subcmd__dead,list)
                 cmd="vmctl__subcmd__help__subcmd__admin__subcmd__dead__subcmd__list"
@@ -402,7 +411,7 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__admin)
-            opts="-o -q -v -h -V --endpoint --connect-timeout --http-timeout --output --quiet --verbose --color --progress --no-input --config-dir --help --version queues dead help"
+            opts="-o -q -v -h -V --endpoint --connect-timeout --http-timeout --output --quiet --verbose --color --progress --no-input --config-dir --help --version queues workers dead help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -674,7 +683,7 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__admin__subcmd__help)
-            opts="queues dead help"
+            opts="queues workers dead help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -757,6 +766,20 @@ _vmctl() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        vmctl__subcmd__admin__subcmd__help__subcmd__workers)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         vmctl__subcmd__admin__subcmd__queues)
             opts="-o -q -v -h -V --endpoint --connect-timeout --http-timeout --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
@@ -764,6 +787,56 @@ _vmctl() {
                 return 0
             fi
             case "${prev}" in
+                --endpoint)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --connect-timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --http-timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --output)
+                    COMPREPLY=($(compgen -W "table json" -- "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -W "table json" -- "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                --progress)
+                    COMPREPLY=($(compgen -W "auto bar plain none" -- "${cur}"))
+                    return 0
+                    ;;
+                --config-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        vmctl__subcmd__admin__subcmd__workers)
+            opts="-o -q -v -h -V --kind --jobs --endpoint --connect-timeout --http-timeout --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --kind)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --endpoint)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -864,7 +937,7 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__help__subcmd__admin)
-            opts="queues dead"
+            opts="queues workers dead"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -920,6 +993,20 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__help__subcmd__admin__subcmd__queues)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        vmctl__subcmd__help__subcmd__admin__subcmd__workers)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -1798,7 +1885,7 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__job__subcmd__list)
-            opts="-o -q -v -h -V --state --kind --limit --all --endpoint --connect-timeout --http-timeout --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
+            opts="-o -q -v -h -V --state --kind --parent --root --limit --all --endpoint --connect-timeout --http-timeout --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1809,6 +1896,14 @@ _vmctl() {
                     return 0
                     ;;
                 --kind)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --parent)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --root)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -320,6 +320,8 @@ set edit:completion:arg-completer[vmctl] = {|@words|
         &'vmctl;job;list'= {
             cand --state 'Only jobs in these states: queued, running, waiting, retrying, succeeded, failed, cancelled'
             cand --kind 'Only jobs of this kind: vm.create'
+            cand --parent 'Only jobs that this job has asked for: its id, the beginning of its id, or @last'
+            cand --root 'Only this job and those that were asked for below it'
             cand --limit 'At most so many'
             cand --endpoint 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]'
             cand --connect-timeout 'Give up connecting after this long'
@@ -760,6 +762,7 @@ set edit:completion:arg-completer[vmctl] = {|@words|
             cand -V 'Print version'
             cand --version 'Print version'
             cand queues 'Show every queue of the broker'
+            cand workers 'Show which workers live and what they do'
             cand dead 'Jobs that have failed for good'
             cand help 'Print this message or the help of the given subcommand(s)'
         }
@@ -772,6 +775,27 @@ set edit:completion:arg-completer[vmctl] = {|@words|
             cand --color 'Use colour'
             cand --progress 'How progress is shown'
             cand --config-dir 'Configuration directory; only the environment sets it'
+            cand -q 'Print no progress and no hints'
+            cand --quiet 'Print no progress and no hints'
+            cand -v 'Say on stderr what is asked of the server'
+            cand --verbose 'Say on stderr what is asked of the server'
+            cand --no-input 'Never ask anything'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'vmctl;admin;workers'= {
+            cand --kind 'Only workers that serve this kind: vm.create'
+            cand --endpoint 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]'
+            cand --connect-timeout 'Give up connecting after this long'
+            cand --http-timeout 'Give up on one request after this long'
+            cand -o 'How results are printed'
+            cand --output 'How results are printed'
+            cand --color 'Use colour'
+            cand --progress 'How progress is shown'
+            cand --config-dir 'Configuration directory; only the environment sets it'
+            cand --jobs 'Show the jobs that they have in hand'
             cand -q 'Print no progress and no hints'
             cand --quiet 'Print no progress and no hints'
             cand -v 'Say on stderr what is asked of the server'
@@ -863,10 +887,13 @@ set edit:completion:arg-completer[vmctl] = {|@words|
         }
         &'vmctl;admin;help'= {
             cand queues 'Show every queue of the broker'
+            cand workers 'Show which workers live and what they do'
             cand dead 'Jobs that have failed for good'
             cand help 'Print this message or the help of the given subcommand(s)'
         }
         &'vmctl;admin;help;queues'= {
+        }
+        &'vmctl;admin;help;workers'= {
         }
         &'vmctl;admin;help;dead'= {
             cand list 'List them, newest first'
@@ -1008,9 +1035,12 @@ set edit:completion:arg-completer[vmctl] = {|@words|
         }
         &'vmctl;help;admin'= {
             cand queues 'Show every queue of the broker'
+            cand workers 'Show which workers live and what they do'
             cand dead 'Jobs that have failed for good'
         }
         &'vmctl;help;admin;queues'= {
+        }
+        &'vmctl;help;admin;workers'= {
         }
         &'vmctl;help;admin;dead'= {
             cand list 'List them, newest first'

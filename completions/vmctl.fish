@@ -306,6 +306,8 @@ complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcomm
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from submit" -s V -l version -d 'Print version'
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from list" -l state -d 'Only jobs in these states: queued, running, waiting, retrying, succeeded, failed, cancelled' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from list" -l kind -d 'Only jobs of this kind: vm.create' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from list" -l parent -d 'Only jobs that this job has asked for: its id, the beginning of its id, or @last' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from list" -l root -d 'Only this job and those that were asked for below it' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from list" -l limit -d 'At most so many' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from list" -l endpoint -d 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from list" -l connect-timeout -d 'Give up connecting after this long' -r
@@ -663,27 +665,28 @@ complete -c vmctl -n "__fish_vmctl_using_subcommand quota" -s v -l verbose -d 'S
 complete -c vmctl -n "__fish_vmctl_using_subcommand quota" -l no-input -d 'Never ask anything'
 complete -c vmctl -n "__fish_vmctl_using_subcommand quota" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c vmctl -n "__fish_vmctl_using_subcommand quota" -s V -l version -d 'Print version'
-complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and not __fish_seen_subcommand_from queues dead help" -l endpoint -d 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]' -r
-complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and not __fish_seen_subcommand_from queues dead help" -l connect-timeout -d 'Give up connecting after this long' -r
-complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and not __fish_seen_subcommand_from queues dead help" -l http-timeout -d 'Give up on one request after this long' -r
-complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and not __fish_seen_subcommand_from queues dead help" -s o -l output -d 'How results are printed' -r -f -a "table\t'Columns for people'
+complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and not __fish_seen_subcommand_from queues workers dead help" -l endpoint -d 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and not __fish_seen_subcommand_from queues workers dead help" -l connect-timeout -d 'Give up connecting after this long' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and not __fish_seen_subcommand_from queues workers dead help" -l http-timeout -d 'Give up on one request after this long' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and not __fish_seen_subcommand_from queues workers dead help" -s o -l output -d 'How results are printed' -r -f -a "table\t'Columns for people'
 json\t'One JSON document'"
-complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and not __fish_seen_subcommand_from queues dead help" -l color -d 'Use colour' -r -f -a "auto\t'On a terminal, unless the environment says otherwise'
+complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and not __fish_seen_subcommand_from queues workers dead help" -l color -d 'Use colour' -r -f -a "auto\t'On a terminal, unless the environment says otherwise'
 always\t'Always'
 never\t'Never'"
-complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and not __fish_seen_subcommand_from queues dead help" -l progress -d 'How progress is shown' -r -f -a "auto\t'A bar on a terminal, lines elsewhere'
+complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and not __fish_seen_subcommand_from queues workers dead help" -l progress -d 'How progress is shown' -r -f -a "auto\t'A bar on a terminal, lines elsewhere'
 bar\t'A bar, drawn in place'
 plain\t'One line for each change'
 none\t'Nothing'"
-complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and not __fish_seen_subcommand_from queues dead help" -l config-dir -d 'Configuration directory; only the environment sets it' -r -F
-complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and not __fish_seen_subcommand_from queues dead help" -s q -l quiet -d 'Print no progress and no hints'
-complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and not __fish_seen_subcommand_from queues dead help" -s v -l verbose -d 'Say on stderr what is asked of the server'
-complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and not __fish_seen_subcommand_from queues dead help" -l no-input -d 'Never ask anything'
-complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and not __fish_seen_subcommand_from queues dead help" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and not __fish_seen_subcommand_from queues dead help" -s V -l version -d 'Print version'
-complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and not __fish_seen_subcommand_from queues dead help" -f -a "queues" -d 'Show every queue of the broker'
-complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and not __fish_seen_subcommand_from queues dead help" -f -a "dead" -d 'Jobs that have failed for good'
-complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and not __fish_seen_subcommand_from queues dead help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and not __fish_seen_subcommand_from queues workers dead help" -l config-dir -d 'Configuration directory; only the environment sets it' -r -F
+complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and not __fish_seen_subcommand_from queues workers dead help" -s q -l quiet -d 'Print no progress and no hints'
+complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and not __fish_seen_subcommand_from queues workers dead help" -s v -l verbose -d 'Say on stderr what is asked of the server'
+complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and not __fish_seen_subcommand_from queues workers dead help" -l no-input -d 'Never ask anything'
+complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and not __fish_seen_subcommand_from queues workers dead help" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and not __fish_seen_subcommand_from queues workers dead help" -s V -l version -d 'Print version'
+complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and not __fish_seen_subcommand_from queues workers dead help" -f -a "queues" -d 'Show every queue of the broker'
+complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and not __fish_seen_subcommand_from queues workers dead help" -f -a "workers" -d 'Show which workers live and what they do'
+complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and not __fish_seen_subcommand_from queues workers dead help" -f -a "dead" -d 'Jobs that have failed for good'
+complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and not __fish_seen_subcommand_from queues workers dead help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and __fish_seen_subcommand_from queues" -l endpoint -d 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and __fish_seen_subcommand_from queues" -l connect-timeout -d 'Give up connecting after this long' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and __fish_seen_subcommand_from queues" -l http-timeout -d 'Give up on one request after this long' -r
@@ -702,6 +705,26 @@ complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and __fish_seen_subco
 complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and __fish_seen_subcommand_from queues" -l no-input -d 'Never ask anything'
 complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and __fish_seen_subcommand_from queues" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and __fish_seen_subcommand_from queues" -s V -l version -d 'Print version'
+complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and __fish_seen_subcommand_from workers" -l kind -d 'Only workers that serve this kind: vm.create' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and __fish_seen_subcommand_from workers" -l endpoint -d 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and __fish_seen_subcommand_from workers" -l connect-timeout -d 'Give up connecting after this long' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and __fish_seen_subcommand_from workers" -l http-timeout -d 'Give up on one request after this long' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and __fish_seen_subcommand_from workers" -s o -l output -d 'How results are printed' -r -f -a "table\t'Columns for people'
+json\t'One JSON document'"
+complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and __fish_seen_subcommand_from workers" -l color -d 'Use colour' -r -f -a "auto\t'On a terminal, unless the environment says otherwise'
+always\t'Always'
+never\t'Never'"
+complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and __fish_seen_subcommand_from workers" -l progress -d 'How progress is shown' -r -f -a "auto\t'A bar on a terminal, lines elsewhere'
+bar\t'A bar, drawn in place'
+plain\t'One line for each change'
+none\t'Nothing'"
+complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and __fish_seen_subcommand_from workers" -l config-dir -d 'Configuration directory; only the environment sets it' -r -F
+complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and __fish_seen_subcommand_from workers" -l jobs -d 'Show the jobs that they have in hand'
+complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and __fish_seen_subcommand_from workers" -s q -l quiet -d 'Print no progress and no hints'
+complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and __fish_seen_subcommand_from workers" -s v -l verbose -d 'Say on stderr what is asked of the server'
+complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and __fish_seen_subcommand_from workers" -l no-input -d 'Never ask anything'
+complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and __fish_seen_subcommand_from workers" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and __fish_seen_subcommand_from workers" -s V -l version -d 'Print version'
 complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and __fish_seen_subcommand_from dead" -l endpoint -d 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and __fish_seen_subcommand_from dead" -l connect-timeout -d 'Give up connecting after this long' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and __fish_seen_subcommand_from dead" -l http-timeout -d 'Give up on one request after this long' -r
@@ -724,6 +747,7 @@ complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and __fish_seen_subco
 complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and __fish_seen_subcommand_from dead" -f -a "replay" -d 'Run them again, for the users that have asked for them'
 complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and __fish_seen_subcommand_from dead" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and __fish_seen_subcommand_from help" -f -a "queues" -d 'Show every queue of the broker'
+complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and __fish_seen_subcommand_from help" -f -a "workers" -d 'Show which workers live and what they do'
 complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and __fish_seen_subcommand_from help" -f -a "dead" -d 'Jobs that have failed for good'
 complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c vmctl -n "__fish_vmctl_using_subcommand completion" -l endpoint -d 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]' -r
@@ -795,4 +819,5 @@ complete -c vmctl -n "__fish_vmctl_using_subcommand help; and __fish_seen_subcom
 complete -c vmctl -n "__fish_vmctl_using_subcommand help; and __fish_seen_subcommand_from region" -f -a "list" -d 'List the regions, the default first'
 complete -c vmctl -n "__fish_vmctl_using_subcommand help; and __fish_seen_subcommand_from kind" -f -a "list" -d 'List the kinds of jobs that may be asked for'
 complete -c vmctl -n "__fish_vmctl_using_subcommand help; and __fish_seen_subcommand_from admin" -f -a "queues" -d 'Show every queue of the broker'
+complete -c vmctl -n "__fish_vmctl_using_subcommand help; and __fish_seen_subcommand_from admin" -f -a "workers" -d 'Show which workers live and what they do'
 complete -c vmctl -n "__fish_vmctl_using_subcommand help; and __fish_seen_subcommand_from admin" -f -a "dead" -d 'Jobs that have failed for good'

@@ -9,9 +9,9 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use vmctl_api_types::{
     AccessResponse, CallbackDelivery, CallbackList, CancelRequest, ConnectRequest, DeadJob,
-    DeadList, Discovery, Job, JobEventList, JobId, JobList, JobState, KindList, Machine,
+    DeadList, Discovery, Job, JobEventList, JobId, JobList, JobState, Kind, KindList, Machine,
     MachineList, Problem, ProblemType, ProfileList, QueueList, Quota, RegionList, ReplayRequest,
-    ReplayResult, SubmitRequest,
+    ReplayResult, SubmitRequest, WorkerList,
 };
 
 use crate::{
@@ -52,6 +52,10 @@ pub struct ListQuery {
     pub states: Vec<JobState>,
     /// Of this kind.
     pub kind: Option<String>,
+    /// Asked for by this job.
+    pub parent: Option<JobId>,
+    /// This job, and those asked for below it.
+    pub root: Option<JobId>,
     /// At most so many; all when `None`.
     pub limit: Option<usize>,
 }
@@ -119,6 +123,11 @@ impl Api {
             }
             if let Some(kind) = &query.kind {
                 request = request.query("kind", kind);
+            }
+            for (name, job) in [("parent", query.parent), ("root", query.root)] {
+                if let Some(job) = job {
+                    request = request.query(name, job.to_string());
+                }
             }
             if let Some(cursor) = &cursor {
                 request = request.query("cursor", cursor);
@@ -244,6 +253,15 @@ impl Api {
     /// Lists the queues of the broker.
     pub async fn queues(&self) -> Result<Document<QueueList>, CliError> {
         self.parse(&self.ask(&Request::get("/v1/admin/queues")).await?)
+    }
+
+    /// Lists the workers that live; those of one kind if it is given.
+    pub async fn workers(&self, kind: Option<&Kind>) -> Result<Document<WorkerList>, CliError> {
+        let mut request = Request::get("/v1/admin/workers");
+        if let Some(kind) = kind {
+            request = request.query("kind", kind.as_str());
+        }
+        self.parse(&self.ask(&request).await?)
     }
 
     /// Lists jobs that have failed for good, newest first, and says whether some may be missing.

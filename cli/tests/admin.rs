@@ -117,6 +117,55 @@ fn queues_are_a_table() {
 }
 
 #[test]
+fn workers_are_a_table_of_what_they_serve_or_of_their_jobs() {
+    let worker = |name: &str, state: &str, consuming: bool| {
+        json!({
+            "name": name, "app": "vmctl-worker", "version": "0.1.0", "language": "rust",
+            "started_at": "2026-11-24T02:00:00Z", "heard_at": "2026-11-24T02:00:00Z", "state": state,
+            "kinds": [{"kind": "vm.create", "slots": 8, "in_hand": 2, "consuming": consuming}],
+            "jobs": [{
+                "id": ID, "kind": "vm.create", "project_id": "demo", "attempt": 2,
+                "since": "2026-11-24T02:00:00Z", "heard_at": "2026-11-24T02:00:00Z",
+            }],
+        })
+    };
+    let fake = Fake::start(move |request| {
+        let all = !request.target.contains("kind=");
+        assert!(request.is("GET", "/v1/admin/workers"));
+        let workers = [
+            worker("w1", "working", true),
+            worker("w2", "working", false),
+            worker("w3", "draining", false),
+        ];
+        Reply::ok(json!({"items": workers, "since": "2026-11-24T02:00:00Z", "complete": all}))
+    });
+    let home = Home::new();
+    let ran = home.run(&fake, &["admin", "workers"]);
+    assert_eq!((ran.code, ran.stderr.as_str()), (0, ""), "{ran:?}");
+    let lines: Vec<&str> = ran.stdout.lines().collect();
+    assert_eq!(lines.len(), 4, "{ran:?}");
+    for (line, state) in lines[1..]
+        .iter()
+        .zip(["working", "not consuming", "draining"])
+    {
+        assert!(line.contains(&format!("  {state}  ")), "{line}");
+        assert!(line.contains("2/8") && line.contains("vmctl-worker 0.1.0 (rust)"));
+    }
+    let ran = home.run(
+        &fake,
+        &["admin", "workers", "--kind", "vm.create", "--jobs"],
+    );
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert_eq!(ran.stdout.matches(ID).count(), 3, "{ran:?}");
+    assert!(ran.stderr.contains("not heard every worker yet"), "{ran:?}");
+    let targets: Vec<_> = fake.seen().into_iter().map(|seen| seen.target).collect();
+    assert_eq!(
+        targets,
+        ["/v1/admin/workers", "/v1/admin/workers?kind=vm.create"]
+    );
+}
+
+#[test]
 fn who_may_not_is_told() {
     let fake = Fake::start(|_| {
         Reply::problem(

@@ -10,6 +10,7 @@ use crate::{
     app::App,
     error::CliError,
     exit::Exit,
+    job_ref::{self, JobRef},
     output::{Field, Tone},
     submit, text,
     watch::model,
@@ -24,6 +25,12 @@ pub struct JobList {
     /// Only jobs of this kind: vm.create
     #[arg(long)]
     pub kind: Option<Kind>,
+    /// Only jobs that this job has asked for: its id, the beginning of its id, or @last
+    #[arg(long, value_name = "ID")]
+    pub parent: Option<JobRef>,
+    /// Only this job and those that were asked for below it
+    #[arg(long, value_name = "ID")]
+    pub root: Option<JobRef>,
     /// At most so many
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..))]
     pub limit: u16,
@@ -35,7 +42,13 @@ pub struct JobList {
 /// Runs the command.
 pub fn run(app: &App, args: JobList) -> Result<Exit, CliError> {
     let api = app.authenticated()?;
+    let resolve = |job: Option<&JobRef>| {
+        job.map(|job| job_ref::resolve_one(app, &api, job))
+            .transpose()
+    };
     let query = ListQuery {
+        parent: resolve(args.parent.as_ref())?,
+        root: resolve(args.root.as_ref())?,
         states: args.state,
         kind: args.kind.map(|kind| kind.to_string()),
         limit: (!args.all).then(|| usize::from(args.limit)),

@@ -31,6 +31,7 @@ pub mod vm_delete;
 pub mod vm_list;
 pub mod vm_show;
 pub mod whoami;
+pub mod worker_list;
 
 use clap::Subcommand;
 
@@ -148,6 +149,8 @@ pub enum Kind {
 pub enum Admin {
     /// Show every queue of the broker
     Queues,
+    /// Show which workers live and what they do
+    Workers(worker_list::WorkerList),
     /// Jobs that have failed for good
     #[command(subcommand)]
     Dead(Dead),
@@ -190,6 +193,7 @@ pub fn run(app: &App, command: Command) -> Result<Exit, CliError> {
         Command::Kind(Kind::List) => kind_list::run(app),
         Command::Quota => quota::run(app),
         Command::Admin(Admin::Queues) => queue_list::run(app),
+        Command::Admin(Admin::Workers(args)) => worker_list::run(app, &args),
         Command::Admin(Admin::Dead(Dead::List(args))) => dead_list::run(app, args),
         Command::Admin(Admin::Dead(Dead::Replay(args))) => dead_replay::run(app, args),
         Command::Completion(args) => completion::run(app, &args),
