@@ -1,5 +1,7 @@
 //! The server's routes, typed, and what their refusals mean to a person.
 
+use std::time::Duration;
+
 use reqwest::{
     Method, StatusCode,
     header::{self, HeaderName},
@@ -467,11 +469,11 @@ impl Api {
             error.why.push(format!("request {id}"));
         }
         error.problem = problem.map(Box::new);
-        self.advise(error, status)
+        self.advise(error, answer)
     }
 
-    fn advise(&self, error: CliError, status: StatusCode) -> CliError {
-        match status {
+    fn advise(&self, error: CliError, answer: &Answer) -> CliError {
+        match answer.status {
             StatusCode::UNAUTHORIZED => match self.client.credential() {
                 Some(credential) => {
                     let mut error = error;
@@ -489,7 +491,7 @@ impl Api {
                     .problem
                     .as_ref()
                     .is_some_and(|problem| !problem.violated_policies.is_empty());
-                let error = error.next("wait a little and try again");
+                let error = error.next(format!("wait {} and try again", pause(answer)));
                 if quota {
                     error.next("vmctl quota   shows what the project may have")
                 } else {
@@ -509,6 +511,16 @@ impl Api {
             _ => error,
         }
     }
+}
+
+/// Says how long the server asks to wait, however long that is.
+fn pause(answer: &Answer) -> String {
+    let seconds = answer.header(header::RETRY_AFTER);
+    let seconds = seconds.and_then(|text| text.trim().parse::<u32>().ok());
+    seconds.map_or_else(
+        || "a little".to_owned(),
+        |seconds| text::duration(Duration::from_secs(seconds.into())),
+    )
 }
 
 fn describe(error: &mut CliError, problem: &Problem) {
