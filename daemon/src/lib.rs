@@ -14,6 +14,7 @@ mod health;
 mod lifecycle;
 mod logging;
 mod metrics;
+mod probe;
 mod process;
 pub mod reference;
 mod serve;

@@ -18,7 +18,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::settings::{self, Section, Setting, Values};
 use crate::{
-    Health, Lifecycle, LogFilter, LogFormat, Metrics, init_logging, install_crypto, reference,
+    Health, Lifecycle, LogFilter, LogFormat, Metrics, init_logging, install_crypto, probe,
+    reference,
 };
 
 /// Exit code of a program that printed what it was asked for.
@@ -116,6 +117,7 @@ impl Program {
                     .about("Print the table of settings, as Markdown")
                     .hide(true),
             )
+            .subcommand(probe::command())
             .subcommands(self.commands.iter().map(|extra| extra.command.clone()))
     }
 
@@ -193,6 +195,12 @@ where
     };
     if args.subcommand_name() == Some("config") {
         return print(&settings::effective(&values));
+    }
+    if let Some(args) = args.subcommand_matches("health") {
+        return match probe::ask(args, &values) {
+            Ok(report) => print(&report),
+            Err(error) => unwell(program, &error),
+        };
     }
     let settings = S::read(&values).and_then(|own| Ok((own, ProcessSettings::read(&values)?)));
     match settings {
@@ -305,9 +313,18 @@ fn unique_name(program: &str) -> String {
 }
 
 fn refuse(program: &Program, error: &anyhow::Error) -> u8 {
+    complain(program, error);
+    USAGE
+}
+
+fn unwell(program: &Program, error: &anyhow::Error) -> u8 {
+    complain(program, error);
+    FAILURE
+}
+
+fn complain(program: &Program, error: &anyhow::Error) {
     // Nothing is left to do if standard error is closed.
     let _ = writeln!(io::stderr(), "{}: {error:#}", program.name);
-    USAGE
 }
 
 fn print(text: &str) -> u8 {

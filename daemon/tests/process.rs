@@ -17,6 +17,8 @@ use vmctl_daemon::{HealthServer, Listen, Process, Program, Status};
 
 /// What the child does when it is told to stop.
 const CHILD: &str = "VMCTL_DAEMON_TEST_CHILD";
+/// The child's arguments, separated by spaces.
+const ARGS: &str = "VMCTL_DAEMON_TEST_ARGS";
 /// How long a test waits for what must happen.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -62,7 +64,9 @@ fn child() {
     let program = Program::new("child", "1.2.3", "A test");
     let settings = |settings, process| component(settings, process, what);
     // The arguments of the test harness are not the program's.
-    let code = vmctl_daemon::main_from(&program, ["child"], settings);
+    let given = env::var(ARGS).unwrap_or_default();
+    let args = std::iter::once("child").chain(given.split_whitespace());
+    let code = vmctl_daemon::main_from(&program, args, settings);
     process::exit(code.into());
 }
 
@@ -264,4 +268,44 @@ fn health_can_be_off() {
     let (code, log) = child.end();
     assert_eq!(code, Some(0), "{log}");
     assert!(!log.contains("are served"), "{log}");
+}
+
+#[test]
+fn a_process_is_asked_how_it_is_by_its_own_program() {
+    let ask = |address: &str, probe: &str| {
+        let args = format!("health {probe}");
+        let env = [(ARGS, args.as_str()), ("VMCTL_HEALTH_LISTEN", address)];
+        let mut asking = Running::start("drain", &env);
+        let said: Vec<_> = asking.lines.by_ref().map(Result::unwrap).collect();
+        let (code, complaint) = asking.end();
+        (code, said.join("\n"), complaint)
+    };
+    let mut child = Running::start("stuck", &[("VMCTL_DRAIN_TIMEOUT", "1h")]);
+    let address = child.line("listening");
+    eventually("started", || ask(&address, "startup").0 == Some(0));
+    let (code, said, complaint) = ask(&address, "");
+    assert_eq!(code, Some(0), "{complaint}");
+    assert!(said.contains(r#""reason":"blocked""#), "{said}");
+    child.signal("TERM");
+    child.line("draining");
+    let (code, _, complaint) = ask(&address, "ready");
+    assert_eq!(code, Some(1), "{complaint}");
+    assert!(
+        complaint.contains(r#"child: {"status":"failing""#),
+        "{complaint}"
+    );
+    assert_eq!(ask(&address, "live").0, Some(0));
+    drop(child);
+    let (code, _, complaint) = ask(&address, "live");
+    assert_eq!(code, Some(1), "{complaint}");
+    assert!(
+        complaint.contains("no answer from 127.0.0.1"),
+        "{complaint}"
+    );
+    let (code, _, complaint) = ask("off", "live");
+    assert_eq!(code, Some(1), "{complaint}");
+    assert!(
+        complaint.contains("VMCTL_HEALTH_LISTEN is off"),
+        "{complaint}"
+    );
 }
