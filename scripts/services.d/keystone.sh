@@ -7,7 +7,7 @@ keystone_prepare() {
     take_ports "$service" port
     mkdir -p -- "$part"/{keys,credential-keys,conf.d}
     # The package user may not be able to read the checkout.
-    cp -- "$here/services.d/keystone-prepare.py" "$part/prepare.py"
+    cp -- "$here/../deploy/keystone/prepare.py" "$part/prepare.py"
     cat >"$part/keystone.conf" <<CONF
 [DEFAULT]
 use_stderr = true
@@ -67,8 +67,12 @@ keystone_answers() {
 }
 
 keystone_seed() {
-    VMCTL_SEED_PASSWORD=$(get password) timeout "$ready_patience" \
-        /usr/bin/python3 "$here/services.d/keystone-seed.py" "$(keystone_url "$1")" >&2 || {
+    local password
+    password=$(get password)
+    # The service's own user has the administrator's password here.
+    OS_BOOTSTRAP_PASSWORD=$password timeout "$ready_patience" /usr/bin/python3 \
+        "$here/../deploy/keystone/seed.py" "$(keystone_url "$1")" \
+        "$here/services.d/keystone-users.json" <<<"$password" >&2 || {
         say "could not seed $1"
         return 1
     }
