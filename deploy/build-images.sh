@@ -1,0 +1,126 @@
+#!/usr/bin/env bash
+# Builds the images of the suite with docker, podman or buildah, whichever is there.
+usage() {
+    cat <<'TEXT'
+usage: deploy/build-images.sh [OPTION…] [IMAGE…]
+
+  --engine NAME       docker, podman or buildah; default: the first that works
+  --registry HOST[:PORT][/PATH]   prefix of the names; default: none, for images that stay here
+  --tag TAG           default: the version in Cargo.toml
+  --push              push to the registry
+  --insecure          the registry speaks plain HTTP: a local one, for a lab (podman and buildah;
+                      docker has it in its own configuration)
+  --programs DIR      take the compiled programs from DIR instead of compiling in a container
+  --build-arg A=B     handed on; RUST_IMAGE, DEBIAN_IMAGE and RUNTIME_IMAGE name other bases
+
+images: server worker worker-ansible reader standalone vmctl keystone; default: all.
+Each is named [REGISTRY/]vmctl-IMAGE:TAG, the client [REGISTRY/]vmctl:TAG.
+TEXT
+}
+
+set -euo pipefail
+started_in=$PWD
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+all=(server worker worker-ansible reader standalone vmctl keystone)
+programs=(vmctl vmctl-server vmctl-worker vmctl-reader vmctl-standalone)
+
+fail() {
+    printf 'build-images: %s\n' "$*" >&2
+    exit 2
+}
+
+value() {
+    [ -n "${2:-}" ] || fail "$1 needs a value"
+    printf '%s\n' "$2"
+}
+
+engine='' registry='' tag='' push=no insecure=no ready_made='' arguments=() images=()
+while [ "$#" -gt 0 ]; do
+    case "$1" in
+        --engine) engine=$(value "$@") && shift ;;
+        --registry) registry=$(value "$@") && registry=${registry%/}/ && shift ;;
+        --tag) tag=$(value "$@") && shift ;;
+        --programs) ready_made=$(cd "$started_in" && realpath -e "$(value "$@")") && shift ;;
+        --build-arg) arguments+=(--build-arg "$(value "$@")") && shift ;;
+        --push) push=yes ;;
+        --insecure) insecure=yes ;;
+        -h | --help) usage && exit 0 ;;
+        -*) usage >&2 && fail "unknown option: $1" ;;
+        *) images+=("$1") ;;
+    esac
+    shift
+done
+[ "${#images[@]}" -gt 0 ] || images=("${all[@]}")
+for image in "${images[@]}"; do
+    [[ " ${all[*]} " == *" $image "* ]] || fail "unknown image: $image; there are: ${all[*]}"
+done
+[ "$push" = no ] || [ -n "$registry" ] || fail "--push needs --registry"
+
+# The client of docker answers also where no engine runs.
+works() {
+    case "$1" in
+        docker) docker info >/dev/null 2>&1 ;;
+        *) command -v "$1" >/dev/null ;;
+    esac
+}
+
+if [ -z "$engine" ]; then
+    for engine in docker podman buildah none; do
+        [ "$engine" = none ] || ! works "$engine" || break
+    done
+fi
+[ "$engine" != none ] || fail "neither docker, podman nor buildah works here"
+works "$engine" || fail "$engine does not work here"
+
+version=$(sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.toml)
+tag=${tag:-$version}
+revision=$(git rev-parse HEAD 2>/dev/null || echo unknown)
+# The same image from the same sources: nothing in it is younger than the last commit.
+SOURCE_DATE_EPOCH=$(git log -1 --format=%ct 2>/dev/null || echo 0)
+export SOURCE_DATE_EPOCH
+
+name_of() {
+    case "$1" in
+        vmctl) printf '%svmctl:%s\n' "$registry" "$tag" ;;
+        *) printf '%svmctl-%s:%s\n' "$registry" "$1" "$tag" ;;
+    esac
+}
+
+build() {
+    case "$engine" in
+        docker) docker build "$@" ;;
+        # "docker" keeps health commands, which the other format has no place for.
+        podman) podman build --format docker --timestamp "$SOURCE_DATE_EPOCH" "$@" ;;
+        buildah) buildah build --format docker --timestamp "$SOURCE_DATE_EPOCH" "$@" ;;
+    esac
+}
+
+push() {
+    local tls=()
+    [ "$insecure" = no ] || [ "$engine" = docker ] || tls=(--tls-verify=false)
+    "$engine" push "${tls[@]}" "$1"
+}
+
+# An image with nothing but the programs, so that no container has to compile.
+take_programs() {
+    local program
+    context=$(mktemp -d)
+    trap 'rm -rf -- "$context"' EXIT
+    for program in "${programs[@]}"; do
+        [ -f "$ready_made/$program" ] || fail "$ready_made has no $program"
+        install -D -m 0755 "$ready_made/$program" "$context/out/$program"
+    done
+    printf 'FROM scratch\nCOPY out /out\n' >"$context/Dockerfile"
+    build --tag "localhost/vmctl-programs:$tag" "$context"
+    arguments+=(--build-arg "PROGRAMS=localhost/vmctl-programs:$tag")
+}
+
+[ -z "$ready_made" ] || take_programs
+for image in "${images[@]}"; do
+    name=$(name_of "$image")
+    printf '== %s\n' "$name" >&2
+    build --file deploy/Dockerfile --target "$image" --tag "$name" \
+        --build-arg "VERSION=$version" --build-arg "REVISION=$revision" "${arguments[@]}" .
+    [ "$push" = no ] || push "$name"
+done
