@@ -43,9 +43,9 @@ random() {
 
 # put FILE: standard input, unless the file is there. All of it or nothing.
 put() {
-    [ ! -s "$1" ] || return 0
     cat >"$1.new"
-    mv -- "$1.new" "$1"
+    # Everything is read first: a writer whose reader has gone is a failure.
+    if [ -s "$1" ]; then rm -- "$1.new"; else mv -- "$1.new" "$1"; fi
 }
 
 for name in id-secret worker-api-token keystone-admin keystone-service first-user rabbitmq-password redis-password; do

@@ -1,0 +1,119 @@
+#!/usr/bin/env bash
+# The whole suite on minikube, from nothing to a first VM.
+usage() {
+    cat <<'TEXT'
+usage: deploy/deploy_kubernetes.sh [OPTION…]
+
+  --registry HOST:PORT   build, push and pull the images through this registry, a local one for instance; minikube
+                         must have been started with --insecure-registry=HOST:PORT if it speaks plain HTTP.
+                         Default: the images are built here and loaded into minikube
+  --no-build             the images are there already
+  --no-start             minikube runs already, or kubectl speaks to another cluster of one node
+  --secrets DIR          where the secrets are, or are to be made; default: deploy/secrets
+  --delete               remove all of it again, with its data
+
+It may be repeated: what is there stays, what has changed is brought up to date.
+TEXT
+}
+
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
+
+images=(vmctl-server vmctl-worker vmctl-reader vmctl-keystone)
+namespace=vmctl
+# Pulling images over a slow line is what takes long.
+patience=15m
+registry='' build=yes start=yes secrets=secrets delete=no
+
+fail() {
+    printf 'deploy_kubernetes: %s\n' "$*" >&2
+    exit 1
+}
+
+say() {
+    printf '== %s\n' "$*" >&2
+}
+
+while [ "$#" -gt 0 ]; do
+    case "$1" in
+        --registry) registry=${2:?"--registry needs HOST:PORT"} && shift ;;
+        --secrets) secrets=$(realpath -m "${2:?"--secrets needs a directory"}") && shift ;;
+        --no-build) build=no ;;
+        --no-start) start=no ;;
+        --delete) delete=yes ;;
+        -h | --help) usage && exit 0 ;;
+        *) usage >&2 && exit 2 ;;
+    esac
+    shift
+done
+
+need() {
+    command -v "$1" >/dev/null || fail "$1 is not installed"
+}
+
+need kubectl
+[ "$start" = no ] || need minikube
+version=$(sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' ../Cargo.toml)
+
+if [ "$delete" = yes ]; then
+    kubectl delete namespace "$namespace" --ignore-not-found
+    exit
+fi
+
+if [ "$start" = yes ]; then
+    say 'minikube'
+    # Network policies need a network that knows them.
+    minikube status >/dev/null 2>&1 ||
+        minikube start --cni=calico ${registry:+--insecure-registry="$registry"}
+    minikube addons enable metrics-server
+    minikube addons enable dashboard
+fi
+
+if [ "$build" = yes ]; then
+    say 'images'
+    ./build-images.sh ${registry:+--registry "$registry" --push --insecure} server worker reader keystone
+fi
+if [ -z "$registry" ] && [ "$start" = yes ]; then
+    for image in "${images[@]}"; do
+        minikube image load "$image:$version"
+    done
+fi
+
+say 'secrets'
+./make-secrets.sh "$secrets"
+apply() {
+    kubectl apply -f -
+}
+kubectl create namespace "$namespace" --dry-run=client -o yaml | apply
+kubectl -n "$namespace" create secret generic vmctl --from-file="$secrets" --dry-run=client -o yaml | apply
+
+say 'services'
+# A job cannot be changed, only made anew; it may run again.
+kubectl -n "$namespace" delete job keystone-seed --ignore-not-found
+kubectl kustomize kubernetes/minikube | sed "s#image: vmctl-#image: ${registry:+$registry/}vmctl-#" | apply
+
+say 'waiting for Keystone, then for its first users'
+kubectl -n "$namespace" rollout status statefulset/keystone --timeout="$patience"
+kubectl -n "$namespace" wait --for=condition=complete job/keystone-seed --timeout="$patience"
+
+say 'waiting for the suite'
+for what in statefulset/rabbitmq deployment/redis deployment/vmctl-server deployment/vmctl-worker \
+    deployment/vmctl-notifier deployment/vmctl-reader; do
+    kubectl -n "$namespace" rollout status "$what" --timeout="$patience"
+done
+
+cat <<TEXT
+
+It runs. In one terminal, keep the way to it open:
+
+  kubectl -n $namespace port-forward service/vmctl-server 8080:80 &
+  kubectl -n $namespace port-forward service/keystone 30500:5000 &
+
+and then:
+
+  vmctl login --username joe --project demo        # the password is in $(realpath -- "$secrets")/first-user
+  vmctl vm create --profile Micro --wait
+
+The API can be tried at http://localhost:8080/docs. The dashboard: minikube dashboard.
+RabbitMQ's page: kubectl -n $namespace port-forward service/rabbitmq 15672:15672, user vmctl.
+TEXT
