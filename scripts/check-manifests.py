@@ -1,0 +1,203 @@
+"""Checks rendered manifests, which are given, and the Compose files. Prints what is wrong; exits with 1 if anything is.
+
+Each object is held against the schema of its kind, in which unknown fields are errors; then against what must be true of
+all of ours: no pod with rights that it does not need, none without bounds, no name that leads nowhere.
+"""
+
+import json
+import pathlib
+import re
+import sys
+import tomllib
+
+import jsonschema
+import kubernetes_validate
+import yaml
+
+ROOT = pathlib.Path(__file__).parent.parent
+# The oldest and the newest version that there are schemas of.
+VERSIONS = ("1.25", "1.37")
+CUSTOM = {path.stem: json.loads(path.read_text()) for path in (ROOT / "deploy/kubernetes/schemas").glob("*.json")}
+# What a site brings itself, or what an operator makes.
+FROM_OUTSIDE = {("Secret", "vmctl"), ("ConfigMap", "vmctl-site"), ("Service", "rabbitmq")}
+PLACEHOLDER = re.compile(r"TODO|FIXME|XXX|(?i:change|replace)[-_ ]?(?i:me)\b|example\.(com|org|net)|<[a-z_-]+>")
+
+found = []
+
+
+def complain(where, what):
+    found.append(f"{where}: {what}")
+
+
+def pods(document):
+    """Returns the pod specification in an object, if it has one."""
+    spec = document.get("spec", {})
+    return [spec["template"]["spec"]] if document["kind"] in ("Deployment", "StatefulSet", "Job") else []
+
+
+def check_schema(where, document):
+    custom = CUSTOM.get(document["kind"])
+    if custom:
+        for error in jsonschema.Draft202012Validator(custom).iter_errors(document):
+            complain(where, f"{'/'.join(map(str, error.path))}: {error.message}")
+        return
+    for version in VERSIONS:
+        try:
+            kubernetes_validate.validate(document, version, strict=True)
+        except kubernetes_validate.ValidationError as error:
+            complain(where, f"{version}: {'/'.join(map(str, error.path))}: {error.message}")
+
+
+def check_pod(where, pod):
+    context = pod.get("securityContext", {})
+    for name, wanted in {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}.items():
+        if context.get(name) != wanted:
+            complain(where, f"securityContext.{name} is not {wanted}")
+    for name in ("automountServiceAccountToken", "enableServiceLinks"):
+        if pod.get(name) is not False:
+            complain(where, f"{name} is not false")
+    for container in pod["containers"] + pod.get("initContainers", []):
+        check_container(f"{where} {container['name']}", container)
+
+
+def check_container(where, container):
+    context = container.get("securityContext", {})
+    if context.get("allowPrivilegeEscalation") is not False or context.get("capabilities") != {"drop": ["ALL"]}:
+        complain(where, "keeps privileges")
+    # RabbitMQ's image writes below /etc/rabbitmq.
+    if context.get("readOnlyRootFilesystem") is not True and container["name"] != "rabbitmq":
+        complain(where, "can write to its root")
+    for part in ("requests", "limits"):
+        if set(container.get("resources", {}).get(part, {})) != {"cpu", "memory"}:
+            complain(where, f"has no {part} of CPU and memory")
+    tag = container["image"].rpartition(":")[2]
+    if "/" in tag or tag == container["image"] or tag == "latest":
+        complain(where, f"{container['image']} has no tag")
+
+
+def names_used(document):
+    """Yields the objects that an object refers to by name."""
+    for pod in pods(document):
+        for volume in pod.get("volumes", []):
+            if "secret" in volume:
+                yield "Secret", volume["secret"]["secretName"]
+            if "configMap" in volume:
+                yield "ConfigMap", volume["configMap"]["name"]
+            if "persistentVolumeClaim" in volume:
+                yield "PersistentVolumeClaim", volume["persistentVolumeClaim"]["claimName"]
+        for container in pod["containers"]:
+            for source in container.get("envFrom", []):
+                yield "ConfigMap", source["configMapRef"]["name"]
+    target = document.get("spec", {}).get("scaleTargetRef")
+    if target:
+        yield "Deployment", target["name"]
+    for trigger in document.get("spec", {}).get("triggers", []):
+        yield "TriggerAuthentication", trigger["authenticationRef"]["name"]
+
+
+def selected(documents, labels):
+    templates = (d["spec"]["template"]["metadata"]["labels"] for d in documents if pods(d))
+    return any(labels.items() <= template.items() for template in templates)
+
+
+def check_references(name, documents):
+    there = {(d["kind"], d["metadata"]["name"]) for d in documents} | FROM_OUTSIDE
+    for document in documents:
+        where = f"{name} {document['kind']}/{document['metadata']['name']}"
+        for used in names_used(document):
+            if used not in there:
+                complain(where, f"there is no {used[0]} {used[1]}")
+        selector = document["spec"].get("selector") if document["kind"] in ("Service", "PodDisruptionBudget") else None
+        if selector and not selected(documents, selector.get("matchLabels", selector)):
+            complain(where, f"nothing has the labels {selector}")
+    check_settings(name, documents)
+
+
+def check_settings(name, documents):
+    """A component must know every setting that it is given: an unknown variable would be ignored in silence."""
+    known = set(re.findall(r"`(VMCTL_[A-Z_]+)`", (ROOT / "docs/settings.md").read_text()))
+    known |= {f"{setting}_FILE" for setting in known}
+    given = [key for d in documents if d["kind"] == "ConfigMap" for key in d.get("data", {})]
+    for document in documents:
+        for pod in pods(document):
+            given += [env["name"] for container in pod["containers"] for env in container.get("env", [])]
+    for key in sorted(set(given)):
+        if key.startswith("VMCTL_") and key not in known:
+            complain(name, f"{key} is no setting")
+
+
+def check_rendered(path):
+    text = path.read_text()
+    for match in PLACEHOLDER.finditer(text):
+        complain(path.name, f"a placeholder: {match.group()}")
+    documents = list(yaml.safe_load_all(text))
+    for document in documents:
+        where = f"{path.name} {document['kind']}/{document['metadata']['name']}"
+        if document["kind"] != "Namespace" and document["metadata"].get("namespace") != "vmctl":
+            complain(where, "is in no namespace of ours")
+        check_schema(where, document)
+        for pod in pods(document):
+            check_pod(where, pod)
+    check_references(path.name, documents)
+    return documents
+
+
+def ours(image):
+    """The version of an image of ours, without a registry; None of others."""
+    found_version = re.fullmatch(r"(?:\$\{VMCTL_REGISTRY:-\})?vmctl-[a-z-]+:(?:\$\{VMCTL_TAG:-)?([0-9.]+)\}?", image)
+    return found_version and found_version.group(1)
+
+
+def check_version(where, images, version):
+    for image in images:
+        if "vmctl-" in image and ours(image) != version:
+            complain(where, f"{image} is not of version {version}")
+
+
+def check_compose(path, version):
+    document = yaml.safe_load(path.read_text())
+    services = document["services"]
+    check_version(path.name, (service["image"] for service in services.values()), version)
+    secrets = document.get("secrets", {})
+    for name, service in services.items():
+        where = f"{path.name} {name}"
+        for secret in service.get("secrets", []):
+            source = secret if isinstance(secret, str) else secret["source"]
+            if source not in secrets:
+                complain(where, f"there is no secret {source}")
+        for needed, how in (service.get("depends_on") or {}).items():
+            if needed not in services:
+                complain(where, f"there is no service {needed}")
+            elif how["condition"] == "service_healthy" and not has_health(services[needed]):
+                complain(where, f"{needed} never says that it is healthy")
+        if not name.startswith("keystone-seed") and "stop_grace_period" not in service and ours(service["image"]):
+            complain(where, "has no time to drain")
+    for volume in (v for s in services.values() for v in s.get("volumes", [])):
+        if volume.split(":")[0] not in document.get("volumes", {}):
+            complain(path.name, f"there is no volume {volume}")
+
+
+def has_health(service):
+    # Images of ours have a health command.
+    return "healthcheck" in service or ours(service["image"])
+
+
+def main():
+    with open(ROOT / "Cargo.toml", "rb") as file:
+        version = tomllib.load(file)["workspace"]["package"]["version"]
+    kinds = 0
+    for path in map(pathlib.Path, sys.argv[1:]):
+        documents = check_rendered(path)
+        kinds += len(documents)
+        images = (c["image"] for d in documents for pod in pods(d) for c in pod["containers"])
+        check_version(path.name, images, version)
+    for path in sorted((ROOT / "deploy").glob("compose*.yaml")):
+        check_compose(path, version)
+    for line in found:
+        print(line, file=sys.stderr)
+    if found or not kinds:
+        sys.exit(1)
+    print(f"{kinds} objects of Kubernetes and the Compose files are as they should be", file=sys.stderr)
+
+
+main()
