@@ -177,7 +177,8 @@ pub fn is_name(text: &str) -> bool {
 }
 
 /// Makes the command of a child. It is owned by whoever owns the parent, and carries the request and
-/// the trace that the parent came from. Called again for the same child, it makes a copy.
+/// the trace that the parent came from. It holds and frees the names that its kind says, like a job
+/// that was submitted. Called again for the same child, it makes a copy.
 pub fn command(
     parent: &Event,
     child: &Child,
@@ -202,6 +203,8 @@ pub fn command(
         // The parent may look as long as it lives.
         keep_until: Some(above.deadline),
         fp: above.fp.clone(),
+        unique: kind.unique(&child.input).into_iter().collect(),
+        frees: kind.frees(&child.input).into_iter().collect(),
         ..JobSpec::new(
             id,
             child.kind.clone(),

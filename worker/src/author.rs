@@ -15,7 +15,7 @@ use std::{sync::Arc, time::Duration};
 use jiff::Timestamp;
 use serde_json::Value;
 use vmctl_core::{
-    JobError, JobState, Progress,
+    Compensation, JobError, JobState, Progress,
     children::Waits,
     clock::{self, Clock},
     event::{Event, EventData, EventType, MAX_BODY, SaidLine},
@@ -29,6 +29,19 @@ const MAX_DETAIL: usize = 4096;
 
 /// The wait before the next attempt where neither the handler nor a policy names one.
 const DEFAULT_WAIT: Duration = Duration::from_secs(1);
+
+/// What the later messages of a job that waits may have more than its first one, in bytes: the name of
+/// another worker, a number with more digits.
+const LATER: usize = 1024;
+
+/// What a message says beside the outcome of a slice.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Beside {
+    pub(crate) progress: Option<Progress>,
+    /// When the attempt must have ended, for its next slice.
+    pub(crate) attempt_until: Option<Timestamp>,
+    pub(crate) compensation: Option<Compensation>,
+}
 
 /// Writes messages in the name of one worker.
 pub(crate) struct Author {
@@ -126,15 +139,10 @@ impl Author {
         event
     }
 
-    /// The message of an outcome. `attempt_until` is when the attempt must have ended, for its next
-    /// slice.
-    pub(crate) fn conclude(
-        &self,
-        command: &Event,
-        outcome: Outcome,
-        progress: Option<Progress>,
-        attempt_until: Option<Timestamp>,
-    ) -> Event {
+    /// The message of an outcome, as it is published: with all that is said beside it, it fits.
+    pub(crate) fn conclude(&self, command: &Event, outcome: Outcome, beside: Beside) -> Event {
+        let asks = matches!(outcome, Outcome::Spawn(_));
+        let attempt_until = beside.attempt_until;
         let mut event = match outcome {
             Outcome::Done(output) => {
                 let mut event = self.follow(command, EventType::Succeeded, JobState::Succeeded);
@@ -157,11 +165,15 @@ impl Author {
             Outcome::Fail(error) => self.failed(command, error),
             Outcome::Cancelled => self.cancelled(command, None),
         };
-        if let Some(progress) = progress {
+        if let Some(progress) = beside.progress {
             event.data.progress = Some(progress);
         }
-        if event.to_body().len() > MAX_BODY {
-            return self.too_large(command);
+        let compensation = beside.compensation.or(event.data.compensation);
+        event.data.compensation = compensation;
+        let later = if asks { LATER } else { 0 };
+        if event.to_body().len() + later > MAX_BODY {
+            event = self.too_large(command);
+            event.data.compensation = compensation;
         }
         event
     }
@@ -211,7 +223,6 @@ impl Author {
         event.data.seq = command.data.seq.saturating_add(1);
         event.data.checkpoint = checkpoint;
         event.data.waits = Some(waits);
-        event.data.attempt_until = command.data.attempt_until;
         event.data.not_before = self.not_before(pause);
         event
     }

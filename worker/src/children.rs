@@ -20,8 +20,8 @@ use vmctl_core::{
     topology::Topology,
 };
 
-/// How many children are asked for at once.
-const AT_ONCE: usize = 32;
+/// How many children are entered and asked for at once.
+pub(crate) const AT_ONCE: usize = 32;
 
 /// How long the store may take to tell how the children stand.
 const LOOK: Duration = Duration::from_secs(5);

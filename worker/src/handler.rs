@@ -38,6 +38,13 @@ pub trait Handler: Send + Sync {
     /// known, the answer is [`Outcome::Retry`]. A panic counts as a failed attempt. The future may
     /// be dropped at any await.
     async fn run(&self, ctx: Ctx) -> Outcome;
+
+    /// Decides what becomes of a job whose [`Outcome::Spawn`] is refused: an input is wrong, a limit is
+    /// passed, another job has a name that a child needs. None of the jobs was asked for. The answer comes
+    /// from what is known, at once; the same slice may run again.
+    fn refused(&self, _ctx: &Ctx, _spawn: Spawn, error: JobError) -> Outcome {
+        Outcome::Fail(error)
+    }
 }
 
 /// How a slice ended.

@@ -38,6 +38,7 @@ mod limits;
 mod logs;
 pub mod machines;
 mod presence;
+mod names;
 mod progress;
 pub mod provisioner;
 mod pulse;

@@ -28,7 +28,7 @@ use vmctl_core::{
 
 use crate::{
     admission::{Admission, Entry, admit, entry, is_timed, may_have_begun},
-    author::until,
+    author::{Beside, until},
     children,
     handler::{Ctx, Handler, Outcome, Parts, Undoing},
     limits::{Ending, Limits, retry},
@@ -262,17 +262,21 @@ impl Slice<'_> {
         }
         let now = self.shared().backends.clock.now();
         let mut limits = self.limits(record.as_ref(), now);
-        if signals.cancel().is_cancelled() {
+        if signals.cancel().is_cancelled() || self.waits_for_clean_up() {
             // Whoever cleans up needs no next attempt.
             limits.attempt_until = None;
-        } else if limits.attempt_until.is_some_and(|until| until <= now) {
+        } else if let Some(until) = limits.attempt_until.filter(|until| *until <= now) {
+            if self.give_up_children(until).await? {
+                return Ok(Verdict::Ack("waiting"));
+            }
             let failure = self.by_policy(Ending::AttemptTimeout.failure());
             let author = &self.shared().author;
-            let event = author.conclude(&self.command, failure, None, None);
+            let event = author.conclude(&self.command, failure, Beside::default());
             self.conclude(&event).await?;
             return Ok(Verdict::Ack("attempt-timeout"));
         }
-        let Some(records) = self.children(&signals).await? else {
+        let children = self.children(&signals, limits.attempt_until).await?;
+        let Some(records) = children else {
             return Ok(Verdict::Ack("waiting"));
         };
         if announce {
@@ -571,6 +575,7 @@ impl Slice<'_> {
         };
         let ctx = Ctx::new(self.command.clone(), parts);
         let handler = self.lane.handler.clone();
+        let told = ctx.clone();
         let active = telemetry::Active::new(&self.lane.kind);
         let begun = Instant::now();
         place.begin(self.hand(begun, &pulse));
@@ -584,22 +589,25 @@ impl Slice<'_> {
             )
             .await;
         task.stop().await;
-        while let Some(last) = lines.take() {
-            self.log(last).await;
-        }
         drop(active);
         telemetry::ran(&self.lane.kind, begun.elapsed());
 
-        let end = match end? {
-            End::Finished(outcome, None) => {
-                let outcome = self.spawn(outcome, pump.newest().as_ref()).await?;
-                End::Finished(outcome, None)
+        let event = match end {
+            Ok(end) => {
+                let beside = || Beside {
+                    progress: pump.newest(),
+                    attempt_until: limits.attempt_until,
+                    compensation: undoing.get(),
+                };
+                let tell = |end| self.event_of(end, &signals, beside());
+                self.ask(end, told, tell).await
             }
-            end => end,
+            Err(interrupted) => Err(interrupted),
         };
-        let mut event = self.event_of(end, &signals, pump.newest(), limits.attempt_until);
-        event.data.compensation = undoing.get().or(event.data.compensation);
-        let concluded = self.conclude(&event).await;
+        while let Some(last) = lines.take() {
+            self.log(last).await;
+        }
+        let concluded = self.conclude(&event?).await;
         // The next slice may be here already; it may go on once this one has nothing left to say.
         drop(place);
         concluded.map(|()| Verdict::Ack("run"))
@@ -699,18 +707,13 @@ impl Slice<'_> {
         }
     }
 
-    fn event_of(
-        &self,
-        end: End,
-        signals: &Signals,
-        progress: Option<vmctl_core::Progress>,
-        attempt_until: Option<Timestamp>,
-    ) -> Event {
+    fn event_of(&self, end: End, signals: &Signals, beside: Beside) -> Event {
         let author = &self.shared().author;
         let command = &*self.command;
         let overdue = signals.reason() == Some(&CancelReason::Deadline);
         let so_far = |mut event: Event| {
-            event.data.progress = progress.clone().or(event.data.progress);
+            event.data.progress = beside.progress.clone().or(event.data.progress);
+            event.data.compensation = beside.compensation.or(event.data.compensation);
             event
         };
         let outcome = match end {
@@ -730,7 +733,7 @@ impl Slice<'_> {
             };
             return so_far(author.cancelled(command, reason));
         }
-        author.conclude(command, self.by_policy(outcome), progress, attempt_until)
+        author.conclude(command, self.by_policy(outcome), beside)
     }
 }
 

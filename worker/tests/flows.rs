@@ -54,7 +54,9 @@ impl Ledger {
                 if !ledger.1.contains(&ctx.job().id) {
                     ledger.0.insert(ctx.job().id);
                 }
-                Outcome::Done(json!({"ip": "192.0.2.7", "name": ctx.job().input["vm_hostname"]}))
+                let name = ctx.job().input["vm_hostname"].as_str().unwrap();
+                let next = format!("{name}-next");
+                Outcome::Done(json!({"ip": "192.0.2.7", "name": name, "next": next, "no": "a b"}))
             }
         })
     }
@@ -85,6 +87,7 @@ impl Ledger {
 fn step(name: &str, desc: &str) -> Value {
     let mut input = vm_input();
     input["vm_desc"] = desc.into();
+    input["vm_hostname"] = format!("lx{name}").into();
     json!({"name": name, "kind": "vm.create", "input": input, "undo": {"kind": "vm.delete", "input": {
         "vm_hostname": {"$ref": format!("/done/{name}/input/vm_hostname")},
         "machine": {"$ref": format!("/done/{name}/job_id")},
@@ -113,7 +116,7 @@ async fn steps_follow_each_other_and_use_what_came_before() {
     let ledger = Ledger::default();
     let _worker = start(&world, handlers(&ledger));
     let mut second = step("b", "");
-    second["input"]["vm_hostname"] = json!({"$ref": "/done/a/output/name"});
+    second["input"]["vm_hostname"] = json!({"$ref": "/done/a/output/next"});
     second["when"] = json!({"$ref": "/done/a/output/ip"});
     let mut left_out = step("c", "");
     left_out["when"] = json!({"$ref": "/done/a/output/nothing"});
@@ -122,7 +125,7 @@ async fn steps_follow_each_other_and_use_what_came_before() {
         .await;
     let end = world.end(job).await;
     let output = end.data.output.unwrap();
-    assert_eq!(output["b"]["name"], "lxtest");
+    assert_eq!(output["b"]["name"], "lxa-next");
     assert_eq!(output.as_object().unwrap().len(), 2);
     assert_eq!(end.data.children, ["a", "b"]);
     assert_eq!((end.data.compensation, ledger.left().len()), (None, 2));
@@ -231,6 +234,36 @@ async fn a_reference_to_nothing_fails_the_flow_and_says_which() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_step_that_turns_out_wrong_undoes_those_before_it() {
+    let world = World::new().await;
+    let ledger = Ledger::default();
+    let _worker = start(&world, handlers(&ledger));
+    let mut second = step("b", "");
+    second["input"]["vm_hostname"] = json!({"$ref": "/done/a/output/no"});
+    let job = world.publish(&flow(&world, &[step("a", ""), second])).await;
+    let end = world.end(job).await;
+    assert_eq!(end.data.error.unwrap().error_type, "invalid-child");
+    // The step itself was never asked for, so there is nothing of it to undo.
+    assert_eq!(end.data.children, ["a", "undo/a/1"]);
+    assert_eq!(end.data.compensation, Some(Compensation::Done));
+    assert_eq!(ledger.left(), BTreeSet::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_undo_that_is_refused_is_shown_as_stuck() {
+    let world = World::new().await;
+    let ledger = Ledger::default();
+    let _worker = start(&world, handlers(&ledger));
+    let mut bad = step("a", "bad");
+    bad["undo"]["input"]["vm_hostname"] = json!({"$ref": "/input/vars/host", "default": "a b"});
+    let job = world.publish(&flow(&world, &[bad])).await;
+    let end = world.end(job).await;
+    assert_eq!(end.data.error.unwrap().error_type, "compensation-stuck");
+    assert_eq!(end.data.compensation, Some(Compensation::Stuck));
+    assert_eq!(end.data.children, ["a"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_undo_that_never_works_is_shown_and_parked_before_the_deadline() {
     let world = World::new().await;
     let ledger = Ledger::default();
@@ -272,12 +305,20 @@ async fn what_runs_over_its_time_is_undone_in_the_time_that_is_kept() {
 async fn t15_every_step_of_a_flow_fails_at_each_position_and_everything_runs_twice() {
     let world = World::new().await;
     let ledger = Ledger::default();
-    let steps = json!([step("a", ""), step("b", ""), step("c", "")]);
+    let steps = |n| {
+        let hosts = ["a", "b", "c"].map(|name| (name, format!("lx{n}{name}")));
+        let steps = hosts.map(|(name, host)| {
+            let mut step = step(name, "");
+            step["input"]["vm_hostname"] = host.into();
+            step
+        });
+        json!({ "steps": steps })
+    };
     let harness = Harness::new(
         world.backends(),
         named("flow.run"),
         handlers(&ledger),
-        move |_| json!({ "steps": steps }),
+        steps,
     );
     let runs = harness
         .check(async |run: &Run| {
@@ -323,10 +364,16 @@ async fn t15_vm_provision_leaves_no_machine_wherever_it_fails() {
     let runs = harness
         .check(async |run: &Run| {
             let vm = run.jobs["vm"];
+            let mut left = Vec::new();
             match machines.observe(vm).await.unwrap() {
-                Observed::Absent | Observed::Deleted(_) => Vec::new(),
-                other => vec![format!("{other:?}")],
+                Observed::Absent | Observed::Deleted(_) => {}
+                other => left.push(format!("{other:?}")),
             }
+            let host = &world.events(vm)[0].data.job.unique[0].key;
+            if let Some(holder) = world.holder("harness", host).await {
+                left.push(format!("{holder:?}"));
+            }
+            left
         })
         .await;
     assert_eq!(runs, Ok(1 + 3 + 3 + 3));

@@ -1,9 +1,10 @@
 //! What a project has under way: its active runs, the keys that they hold, and how fast it submits.
 //!
-//! A server *enters* a run before it publishes the command; whoever folds the log *notes* what it
-//! reads. Both may be repeated in any number. Active runs are a set and not a counter, and every
-//! entry of it ends by itself, so that it heals whatever was lost on the way. After a flush it is
-//! empty until the log was read again: until then limits and keys are advisory.
+//! Whoever publishes the command that opens a run *enters* the run before: a server, or the worker of a
+//! job that asks for another one. Whoever folds the log *notes* what it reads. Both may be repeated in any
+//! number. Active runs are a set and not a counter, and every entry of it ends by itself, so that it
+//! heals whatever was lost on the way. After a flush it is empty until the log was read again: until then
+//! limits and keys are advisory.
 //!
 //! A key may have several holders: jobs that were accepted while nobody could tell. It is free when
 //! it has none.
@@ -18,6 +19,7 @@ use super::StoreError;
 use crate::{
     clock,
     fact::JobFact,
+    record::Record,
     unique::{Scope, Unique},
 };
 
@@ -28,6 +30,9 @@ pub const GRACE: Duration = Duration::from_secs(600);
 /// How long it is remembered that a run has ended, so that what comes late about it does not make it
 /// active again.
 pub const ENDED: Duration = Duration::from_secs(60);
+
+/// How long a publish that is under way may take at most, whatever it waits for.
+pub const UNDER_WAY: Duration = Duration::from_secs(30);
 
 /// One run of one job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -147,6 +152,28 @@ pub struct Holder {
     pub hold: Hold,
 }
 
+impl Holder {
+    /// Says whether its command may still be on its way: nobody finds a job behind it yet.
+    pub fn is_under_way(&self, now: Timestamp) -> bool {
+        self.hold.state == HoldState::Taken && clock::add(self.hold.since, UNDER_WAY) > now
+    }
+
+    /// Says whether the job behind the key still has it.
+    pub fn has_it(&self, record: &Record) -> bool {
+        let Some(winner) = &record.winner else {
+            return false;
+        };
+        if winner.epoch != self.run.epoch {
+            // A retry that is under way is in no record yet.
+            return winner.epoch < self.run.epoch && self.hold.state == HoldState::Taken;
+        }
+        match winner.state {
+            JobState::Succeeded => self.hold.state == HoldState::Made,
+            state => !state.is_terminal(),
+        }
+    }
+}
+
 /// How a key is held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Hold {
@@ -161,7 +188,7 @@ pub struct Hold {
 /// What is known of a holder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HoldState {
-    /// A server was about to publish its command.
+    /// Somebody was about to publish its command.
     Taken,
     /// The log has it.
     Live,
@@ -321,7 +348,7 @@ pub fn expires(deadline: Timestamp) -> Timestamp {
     clock::add(deadline, GRACE)
 }
 
-/// What servers ask of a project's standing. All of it is advisory.
+/// What servers and workers ask of a project's standing. All of it is advisory.
 #[async_trait]
 pub trait ProjectStore: Send + Sync {
     /// Enters a run if the project's limits and the holders of its keys allow that: all of it or

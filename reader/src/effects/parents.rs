@@ -3,18 +3,20 @@
 //! What is published is the waiting job's own command, read from the log, without its delay: the
 //! copy in the delay tier is then the second one, and absorbed. A wake-up that is lost costs only
 //! time, because the job looks again by itself. So nothing here holds up an end, and nothing is
-//! remembered over a restart.
+//! remembered over a restart. While a job is looked at, every end of a child makes the looks begin anew.
 
 use std::{
     collections::HashMap,
+    pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use tokio::{
-    sync::Semaphore,
+    sync::Notify,
     time::{sleep, timeout},
 };
+use uuid::Uuid;
 use vmctl_core::{
     JobId, JobState,
     bus::{Log, LogStart, Publisher},
@@ -28,7 +30,7 @@ use vmctl_core::{
 
 use crate::metrics;
 
-/// Looks at one parent after an end. The view may be behind the end by some of them.
+/// Looks at one parent after its newest end. The view may be behind the end by some of them.
 const LOOKS: u32 = 9;
 
 /// The first pause between two looks; each is twice the one before.
@@ -48,17 +50,18 @@ pub(crate) struct Parents {
     pub store: Arc<dyn JobStore>,
     pub log: Arc<dyn Log>,
     pub publisher: Arc<dyn Publisher>,
-    looking: Mutex<HashMap<JobId, bool>>,
-    places: Semaphore,
+    /// The jobs that are looked at, each by one series of looks, and what makes it begin anew.
+    looking: Mutex<HashMap<JobId, Arc<Notify>>>,
 }
 
 /// What a look at a parent came to.
 enum Look {
     /// It does not wait, or not for this.
     Over,
-    /// Its children have not all ended yet, as far as the view knows.
+    /// Its children have not all ended yet, as far as the view knows; or it has not answered yet.
     NotYet(usize),
-    Woken,
+    /// Its command with this id was published.
+    Woken(Uuid),
 }
 
 impl Parents {
@@ -72,7 +75,6 @@ impl Parents {
             log,
             publisher,
             looking: Mutex::default(),
-            places: Semaphore::new(AT_ONCE),
         }
     }
 
@@ -85,60 +87,54 @@ impl Parents {
         fact.spec.as_ref()?.parent_id
     }
 
-    fn looking(&self) -> MutexGuard<'_, HashMap<JobId, bool>> {
+    fn looking(&self) -> MutexGuard<'_, HashMap<JobId, Arc<Notify>>> {
         // Every change under the lock is one statement.
         self.looking.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Wakes a job, if it may go on. Many calls for one job are one series of looks.
+    /// Wakes a job, if it may go on. Many calls for one job are one series of looks, and none of them
+    /// is forgotten while it runs.
     pub(crate) async fn wake(&self, job: JobId) {
-        if let Some(again) = self.looking().get_mut(&job) {
-            *again = true;
-            return;
-        }
-        let Ok(_place) = self.places.try_acquire() else {
-            metrics::add(metrics::EFFECTS, "not-woken", 1);
-            return;
-        };
-        self.looking().insert(job, false);
-        let _gone = Gone(self, job);
-        let mut pause = FIRST;
-        let mut looks = 0;
-        while looks < LOOKS {
-            looks += 1;
-            let mut least = Duration::ZERO;
-            match self.look(job).await {
-                Look::Over => return,
-                Look::NotYet(children) => {
-                    let children = u32::try_from(children).unwrap_or(u32::MAX);
-                    least = FOR_EACH_CHILD.saturating_mul(children);
-                }
-                Look::Woken => {
-                    metrics::add(metrics::EFFECTS, "woken", 1);
-                    // A later command of the job may be on its way into a tier: look again.
-                    pause = pause.max(Duration::from_secs(1));
-                }
-            }
-            sleep(pause.max(least)).await;
-            pause *= 2;
-            if let Some(again) = self.looking().get_mut(&job)
-                && std::mem::take(again)
-            {
-                (pause, looks) = (FIRST, 0);
-            }
+        if let Some(series) = self.begin(job) {
+            series.run().await;
         }
     }
 
-    async fn look(&self, job: JobId) -> Look {
+    /// Begins a series of looks; makes the one that runs begin anew instead, if there is one.
+    fn begin(&self, job: JobId) -> Option<Series<'_>> {
+        let mut looking = self.looking();
+        if let Some(again) = looking.get(&job) {
+            again.notify_one();
+            return None;
+        }
+        if looking.len() >= AT_ONCE {
+            metrics::add(metrics::EFFECTS, "not-woken", 1);
+            return None;
+        }
+        let again = Arc::new(Notify::new());
+        looking.insert(job, Arc::clone(&again));
+        Some(Series {
+            parents: self,
+            job,
+            again,
+        })
+    }
+
+    /// `woken` is the command that was published already; `answered` when the job may have gone on
+    /// because of it.
+    async fn look(&self, job: JobId, woken: Option<Uuid>, answered: bool) -> Look {
         let Ok(lookup) = self.store.get(job).await else {
             return Look::NotYet(0);
         };
         let Some(record) = lookup.record else {
             return Look::NotYet(0);
         };
+        if record.winner.as_ref().map(|winner| winner.id) == woken {
+            return Look::NotYet(0);
+        }
         let Some((winner, waits)) = waiting(&record) else {
             // Its word that it waits may still be on its way into the view.
-            return if record.is_terminal() {
+            return if record.is_terminal() || answered {
                 Look::Over
             } else {
                 Look::NotYet(0)
@@ -165,7 +161,7 @@ impl Parents {
             return Look::NotYet(0);
         };
         match self.publisher.publish(command.to_message()).await {
-            Ok(()) => Look::Woken,
+            Ok(()) => Look::Woken(command.id),
             Err(error) => {
                 tracing::debug!(
                     job.id = %job,
@@ -201,11 +197,76 @@ fn waiting(record: &Record) -> Option<(&Winner, &Waits)> {
     (winner.state == JobState::Waiting).then_some((winner, waits))
 }
 
-/// Forgets a job when the looks at it end, however they end.
-struct Gone<'a>(&'a Parents, JobId);
+/// The looks at one job. It has a place as long as it lives.
+struct Series<'a> {
+    parents: &'a Parents,
+    job: JobId,
+    /// Told when there is a reason to look again.
+    again: Arc<Notify>,
+}
 
-impl Drop for Gone<'_> {
+impl Series<'_> {
+    /// Looks until the job has answered a wake-up, or the view had its time to know of the newest end.
+    async fn run(&self) {
+        let (mut pause, mut looks) = (FIRST, 0);
+        let (mut woken, mut answered) = (None, false);
+        loop {
+            looks += 1;
+            let look = self.parents.look(self.job, woken, answered).await;
+            let mut least = FIRST;
+            let mut is_over = looks >= LOOKS;
+            match look {
+                Look::Over => is_over = true,
+                Look::NotYet(children) => {
+                    let children = u32::try_from(children).unwrap_or(u32::MAX);
+                    least = FIRST.max(FOR_EACH_CHILD.saturating_mul(children));
+                }
+                Look::Woken(command) => {
+                    metrics::add(metrics::EFFECTS, "woken", 1);
+                    // A later command of the job may be on its way into a tier: look what it says.
+                    (woken, answered) = (Some(command), true);
+                    (pause, looks, is_over) = (FIRST, 0, false);
+                }
+            }
+            if is_over && self.ends() {
+                return;
+            }
+            sleep(least).await;
+            if !is_over {
+                tokio::select! {
+                    () = sleep(pause.saturating_sub(least)) => {
+                        pause *= 2;
+                        continue;
+                    }
+                    () = self.again.notified() => {}
+                }
+            }
+            (pause, looks, answered) = (FIRST, 0, false);
+        }
+    }
+
+    /// Gives its place back, unless there is a reason to look again: what comes later begins another
+    /// series.
+    fn ends(&self) -> bool {
+        let mut looking = self.parents.looking();
+        let mut again = pin!(self.again.notified());
+        if again.as_mut().enable() {
+            return false;
+        }
+        looking.remove(&self.job);
+        true
+    }
+}
+
+impl Drop for Series<'_> {
     fn drop(&mut self) {
-        self.0.looking().remove(&self.1);
+        let mut looking = self.parents.looking();
+        // By now another series may have begun.
+        if looking
+            .get(&self.job)
+            .is_some_and(|again| Arc::ptr_eq(again, &self.again))
+        {
+            looking.remove(&self.job);
+        }
     }
 }

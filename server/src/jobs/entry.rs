@@ -17,9 +17,8 @@ use moka::future::Cache;
 use tokio::time::Instant;
 use vmctl_api_types::{JobId, JobState, Kind, ProblemType};
 use vmctl_core::{
-    clock,
     record::Record,
-    store::project::{Entered, Entry, HoldState, Holder, ProjectLimits, Rate, Run, Usage, expires},
+    store::project::{Entered, Entry, Holder, ProjectLimits, Rate, Run, Usage, expires},
 };
 
 use crate::{
@@ -31,9 +30,6 @@ use crate::{
 
 /// How long an advisory question to the store may hold up a submission.
 const ADVISORY: Duration = Duration::from_millis(500);
-
-/// How long a publish that is under way may take at most, whatever it waits for.
-const UNDER_WAY: Duration = Duration::from_secs(30);
 
 /// How often holders that have lost a name may be replaced for one submission.
 const TRIES: usize = 4;
@@ -264,16 +260,15 @@ async fn conflict(
     let mut lost = Vec::new();
     for holder in holders {
         let job = holder.run.job;
-        let young = holder.hold.state == HoldState::Taken
-            && clock::add(holder.hold.since, UNDER_WAY) > app.now();
+        let young = holder.is_under_way(app.now());
         let record = match view::find(app, project, job).await {
             Ok(record) => Some(record),
             Err(error) if error.is(ProblemType::StateRebuilding) && !young => return Err(error),
             Err(error) if error.is(ProblemType::StateUnavailable) => return Err(error),
             Err(_) => None,
         };
-        let holds = record.as_ref().is_some_and(|record| holds(record, holder));
-        if holds || (record.is_none() && young) {
+        let has_it = record.as_ref().is_some_and(|record| holder.has_it(record));
+        if has_it || (record.is_none() && young) {
             let record = record.map(Box::new);
             return Ok(Some(Conflict { job, record }));
         }
@@ -281,21 +276,6 @@ async fn conflict(
     }
     app.bounded(app.store.release(project, &lost)).await?;
     Ok(None)
-}
-
-/// Says whether the job behind a name still has it.
-fn holds(record: &Record, holder: &Holder) -> bool {
-    let Some(winner) = &record.winner else {
-        return false;
-    };
-    if winner.epoch != holder.run.epoch {
-        // A retry that is under way is in no record yet.
-        return winner.epoch < holder.run.epoch && holder.hold.state == HoldState::Taken;
-    }
-    match winner.state {
-        JobState::Succeeded => holder.hold.state == HoldState::Made,
-        state => !state.is_terminal(),
-    }
 }
 
 /// Looks whether active runs have ended unnoticed, and takes them out. Says whether there were any.

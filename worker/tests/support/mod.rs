@@ -12,6 +12,7 @@ pub mod site;
 pub mod wire;
 
 use std::{
+    collections::HashMap,
     future::Future,
     pin::Pin,
     sync::{
@@ -36,7 +37,11 @@ use vmctl_core::{
         bus::{InMemoryBus, Limits},
         store::InMemoryJobStore,
     },
-    store::JobStore,
+    partition::Partition,
+    store::{
+        FoldStore as _, JobStore, PartitionBatch, Position,
+        project::{self, Entered, Entry, Holder, ProjectLimits, ProjectStore as _},
+    },
     testing::bus::{TokioClock, eventually},
     topology::Topology,
 };
@@ -408,6 +413,32 @@ impl World {
         stats.unwrap().ready
     }
 
+    /// Enters a run as a server does, under a name of its own; returns who has a key of it.
+    pub async fn enter(&self, project: &str, run: project::Run, key: &str) -> Option<Holder> {
+        let entry = Entry {
+            run,
+            expires: clock::add(self.clock.now(), Duration::from_secs(7200)),
+            keys: [key.to_owned()].into(),
+            limits: ProjectLimits::default(),
+        };
+        match self.store.enter(project, &entry).await.unwrap().0 {
+            Entered::Held(holders) => Some(holders[0].clone()),
+            _ => None,
+        }
+    }
+
+    /// Returns who has a name.
+    pub async fn holder(&self, project: &str, key: &str) -> Option<Holder> {
+        let probe = project::Run {
+            job: clock::new_job_id(&*self.clock),
+            epoch: 0,
+        };
+        let holder = self.enter(project, probe, key).await;
+        let keys = [key.to_owned()].into();
+        self.store.leave(project, probe, &keys).await.unwrap();
+        holder
+    }
+
     pub async fn state(&self, job: JobId) -> Option<JobState> {
         self.store.get(job).await.unwrap().record?.state()
     }
@@ -439,6 +470,7 @@ async fn read(
     log: watch::Sender<Vec<Seen>>,
 ) {
     let mut next = LogStart::First;
+    let mut positions: HashMap<Partition, Position> = HashMap::new();
     loop {
         let Ok(mut reader) = bus.log.read(next).await else {
             tokio::time::sleep(Duration::from_millis(50)).await;
@@ -447,14 +479,44 @@ async fn read(
         while let Ok(batch) = reader.next_batch(100).await {
             for entry in batch {
                 next = LogStart::Offset(entry.offset + 1);
-                if let Fact::Job(fact) = interpret(&entry, Retention::default()) {
+                for batch in batches(&entry, &positions) {
+                    let (partition, position) = (batch.partition, batch.position.clone());
                     // A store that is down stays behind; the tests of that look at the log.
-                    let _ = store.prewrite(&fact, clock.now()).await;
+                    if store.fold(vec![batch], clock.now()).await.is_ok() {
+                        positions.insert(partition, position);
+                    }
                 }
                 log.send_modify(|log| log.push(seen(&entry)));
             }
         }
     }
+}
+
+/// What one entry of the log is for the partitions.
+fn batches(entry: &LogEntry, stand: &HashMap<Partition, Position>) -> Vec<PartitionBatch> {
+    let (partitions, facts, marks) = match interpret(entry, Retention::default()) {
+        Fact::Job(fact) => (vec![Partition::of(fact.job)], vec![*fact], vec![]),
+        Fact::Mark(mark) => (
+            Partition::all().collect(),
+            vec![],
+            vec![(mark.server, mark.time)],
+        ),
+        Fact::Bad { .. } | Fact::Other => return Vec::new(),
+    };
+    let position = Position {
+        offset: entry.offset,
+        id: entry.message.message_id.clone().unwrap_or_default(),
+    };
+    let batch = |partition| PartitionBatch {
+        partition,
+        expected: stand.get(&partition).cloned(),
+        position: position.clone(),
+        facts: facts.clone(),
+        marks: marks.clone(),
+        bad: Vec::new(),
+        first_time: None,
+    };
+    partitions.into_iter().map(batch).collect()
 }
 
 fn seen(entry: &LogEntry) -> Seen {

@@ -11,7 +11,9 @@
 //!  undo 1 <-- undo 2           then the flow ends as failed or cancelled
 //! ```
 //!
-//! A step that has failed is undone like the ones before it: nobody knows what it has left. An undo
+//! A step that has failed is undone like the ones before it: nobody knows what it has left. One that
+//! cannot be asked for, as when another job has its host name, has left nothing; those before it are
+//! undone. An undo
 //! that fails is tried again as long as the flow lives; after [`STUCK_AFTER`] failures the job shows
 //! `compensation: stuck`. A part of the flow's time is kept for undoing ([`Slip::begin`]), and it
 //! ends a little before its deadline, so that what is left to a person is parked as a dead letter.
@@ -21,6 +23,7 @@ mod slip;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use serde::Deserialize;
 use vmctl_core::{
     Compensation, JobError, JobState,
     flow::{Step, steps_of},
@@ -76,6 +79,26 @@ impl Handler for Flow {
         }
         backward(&ctx, &mut slip, ended)
     }
+
+    fn refused(&self, ctx: &Ctx, spawn: Spawn, error: JobError) -> Outcome {
+        let (Ok(mut slip), Some(child)) = (
+            Slip::deserialize(&spawn.checkpoint),
+            spawn.children.into_iter().next(),
+        ) else {
+            return Outcome::Fail(error);
+        };
+        ctx.log(format!("{} is refused: {}", child.name, error.title));
+        if let Some(back) = &mut slip.back {
+            back.tries += 1;
+            return undo_again(ctx, &slip);
+        }
+        if slip.is_past_pivot {
+            return again(ctx, &mut slip);
+        }
+        slip.not_begun();
+        slip.turn(error, false);
+        backward(ctx, &mut slip, None)
+    }
 }
 
 /// Goes one step further; `None` when the flow is to be undone.
@@ -86,7 +109,8 @@ fn forward(ctx: &Ctx, slip: &mut Slip, ended: Option<&ChildOutcome>) -> Option<O
             ctx.log(format!("step {} succeeded", child.name));
             slip.succeeded(child);
         } else if slip.is_past_pivot && !cancelled && ctx.now() < slip.forward_until {
-            return Some(again(ctx, slip, child));
+            ctx.log(format!("step {} failed: {}", child.name, why(child)));
+            return Some(again(ctx, slip));
         } else if !cancelled {
             ctx.log(format!("step {} failed: {}", child.name, why(child)));
             slip.turn(step_failed(child, ctx.now() >= slip.forward_until), false);
@@ -137,13 +161,9 @@ fn forward(ctx: &Ctx, slip: &mut Slip, ended: Option<&ChildOutcome>) -> Option<O
 }
 
 /// Repeats a step that must succeed.
-fn again(ctx: &Ctx, slip: &mut Slip, child: &ChildOutcome) -> Outcome {
+fn again(ctx: &Ctx, slip: &mut Slip) -> Outcome {
     slip.tries += 1;
-    ctx.log(format!(
-        "step {} failed and is tried again, because nothing is undone any more: {}",
-        child.name,
-        why(child)
-    ));
+    ctx.log("it is tried again, because nothing is undone any more");
     Outcome::Continue {
         after: pause(slip.tries).min(until(ctx.now(), slip.forward_until)),
         checkpoint: slip.checkpoint(),
@@ -163,12 +183,7 @@ fn backward(ctx: &Ctx, slip: &mut Slip, ended: Option<&ChildOutcome>) -> Outcome
         } else if !is_over {
             ctx.log(format!("{} failed: {}", child.name, why(child)));
             back.tries += 1;
-            let tries = back.tries;
-            tell_stuck(ctx, tries);
-            return Outcome::Continue {
-                after: pause(tries).min(until(ctx.now(), slip.end)),
-                checkpoint: slip.checkpoint(),
-            };
+            return undo_again(ctx, slip);
         }
     }
     let Some(mut undo) = back.next() else {
@@ -188,6 +203,16 @@ fn backward(ctx: &Ctx, slip: &mut Slip, ended: Option<&ChildOutcome>) -> Outcome
         shielded: true,
         ..Spawn::all(vec![undo], slip.checkpoint())
     })
+}
+
+/// Tries an undo again that has failed, or could not be asked for.
+fn undo_again(ctx: &Ctx, slip: &Slip) -> Outcome {
+    let tries = slip.back.as_ref().map_or(0, |back| back.tries);
+    tell_stuck(ctx, tries);
+    Outcome::Continue {
+        after: pause(tries).min(until(ctx.now(), slip.end)),
+        checkpoint: slip.checkpoint(),
+    }
 }
 
 /// Says that an undo has failed too often.

@@ -216,6 +216,11 @@ impl Slip {
         Ok(child(name, step.kind, input, self.forward_until))
     }
 
+    /// The step that was to be run was not asked for: there is nothing of it to undo.
+    pub fn not_begun(&mut self) {
+        self.begun.pop();
+    }
+
     /// Turns back. What was begun past the pivot, and before it, stays.
     pub fn turn(&mut self, mut failure: JobError, cancelled: bool) {
         let all = std::mem::take(&mut self.begun);
