@@ -541,11 +541,13 @@ impl Event {
     }
 
     /// Returns when a command is due: never after its deadline or the end of its attempt, because
-    /// then it is to end.
+    /// then it is to end. One that waits for children which were asked to cancel is not due before.
     pub fn due(&self) -> Option<Timestamp> {
         let data = &self.data;
         let at = data.not_before?.min(data.job.deadline);
-        Some(data.attempt_until.map_or(at, |until| at.min(until)))
+        let winds_down = data.waits.as_ref().is_some_and(|waits| waits.decided);
+        let attempt = data.attempt_until.filter(|_| !winds_down);
+        Some(attempt.map_or(at, |until| at.min(until)))
     }
 
     /// Returns the tier that a command has to pass first; `None` when it is due within a second, or

@@ -10,6 +10,10 @@
 //! - **every undo fails for a long time**: the job must show that it is stuck, and be undone in the end;
 //! - **every attempt of a step fails once**, and the flow must succeed.
 //!
+//! A job that asks for many jobs at once is held to its join instead ([`Harness::check_join`]): **every
+//! set of its children fails**, and it must succeed as long as enough are left; every slice runs twice, its
+//! own, too, and no child lives when it has ended.
+//!
 //! ```no_run
 //! # async fn test(backends: vmctl_worker::Backends, handlers: Vec<(vmctl_core::Kind,
 //! #     std::sync::Arc<dyn vmctl_worker::Handler>)>) -> Result<(), String> {
@@ -47,7 +51,7 @@ use vmctl_core::{
     topology::Topology,
 };
 
-use crate::{Backends, Config, Ctx, Handler, Outcome, Worker, kinds};
+use crate::{Backends, Config, Ctx, Handler, Outcome, Spawn, Worker, kinds};
 
 /// How long a flow may take, by tokio's clock.
 const PATIENCE: Duration = Duration::from_secs(3600);
@@ -171,6 +175,47 @@ impl Harness {
         Ok(())
     }
 
+    /// Checks a job that asks for these children at once, and succeeds when `needed` of them have. The
+    /// handler of its kind is one of the harness's. Returns how many runs it took.
+    ///
+    /// # Errors
+    ///
+    /// The first run that did something else, and what.
+    pub async fn check_join(&self, children: &[&str], needed: usize) -> Result<u32, String> {
+        for fault in [Fault::Before, Fault::After, Fault::Attempt] {
+            for set in 0..1_u32 << children.len() {
+                let chosen = children.iter().enumerate();
+                let failing: Vec<_> = chosen
+                    .filter(|(n, _)| (set >> n) & 1 == 1)
+                    .map(|(_, name)| (*name, fault, 1))
+                    .collect();
+                let left = children.len() - failing.len();
+                let state = if left >= needed || fault == Fault::Attempt {
+                    JobState::Succeeded
+                } else {
+                    JobState::Failed
+                };
+                let what = format!("{failing:?} of {children:?}");
+                let run = self.run(faults(&failing)).await?;
+                expect(&run, state, &what)?;
+                self.have_ended(&run, &what).await?;
+            }
+        }
+        Ok(self.count.load(Ordering::SeqCst))
+    }
+
+    /// Checks that no job lives that a run has asked for.
+    async fn have_ended(&self, run: &Run, what: &str) -> Result<(), String> {
+        for (name, id) in &run.jobs {
+            let lookup = self.backends.store.get(*id).await;
+            let record = lookup.map_err(|e| e.to_string())?.record;
+            if !record.is_some_and(|record| record.is_terminal()) {
+                return Err(format!("{what}: {name} lives"));
+            }
+        }
+        Ok(())
+    }
+
     fn steps(&self) -> Result<Vec<Step>, String> {
         let kind = self.backends.registry.get(&self.flow);
         match kind.and_then(|kind| kind.steps.clone()) {
@@ -187,21 +232,19 @@ impl Harness {
     pub async fn run(&self, faults: Faults) -> Result<Run, String> {
         let number = self.count.fetch_add(1, Ordering::SeqCst) + 1;
         let faults = Arc::new(Mutex::new(faults));
-        let wrapped = self.handlers.iter().map(|(kind, handler)| {
-            let handler: Arc<dyn Handler> = Arc::new(Doubled {
-                inner: handler.clone(),
-                faults: faults.clone(),
-            });
-            (kind.clone(), handler)
-        });
         let flows = kinds::flows(&self.backends.registry);
         let flow = flows.into_iter().filter(|(kind, _)| *kind == self.flow);
+        let all = self.handlers.iter().cloned().chain(flow);
+        let wrapped = all.map(|(kind, inner)| {
+            let faults = faults.clone();
+            let handler: Arc<dyn Handler> = Arc::new(Doubled { inner, faults });
+            (kind, handler)
+        });
         let worker = Worker::builder(
             Config::new(format!("harness-{number}")),
             self.backends.clone(),
         )
         .handlers(wrapped)
-        .handlers(flow)
         .build()
         .map_err(|e| e.to_string())?;
         let topology = Topology::new([&self.flow]);
@@ -367,6 +410,10 @@ impl Handler for Doubled {
             Some(_) => Outcome::Fail(injected()),
             None => outcome,
         }
+    }
+
+    fn refused(&self, ctx: &Ctx, spawn: Spawn, error: JobError) -> Outcome {
+        self.inner.refused(ctx, spawn, error)
     }
 }
 

@@ -4,7 +4,12 @@
 
 mod support;
 
-use std::{path::Path, process::Command, sync::Arc, time::Duration};
+use std::{
+    path::Path,
+    process::Command,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use serde_json::{Value, json};
 use support::{Started, World};
@@ -49,6 +54,21 @@ impl Site {
             (
                 "fail.yml",
                 "    - ansible.builtin.fail:\n        msg: out of luck",
+            ),
+            (
+                // Both leave the process group, as Ansible's own helpers may.
+                "daemon.yml",
+                "    - ansible.builtin.shell: \"setsid -f sh -c 'echo $$ > {{ target }}; exec sleep \
+                 600'; {{ then }}\"",
+            ),
+            (
+                "loud.yml",
+                "    - ansible.builtin.debug:\n        msg: \"{{ '\\e[2J\\a' * 20000 }}\"",
+            ),
+            (
+                "environment.yml",
+                "    - ansible.builtin.shell: \"env > {{ target }}; ps -o args= -p $PPID >> {{ \
+                 target }}\"",
             ),
             (
                 "slow.yml",
@@ -104,6 +124,16 @@ async fn a_playbook_runs_with_its_variables_and_its_output_is_the_jobs_log() {
         .subscribe(Feed::Ticks, "t")
         .await
         .unwrap();
+    // Read as they come: they are kept for a short time only.
+    let lines = Arc::new(Mutex::new(Vec::<String>::new()));
+    let seen = lines.clone();
+    tokio::spawn(async move {
+        while let Some(tick) = ticks.next().await {
+            let event = Event::parse(&tick.body).unwrap();
+            let texts = event.data.lines.into_iter().map(|line| line.text);
+            seen.lock().unwrap().extend(texts);
+        }
+    });
     let target = site.directory.path().join("made");
     let who = "joe's \"friend\"; $(id)";
     let input = json!({"playbook": "site.yml", "hosts": ["lx1.example"],
@@ -123,19 +153,12 @@ async fn a_playbook_runs_with_its_variables_and_its_output_is_the_jobs_log() {
         );
     }
     assert_eq!(std::fs::read_to_string(target).unwrap(), who);
-    let mut lines = Vec::new();
-    while !lines
-        .iter()
-        .any(|line: &String| line.starts_with("PLAY RECAP"))
-    {
-        let tick = support::patiently_long("log", ticks.next()).await.unwrap();
-        let event = Event::parse(&tick.body).unwrap();
-        lines.extend(event.data.lines.into_iter().map(|line| line.text));
+    for part in ["hello joe", "PLAY RECAP"] {
+        support::until(part, || {
+            lines.lock().unwrap().iter().any(|line| line.contains(part))
+        })
+        .await;
     }
-    assert!(
-        lines.iter().any(|line| line.contains("hello joe")),
-        "{lines:?}"
-    );
 }
 
 #[tokio::test]
@@ -164,11 +187,73 @@ async fn a_cancel_ends_the_playbook_and_all_that_it_has_started() {
     site.world.cancel(command.subject, "enough").await;
     let end = tokio::time::timeout(Duration::from_secs(60), site.world.end(command.subject)).await;
     assert_eq!(end.unwrap().event_type, EventType::Cancelled);
-    support::until("the task is gone", || {
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        stat.is_empty() || stat.contains(") Z ")
-    })
-    .await;
+    support::until("the task is gone", || is_gone(&pid)).await;
+}
+
+fn is_gone(pid: &str) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.is_empty() || stat.contains(") Z ")
+}
+
+#[tokio::test]
+async fn what_has_left_the_process_group_ends_with_the_playbook() {
+    let Some(site) = Site::new().await else {
+        return;
+    };
+    for (then, word) in [
+        ("true", EventType::Succeeded),
+        ("false", EventType::Failed),
+        ("exec sleep 600", EventType::Cancelled),
+    ] {
+        let target = site.directory.path().join("daemon");
+        let _ = std::fs::remove_file(&target);
+        let input = json!({"playbook": "daemon.yml", "hosts": ["lx1"],
+            "extra_vars": {"target": target, "then": then}});
+        let command = site.submit(input).await;
+        let pid = exists(&target).await;
+        if word == EventType::Cancelled {
+            site.world.cancel(command.subject, "enough").await;
+        }
+        let end = site.world.end(command.subject).await;
+        assert_eq!(end.event_type, word, "{:?}", end.data.error);
+        support::until("the daemon is gone", || is_gone(&pid)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_playbook_sees_nothing_of_the_workers_environment() {
+    let Some(site) = Site::new().await else {
+        return;
+    };
+    let target = site.directory.path().join("environment");
+    let secret = "a very secret variable";
+    let input = json!({"playbook": "environment.yml", "hosts": ["lx1"],
+        "extra_vars": {"target": target, "who": secret}});
+    let command = site.submit(input).await;
+    let end = site.world.end(command.subject).await;
+    assert_eq!(end.event_type, EventType::Succeeded, "{:?}", end.data.error);
+    let seen = std::fs::read_to_string(&target).unwrap();
+    assert!(seen.contains("ControlMaster=no"), "{seen}");
+    // Cargo gives its tests variables, as a service manager gives a worker secrets.
+    assert!(std::env::var_os("CARGO_MANIFEST_DIR").is_some());
+    for no in ["CARGO_", "VMCTL_", secret] {
+        assert!(!seen.contains(no), "{no}: {seen}");
+    }
+}
+
+#[tokio::test]
+async fn an_endless_line_of_control_characters_is_cut_and_bounded() {
+    let Some(site) = Site::new().await else {
+        return;
+    };
+    let command = site
+        .submit(json!({"playbook": "loud.yml", "hosts": ["lx1"]}))
+        .await;
+    let end = site.world.end(command.subject).await;
+    assert_eq!(end.event_type, EventType::Succeeded, "{:?}", end.data.error);
+    let hosts = &end.data.output.as_ref().unwrap()["hosts"];
+    assert_eq!(hosts["lx1"]["ok"], 1);
+    assert!(end.to_body().len() < 8 * 1024);
 }
 
 #[tokio::test]

@@ -15,9 +15,9 @@ use std::{
 use serde_json::{Value, json};
 use support::{Script, Started, World, error, kind, vm_input};
 use vmctl_core::{
-    JobId, JobState, Kind,
+    Compensation, JobId, JobState, Kind,
     children::{Child, Join, MAX_CHILDREN, OnFailure, child_id},
-    event::{Event, EventType},
+    event::{Event, EventType, MAX_BODY},
 };
 use vmctl_worker::{Config, Ctx, Handler, Outcome, Spawn};
 
@@ -330,4 +330,97 @@ async fn a_thousand_children_are_one_job() {
     let ended = output.as_array().unwrap();
     assert_eq!(ended.len(), MAX_CHILDREN);
     assert!(ended.iter().all(|child| child[1] == "succeeded"));
+}
+
+/// A parent whose attempts may take half a minute, twice.
+fn limited(world: &World) -> Event {
+    let mut command = world.command(kind(), vm_input());
+    command.data.job.attempt_timeout = Some(30);
+    command.data.job.max_attempts = 2;
+    command
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attempt_whose_time_is_over_cancels_its_children_and_waits_for_their_end() {
+    let world = World::new().await;
+    let handler = parent(|| spawn(&["slow"], Join::All));
+    let _worker = start(&world, handler, worker());
+    let job = world.publish(&limited(&world)).await;
+    let child = world.end(child_id(job, 0, "slow")).await;
+    assert_eq!(child.event_type, EventType::Cancelled);
+    let retry = world.event(job, EventType::Retry).await;
+    assert_eq!(retry.data.error.unwrap().error_type, "attempt-timeout");
+    assert!(child.time <= retry.time);
+    // The next attempt is told, and asks for nothing that runs already.
+    let end = world.end(job).await;
+    assert_eq!(end.data.output, Some(json!([["slow", "cancelled", null]])));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_child_that_does_not_end_is_waited_for_no_longer_than_a_moment() {
+    let world = World::new().await;
+    let command = limited(&world);
+    let _worker = world.start("w1", parent(|| spawn(&["a"], Join::All)));
+    let job = world.publish(&command).await;
+    let asked = world.event(child_id(job, 0, "a"), EventType::CancelRequested);
+    let over = vmctl_core::clock::add(command.time, Duration::from_secs(30));
+    assert!(asked.await.time >= over);
+    let retry = world.event(job, EventType::Retry).await;
+    let most = vmctl_core::clock::add(over, Duration::from_secs(62));
+    assert!(retry.time <= most, "{} {most}", retry.time);
+    // The second attempt waits for that child, too, and its time ends as well.
+    let end = world.end(job).await;
+    assert_eq!(end.data.error.unwrap().error_type, "attempt-timeout");
+    let limit = vmctl_core::clock::add(retry.time, Duration::from_secs(93));
+    assert!(end.time <= limit, "{} {limit}", end.time);
+}
+
+#[tokio::test(start_paused = true)]
+async fn children_that_clean_up_are_not_cut_off_by_the_end_of_an_attempt() {
+    let world = World::new().await;
+    let cleaner = Script::new(|ctx: Ctx| async move {
+        tokio::time::sleep(Duration::from_secs(90)).await;
+        Outcome::Done(json!(ctx.cancel().is_cancelled()))
+    });
+    let handler = parent(|| Spawn {
+        shielded: true,
+        ..spawn(&["a"], Join::All)
+    });
+    let _worker = start(&world, handler, cleaner);
+    let job = world.publish(&limited(&world)).await;
+    let end = world.end(job).await;
+    assert_eq!(end.data.output, Some(json!([["a", "succeeded", false]])));
+}
+
+/// Asks for a child with so large a checkpoint, after it has said that it undoes something.
+async fn large(size: usize) -> (World, JobId) {
+    let world = World::new().await;
+    let handler = Script::new(move |ctx: Ctx| async move {
+        ctx.set_compensation(Compensation::Running);
+        ctx.progress().report_step(50, "half", Some((1, 2)), None);
+        if ctx.checkpoint::<Value>().is_none() {
+            let checkpoint = json!("x".repeat(size));
+            return Outcome::Spawn(Spawn::all(vec![child("a")], checkpoint));
+        }
+        Outcome::Done(json!(1))
+    });
+    let _worker = start(&world, handler, worker());
+    let job = world.publish(&limited(&world)).await;
+    world.end(job).await;
+    (world, job)
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_told_with_all_that_is_said_beside_it_is_not_begun() {
+    let (world, job) = large(0).await;
+    let waiting = world.event(job, EventType::Continued).await;
+    assert!(waiting.data.attempt_until.is_some() && waiting.data.compensation.is_some());
+    let room = MAX_BODY - waiting.to_body().len();
+    // Without what is said beside it, it would fit.
+    let (world, job) = large(room).await;
+    let error = world.end(job).await.data.error.unwrap();
+    assert_eq!(error.error_type, "outcome-too-large");
+    assert!(world.events(child_id(job, 0, "a")).is_empty());
+    let (world, job) = large(room - 2048).await;
+    assert_eq!(world.end(job).await.event_type, EventType::Succeeded);
 }

@@ -15,11 +15,11 @@ use support::{Script, Started, World, error, kind, vm_input};
 use tempfile::TempDir;
 use vmctl_core::{
     Compensation, JobId, JobState, Kind,
-    children::child_id,
+    children::{Child, Join, OnFailure, child_id},
     event::{Event, EventType},
 };
 use vmctl_worker::{
-    Config, Ctx, Handler, Outcome,
+    Config, Ctx, Handler, Outcome, Spawn,
     harness::{Harness, Run},
     kinds::{VmCreate, VmDelete, flows},
     provisioner::{
@@ -384,6 +384,47 @@ async fn t15_vm_provision_leaves_no_machine_wherever_it_fails() {
     }
     // Only the runs that succeeded have theirs, one each.
     assert_eq!(by_host.into_values().collect::<Vec<_>>(), [1, 1, 1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn t15_every_join_is_held_to_whichever_of_its_children_fail() {
+    for (join, needed) in [(Join::All, 3), (Join::Any, 1), (Join::Quorum(2), 2)] {
+        for on_failure in [OnFailure::FailFast, OnFailure::WaitAll] {
+            let world = World::new().await;
+            let ask = Script::new(move |ctx: Ctx| async move {
+                if ctx.checkpoint::<Value>().is_none() {
+                    let host = ctx.job().input["vm_hostname"].as_str().unwrap();
+                    let children = ["a", "b", "c"].map(|name| {
+                        let mut input = vm_input();
+                        input["vm_hostname"] = format!("{host}{name}").into();
+                        Child::new(name, kind(), input)
+                    });
+                    return Outcome::Spawn(Spawn {
+                        join,
+                        on_failure,
+                        ..Spawn::all(children.into(), json!("asked"))
+                    });
+                }
+                let succeeded = ctx.children().iter().filter(|child| child.succeeded());
+                if succeeded.count() >= needed {
+                    return Outcome::Done(json!(null));
+                }
+                Outcome::Fail(error("too few"))
+            });
+            let handlers: Vec<(Kind, Arc<dyn Handler>)> = vec![
+                (kind(), Arc::new(Ledger::default().action())),
+                (named("vm.delete"), Arc::new(ask)),
+            ];
+            let harness = Harness::new(
+                world.backends(),
+                named("vm.delete"),
+                handlers,
+                |n| json!({"vm_hostname": format!("lx{n}")}),
+            );
+            let runs = harness.check_join(&["a", "b", "c"], needed).await;
+            assert_eq!(runs, Ok(3 * 8), "{join:?} {on_failure:?}");
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -29,7 +29,8 @@ pub struct Checked {
     pub errors: Vec<FieldError>,
     /// The roles that the kinds of all steps need.
     pub roles: BTreeSet<String>,
-    /// How many jobs the flow comes to, steps of flows inside it included.
+    /// How many jobs the flow comes to: its steps and those of flows inside it, and once each what takes
+    /// them back.
     pub jobs: usize,
 }
 
@@ -123,7 +124,8 @@ impl<'r> Walk<'r> {
             );
             return;
         }
-        self.found.jobs += steps.len();
+        let undone = steps.iter().filter(|step| step.undo.is_some()).count();
+        self.found.jobs += steps.len() + undone;
         if self.found.jobs > MAX_CHILDREN {
             if self.found.errors.iter().all(|e| e.code != "max-jobs") {
                 let detail = format!("a flow comes to at most {MAX_CHILDREN} jobs in all");

@@ -45,7 +45,8 @@ fn a_good_flow_passes_and_says_what_it_needs() {
     assert_eq!(kind.check_input(&input), []);
     let checked = check(&registry, kind, &input, 0);
     assert_eq!(checked.errors, []);
-    assert_eq!(checked.jobs, 3);
+    // Three steps, and what takes one of them back.
+    assert_eq!(checked.jobs, 4);
     assert!(checked.roles.contains("member"));
 }
 
@@ -145,6 +146,21 @@ fn the_limits_are_refused() {
     let errors = steps(&json!(groups));
     assert!(errors.iter().any(|e| e.ends_with("max-jobs")), "{errors:?}");
     assert_eq!(steps(&json!(groups[..19])), [""; 0]);
+    // What takes steps back counts, too.
+    let undone: Vec<_> = many[..50]
+        .iter()
+        .map(|step| {
+            let mut step = step.clone();
+            step["undo"] = json!({"kind": "vm.delete", "input": {"vm_hostname": "lx"}});
+            step
+        })
+        .collect();
+    let group =
+        |n: usize| json!({"name": format!("g{n}"), "kind": "flow.run", "input": {"steps": undone}});
+    let groups: Vec<_> = (0..10).map(group).collect();
+    let errors = steps(&json!(groups));
+    assert!(errors.iter().any(|e| e.ends_with("max-jobs")), "{errors:?}");
+    assert_eq!(steps(&json!(groups[..9])), [""; 0]);
 }
 
 #[test]
@@ -157,7 +173,7 @@ fn the_built_in_flow_is_checked_with_its_input() {
     }});
     let pointers = |input: &Value| -> Vec<String> {
         let found = check(&registry, kind, input, 0);
-        assert_eq!(found.jobs, 2);
+        assert_eq!(found.jobs, 3);
         found.errors.into_iter().map(|e| e.pointer).collect()
     };
     assert_eq!(pointers(&input), [""; 0]);

@@ -127,3 +127,41 @@ async fn t15_a_flow_survives_its_worker_and_its_reader() -> Result<()> {
     three.server.stop(DRAIN).await?;
     reader.stop(DRAIN).await
 }
+
+/// Asks for a machine of this name, which another job has.
+async fn is_taken(api: &Api, hostname: &str) -> Result<()> {
+    let mut vm = input();
+    vm["vm_hostname"] = json!(hostname);
+    let job = json!({"kind": "vm.create", "input": vm});
+    let answer = api.post("/v1/jobs", &job).await?.expect(409)?;
+    ensure!(answer.problem() == "duplicate", "{}", answer.text);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_machine_of_a_flow_has_its_host_name_until_the_flow_is_undone() -> Result<()> {
+    let Some(suite) = place("flow-names").await? else {
+        return Ok(());
+    };
+    let three = suite.start_three().await?;
+    let api = suite.user(&three.server).await?;
+    let first = provision(&api, "lxname", "good.yml").await?;
+    api.until(&first, "succeeded").await?;
+    is_taken(&api, "lxNAME").await?;
+
+    let second = provision(&api, "lxname", "good.yml").await?;
+    let job = api.until(&second, "failed").await?;
+    ensure!(job["error"]["type"] == "conflict", "{job}");
+    ensure!(job["compensation"].is_null(), "{job}");
+    ensure!(children(&api, &second).await?.is_empty(), "{job}");
+    // Whoever was refused has taken nothing away.
+    is_taken(&api, "lxname").await?;
+
+    let undone = provision(&api, "lxother", "bad.yml").await?;
+    api.until(&undone, "failed").await?;
+    let again = provision(&api, "lxother", "good.yml").await?;
+    api.until(&again, "succeeded").await?;
+    three.worker.stop(DRAIN).await?;
+    three.server.stop(DRAIN).await?;
+    three.reader.stop(DRAIN).await
+}

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use vmctl_core::{
     Compensation, JobId, JobState,
-    children::{Child, child_id, command},
+    children::{Child, child_id, command as command_of},
     event::{Event, EventType},
 };
 
@@ -37,7 +37,7 @@ async fn submit_child(suite: &Suite, parent: &Event, name: &str) {
     let registry = &suite.app.registry;
     let kind = registry.get(&"vm.create".parse().unwrap()).unwrap();
     let child = Child::new(name, kind.kind.clone(), vm());
-    let event = command(parent, &child, kind, "/worker/test", suite.app.now());
+    let event = command_of(parent, &child, kind, "/worker/test", suite.app.now());
     let published = suite.app.bus.publisher.publish(event.to_message()).await;
     published.unwrap();
 }
@@ -249,4 +249,35 @@ async fn lists_are_filtered_by_parent_and_by_root() {
             .await;
         twice.is_problem(400, "bad-query");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_machine_of_a_flow_has_its_host_name_like_one_that_was_submitted() {
+    let suite = Suite::start().await;
+    let parent = waiting(&suite, &["a"]).await;
+    submit_child(&suite, &parent, "a").await;
+    suite.caught_up().await;
+    let create = json!({"kind": "vm.create", "input": vm()});
+    let second = suite.post("/v1/jobs", create.clone()).await;
+    let problem = second.is_problem(409, "duplicate");
+    assert_eq!(problem["job_id"], json!(child_id(parent.subject, 0, "a")));
+    // The job that made it has ended, and its machine lives.
+    let mut work = suite.work("vm.create").await;
+    let delivery = next(&mut work).await;
+    let command = Event::parse(&delivery.message.body).unwrap();
+    let made = |event: &mut Event| event.data.state = JobState::Succeeded;
+    suite.say(&command, EventType::Succeeded, made).await;
+    delivery.ack().await.unwrap();
+    suite.caught_up().await;
+    let second = suite.post("/v1/jobs", create.clone()).await;
+    second.is_problem(409, "duplicate");
+    // What the flow's undo asks for frees it.
+    let registry = &suite.app.registry;
+    let kind = registry.get(&"vm.delete".parse().unwrap()).unwrap();
+    let input = json!({"vm_hostname": vm()["vm_hostname"], "machine": command.subject});
+    let undo = Child::new("undo/a/1", kind.kind.clone(), input);
+    let undo = command_of(&parent, &undo, kind, "/worker/test", suite.app.now());
+    suite.say(&undo, EventType::Succeeded, made).await;
+    suite.caught_up().await;
+    assert_eq!(suite.post("/v1/jobs", create).await.status, 202);
 }

@@ -8,9 +8,9 @@
 //! The same job may run a playbook twice. That is what playbooks are made for: Ansible's modules
 //! change what is not yet as it should be.
 //!
-//! The playbook runs in one slice, in a process group of its own, which does not outlive the slice:
-//! it gets SIGTERM when the job is cancelled, its delivery is lost or its time is over, and SIGKILL
-//! [`GRACE`] later.
+//! The playbook runs in one slice, and its processes ([`group`]) do not outlive it: they get SIGTERM
+//! when the job is cancelled, its delivery is lost or its time is over, and SIGKILL [`GRACE`] later. What
+//! they have left in the background is killed when the playbook has ended.
 
 mod checks;
 mod group;
@@ -19,6 +19,7 @@ mod recap;
 use std::{
     fs, io,
     path::{Path, PathBuf},
+    pin::pin,
     process::{ExitStatus, Stdio},
     time::Duration,
 };
@@ -31,6 +32,7 @@ use tokio::{
     io::{AsyncBufReadExt, AsyncRead, BufReader},
     process::Command,
 };
+use tokio_util::sync::CancellationToken;
 use vmctl_core::{JobError, LogStream};
 
 use self::{group::Group, recap::Recap};
@@ -92,22 +94,26 @@ impl AnsibleRun {
 
     async fn play(&self, ctx: &Ctx, playbook: &Path, files: &Files) -> io::Result<(End, Recap)> {
         let mut command = self.command(playbook, files);
-        let mut child = command.spawn()?;
         // Held until the slice ends, however it ends: nothing of the playbook goes on after it.
-        let group = Group::of(&child)?;
+        let (mut child, group) = Group::start(&mut command, files.0.path())?;
         let (out, err) = (child.stdout.take(), child.stderr.take());
         let mut recap = Recap::new(LAST_LINES);
+        let gone = CancellationToken::new();
+        let log = ctx.log_sink();
         let reading = async {
-            let log = ctx.log_sink();
-            let (out, err) = tokio::join!(
-                lines(out, LogStream::Stdout, log),
-                lines(err, LogStream::Stderr, log)
-            );
-            (out, err)
+            tokio::join!(
+                lines(out, LogStream::Stdout, log, &gone),
+                lines(err, LogStream::Stderr, log, &gone)
+            )
         };
         let running = async {
-            let (read, exited) = tokio::join!(reading, child.wait());
-            (read, exited)
+            tokio::join!(reading, async {
+                let exited = child.wait().await;
+                // What is left of it may keep its output open.
+                group.kill();
+                gone.cancel();
+                exited
+            })
         };
         tokio::pin!(running);
         let ((out, err), exited, stopped) = tokio::select! {
@@ -153,12 +159,16 @@ impl AnsibleRun {
             .env("ANSIBLE_NOCOLOR", "1")
             .env("ANSIBLE_STDOUT_CALLBACK", "default")
             .env("ANSIBLE_RETRY_FILES_ENABLED", "0")
+            // A connection that is kept for later would outlive the slice, and its delivery.
+            .env(
+                "ANSIBLE_SSH_ARGS",
+                "-C -o ControlMaster=no -o ControlPersist=no",
+            )
             .env("ANSIBLE_LOCAL_TEMP", files.path("tmp"))
             .env("PYTHONUNBUFFERED", "1")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
-            .process_group(0)
             .kill_on_drop(true);
         command
     }
@@ -244,11 +254,12 @@ async fn stop(ctx: &Ctx) {
 }
 
 /// Reads a stream into the job's log; returns what is needed of it. An overlong line is cut into
-/// several.
+/// several. A stream that somebody keeps open is read no longer than [`GRACE`] once the program is gone.
 async fn lines(
     stream: Option<impl AsyncRead + Unpin>,
     kind: LogStream,
     log: &LogSink,
+    gone: &CancellationToken,
 ) -> Vec<String> {
     let Some(stream) = stream else {
         return Vec::new();
@@ -256,10 +267,19 @@ async fn lines(
     let mut kept = recap::Kept::default();
     let mut stream = BufReader::new(stream);
     let mut buffer = Vec::new();
+    let mut over = pin!(async {
+        gone.cancelled().await;
+        tokio::time::sleep(GRACE).await;
+    });
     loop {
         buffer.clear();
         let mut part = tokio::io::AsyncReadExt::take(&mut stream, MAX_LINE);
-        match part.read_until(b'\n', &mut buffer).await {
+        let read = tokio::select! {
+            biased;
+            () = &mut over => return kept.into_lines(),
+            read = part.read_until(b'\n', &mut buffer) => read,
+        };
+        match read {
             Ok(0) | Err(_) => return kept.into_lines(),
             Ok(_) => {
                 let line = String::from_utf8_lossy(&buffer);
