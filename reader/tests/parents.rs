@@ -10,6 +10,7 @@ use tokio::time::timeout;
 use vmctl_core::{
     JobState,
     bus::Deliveries,
+    clock::Clock as _,
     event::{Event, EventType},
 };
 
@@ -122,5 +123,80 @@ async fn a_parent_that_does_not_wait_is_left_alone() {
     )
     .await;
     assert_eq!(next(&mut work).await, None);
+    reader.stop().await;
+}
+
+/// Says that a job goes on, in a later message of its own.
+async fn goes_on(world: &World, parent: &Event, state: JobState) -> Event {
+    let mut event = world.event(&parent.data.job, EventType::Continued, state);
+    event.data.seq = parent.data.seq + 1;
+    event.data.children.clone_from(&parent.data.children);
+    if state == JobState::Waiting {
+        event.data.waits = parent.data.waits.clone();
+        event.data.waits.as_mut().unwrap().decided = true;
+        event.data.not_before = parent.data.not_before;
+    }
+    let now = world.clock.now();
+    let message = event.to_due_message(now);
+    world.bus.publisher.publish(message).await.unwrap();
+    event
+}
+
+/// Returns how long it takes until the next command comes.
+async fn takes(work: &mut Box<dyn Deliveries>) -> Duration {
+    let begun = tokio::time::Instant::now();
+    next(work).await.unwrap();
+    begun.elapsed()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_child_that_ends_after_a_wake_up_wakes_at_once_too() {
+    for pause in [0, 1, 3, 20, 100] {
+        let world = World::new().await;
+        let reader = world.start("r1");
+        let parent = waiting(&world, &["a", "b"]).await;
+        let work = world.bus.consumer.consume("work.vm.create", 9);
+        let mut work = work.await.unwrap();
+        end(&world, &parent, "a", EventType::Failed, JobState::Failed).await;
+        assert_eq!(next(&mut work).await.unwrap().id, parent.id);
+        let later = goes_on(&world, &parent, JobState::Waiting).await;
+        tokio::time::sleep(Duration::from_secs(pause)).await;
+        let (gone, cancelled) = (EventType::Cancelled, JobState::Cancelled);
+        end(&world, &later, "b", gone, cancelled).await;
+        let took = takes(&mut work).await;
+        assert!(took < Duration::from_secs(1), "{took:?} after {pause} s");
+        reader.stop().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wake_up_is_published_once() {
+    let world = World::new().await;
+    let reader = world.start("r1");
+    let parent = waiting(&world, &["a"]).await;
+    let work = world.bus.consumer.consume("work.vm.create", 9);
+    let mut work = work.await.unwrap();
+    end(&world, &parent, "a", EventType::Failed, JobState::Failed).await;
+    assert_eq!(next(&mut work).await.unwrap().id, parent.id);
+    assert_eq!(next(&mut work).await, None);
+    reader.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_parent_that_was_woken_gives_its_place_to_others() {
+    let world = World::new().await;
+    let reader = world.start("r1");
+    let work = world.bus.consumer.consume("work.vm.create", 9);
+    let mut work = work.await.unwrap();
+    // More than there are places, in less time than one is kept for a parent that does not answer.
+    for n in 0..200 {
+        let parent = waiting(&world, &["a"]).await;
+        end(&world, &parent, "a", EventType::Failed, JobState::Failed).await;
+        let took = takes(&mut work).await;
+        assert!(took < Duration::from_secs(1), "{took:?} for parent {n}");
+        let later = goes_on(&world, &parent, JobState::Running).await;
+        assert_eq!(next(&mut work).await.unwrap().id, later.id);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
     reader.stop().await;
 }
