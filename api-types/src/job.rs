@@ -177,8 +177,23 @@ pub struct Job {
     /// Whether the steps of a flow that failed are undone; absent while nothing has to be.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compensation: Option<Compensation>,
+    /// Where it waits for its turn; absent when it does not wait.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub in_line: Option<InLine>,
     /// Where to go from here.
     pub links: JobLinks,
+}
+
+/// Where a job waits for its turn, which it asked for with `"on_conflict": "queue"`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct InLine {
+    /// The unique keys at which it waits.
+    pub keys: Vec<String>,
+    /// How many other jobs must end before. Only in the answer about one job, and absent there while that is
+    /// not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ahead: Option<u32>,
 }
 
 /// How far a flow that failed is with undoing its steps.
@@ -378,8 +393,8 @@ pub struct UniqueRequest {
     /// How long the job has it: `active`, until it ends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scope: Option<String>,
-    /// What to answer when another job has it: `reject` (the default), 409 with the job's id, or
-    /// `return`, that job.
+    /// What to do when another job has it: `reject` (the default), 409 with the job's id; `return`, that
+    /// job; or `queue`, the job is accepted and runs when those before it have ended, one after the other.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_conflict: Option<String>,
 }

@@ -37,7 +37,7 @@ pub use compat::{
 pub use discovery::{AuthDiscovery, Discovery};
 pub use ids::{JobId, Kind, ParseIdError};
 pub use job::{
-    CancelRequest, Compensation, Job, JobError, JobEvent, JobEventList, JobLinks, JobList,
+    CancelRequest, Compensation, InLine, Job, JobError, JobEvent, JobEventList, JobLinks, JobList,
     JobState, Owner, ParseStateError, Progress, RetryRequest, SubmitRequest, UniqueRequest,
 };
 pub use log::{LineId, LogEnd, LogLine, LogStream, ParseLineIdError};

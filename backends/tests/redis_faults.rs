@@ -107,6 +107,7 @@ impl Victim {
             expected: expected.map(position),
             position: position(offset),
             facts: vec![story.submission(&spec)],
+            steps: Vec::new(),
             marks: Vec::new(),
             bad: Vec::new(),
             first_time: None,

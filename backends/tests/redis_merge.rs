@@ -105,6 +105,7 @@ impl Pair<'_> {
                     expected: self.position.replace(position.clone()),
                     position,
                     facts: facts.clone(),
+                    steps: Vec::new(),
                     marks: Vec::new(),
                     bad: Vec::new(),
                     first_time: None,

@@ -239,6 +239,9 @@ pub struct EventData {
     /// How far undoing is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compensation: Option<Compensation>,
+    /// The job waited for its turn, and this is its command now that the turn has come.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub turn: bool,
     /// The job as submitted.
     pub job: JobSpec,
     /// Fields of newer versions, kept as they are.
@@ -270,6 +273,7 @@ impl EventData {
             children: Vec::new(),
             waits: None,
             compensation: None,
+            turn: false,
             job,
             extra: Map::new(),
         }
@@ -528,6 +532,7 @@ impl Event {
     pub fn routing_key(&self) -> RoutingKey {
         let kind = &self.data.job.kind;
         match self.event_type {
+            _ if self.is_in_line() => RoutingKey::turn(kind),
             t if t.is_command() => RoutingKey::job(kind),
             EventType::Failed => RoutingKey::dead(kind),
             t if t.is_tick() => RoutingKey::tick(kind, t.word()),
@@ -566,6 +571,12 @@ impl Event {
         }
     }
 
+    /// Says whether this is the command of a job that waits for its turn: no worker gets it yet.
+    pub fn is_in_line(&self) -> bool {
+        let data = &self.data;
+        self.event_type.is_submission() && !data.turn && data.job.unique.iter().any(|u| u.queue)
+    }
+
     /// Says whether this is the command that opens an epoch, and nothing has been done of it.
     pub fn is_untouched(&self) -> bool {
         let data = &self.data;
@@ -574,7 +585,12 @@ impl Event {
 
     /// Wraps a command for the bus, to run after the tier's delay.
     pub fn to_delayed_message(&self, tier: Tier) -> Message {
-        self.message_with_key(RoutingKey::delayed(tier, &self.data.job.kind))
+        let kind = &self.data.job.kind;
+        self.message_with_key(if self.is_in_line() {
+            RoutingKey::delayed_turn(tier, kind)
+        } else {
+            RoutingKey::delayed(tier, kind)
+        })
     }
 
     fn message_with_key(&self, routing_key: RoutingKey) -> Message {

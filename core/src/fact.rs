@@ -110,11 +110,15 @@ pub struct FactBody {
     /// How far undoing is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compensation: Option<Compensation>,
+    /// Whether it waits for its turn.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub in_line: bool,
 }
 
 impl JobFact {
     /// Reduces an event.
     pub fn from_event(event: Event, offset: Option<u64>, retention: Retention) -> Self {
+        let in_line = event.is_in_line();
         let data = event.data;
         let left = is_command_left(event.event_type, &data, event.time);
         let expires = expiry(&data.job, data.state, left, event.time, retention);
@@ -139,15 +143,17 @@ impl JobFact {
                 children: data.children,
                 waits: data.waits.map(Box::new),
                 compensation: data.compensation,
+                in_line,
             },
             reason: data.reason,
             confirmed: false,
         }
     }
 
-    /// Orders states inside one attempt: scheduled, queued, running.
+    /// Orders states inside one attempt: scheduled or in line, queued, running.
     pub const fn rank(&self) -> u8 {
         match self.state {
+            JobState::Queued if self.body.in_line => 1,
             JobState::Retrying => 1,
             JobState::Queued => 2,
             _ => 3,

@@ -354,6 +354,7 @@ impl KindSpec {
         Some(Unique {
             key: template.fill(input)?,
             scope: *scope,
+            queue: false,
         })
     }
 

@@ -36,6 +36,7 @@ pub mod store;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod topology;
+pub mod turn;
 pub mod unique;
 
 pub use vmctl_api_types::{

@@ -18,14 +18,19 @@ pub struct Partition(u8);
 impl Partition {
     /// Returns the partition of a job.
     pub fn of(id: JobId) -> Self {
+        Self::of_bytes(id.as_uuid().as_bytes())
+    }
+
+    /// Returns the partition in which the lines of a project are (see [`crate::turn`]).
+    pub fn of_project(project: &str) -> Self {
+        Self::of_bytes(project.as_bytes())
+    }
+
+    fn of_bytes(bytes: &[u8]) -> Self {
         // FNV-1a: the same on every platform and in every version, unlike the standard hasher.
-        let hash = id
-            .as_uuid()
-            .as_bytes()
-            .iter()
-            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-                (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-            });
+        let hash = bytes.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+            (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+        });
         // The high bits of FNV-1a mix best.
         let [high, ..] = hash.to_be_bytes();
         Self(high % PARTITIONS)

@@ -6,7 +6,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 use vmctl_api_types::{
-    CallbackState, CallbackStatus, Job, JobEvent, JobId, JobLinks, JobState, Owner, Progress,
+    CallbackState, CallbackStatus, InLine, Job, JobEvent, JobId, JobLinks, JobState, Owner,
+    Progress,
 };
 
 use crate::{
@@ -278,6 +279,14 @@ impl Record {
                 .ok()
                 .filter(|n| *n > 0),
             compensation: winner.body.compensation,
+            in_line: winner.body.in_line.then(|| InLine {
+                keys: spec
+                    .unique
+                    .iter()
+                    .map(|unique| unique.key.clone())
+                    .collect(),
+                ahead: None,
+            }),
             links: JobLinks {
                 events: format!("{path}/events"),
                 cancel: format!("{path}/cancel"),

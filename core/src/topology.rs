@@ -23,6 +23,8 @@ pub const EXCHANGE_CONTROL: &str = "jobs.control";
 pub const QUEUE_LOG: &str = "jobs.log";
 /// Flat reports of simple workers, until the events that they mean are published.
 pub const QUEUE_REPORTS: &str = "jobs.reports";
+/// Commands of jobs that wait for their turn.
+pub const QUEUE_TURN: &str = "jobs.turn";
 /// Ends of jobs that something must follow.
 pub const QUEUE_EFFECTS: &str = "jobs.effects";
 /// What needs a person.
@@ -399,7 +401,7 @@ mod tests {
         for queue in topology().queues {
             let refuses = queue.overflow == Some(Overflow::RejectPublish);
             // What these hold, nobody else takes.
-            let may = ["work.", "jobs.delay.", QUEUE_REPORTS]
+            let may = ["work.", "jobs.delay.", QUEUE_REPORTS, QUEUE_TURN]
                 .iter()
                 .any(|name| queue.name.starts_with(name));
             assert_eq!(refuses, may, "{}", queue.name);

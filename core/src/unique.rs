@@ -32,6 +32,9 @@ pub struct Unique {
     pub key: String,
     /// How long.
     pub scope: Scope,
+    /// Whether the job waits for its turn (see [`crate::turn`]) where others are refused.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub queue: bool,
 }
 
 /// Says whether a text may be a key: 1 to 255 characters, none of them a control character.

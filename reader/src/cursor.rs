@@ -6,13 +6,15 @@
 //! A position read from the store is *unproven*. It is proven by meeting the very entry that it
 //! names, and void when anything else stands there: the stream was recreated, or lost its tail.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, iter};
 
+use jiff::Timestamp;
 use vmctl_core::{
     bus::{LogEntry, LogStart},
-    fact::{Fact, Retention, interpret},
+    fact::{Fact, JobFact, Retention, implausible, interpret},
     partition::Partition,
     store::{PartitionBatch, PartitionState, Position},
+    turn::Step,
 };
 
 /// One partition's place.
@@ -143,7 +145,8 @@ impl Cursors {
     }
 
     /// Splits a run of entries, in log order, into one batch for each partition that it concerns.
-    pub fn plan(&self, entries: &[LogEntry], retention: Retention) -> Plan {
+    /// Steps of jobs are as of `now`.
+    pub fn plan(&self, entries: &[LogEntry], retention: Retention, now: Timestamp) -> Plan {
         let mut after = self.cursors.clone();
         let mut batches: BTreeMap<Partition, PartitionBatch> = BTreeMap::new();
         for entry in entries {
@@ -173,12 +176,13 @@ impl Cursors {
                     expected,
                     position: here.clone(),
                     facts: Vec::new(),
+                    steps: Vec::new(),
                     marks: Vec::new(),
                     bad: Vec::new(),
                     first_time: entry.message.timestamp,
                 });
                 batch.position = here.clone();
-                add(batch, entry.offset, &fact);
+                add(batch, entry.offset, &fact, now);
             }
         }
         Plan::Write(batches.into_values().collect())
@@ -246,7 +250,11 @@ fn prove_or_void(
 
 fn concerned(fact: &Fact, cursors: &BTreeMap<Partition, Cursor>) -> Vec<Partition> {
     match fact {
-        Fact::Job(fact) => vec![Partition::of(fact.job)],
+        Fact::Job(fact) => {
+            let own = Partition::of(fact.job);
+            let lines = lines(fact).filter(|lines| *lines != own);
+            iter::once(own).chain(lines).collect()
+        }
         Fact::Mark(_) => cursors.keys().copied().collect(),
         Fact::Bad { job: Some(job), .. } => vec![Partition::of(*job)],
         Fact::Bad { job: None, .. } => Partition::new(0).into_iter().collect(),
@@ -254,9 +262,22 @@ fn concerned(fact: &Fact, cursors: &BTreeMap<Partition, Cursor>) -> Vec<Partitio
     }
 }
 
-fn add(batch: &mut PartitionBatch, offset: u64, fact: &Fact) {
+/// Returns the partition in which the lines of a job with keys are.
+fn lines(fact: &JobFact) -> Option<Partition> {
+    let spec = fact.spec.as_ref().filter(|spec| !spec.unique.is_empty())?;
+    Some(Partition::of_project(&spec.auth.project_id))
+}
+
+fn add(batch: &mut PartitionBatch, offset: u64, fact: &Fact, now: Timestamp) {
     match fact {
-        Fact::Job(fact) => batch.facts.push((**fact).clone()),
+        Fact::Job(fact) => {
+            if lines(fact) == Some(batch.partition) && implausible(fact, now).is_none() {
+                batch.steps.extend(Step::of(fact, now));
+            }
+            if Partition::of(fact.job) == batch.partition {
+                batch.facts.push((**fact).clone());
+            }
+        }
         Fact::Mark(mark) => batch.marks.push((mark.server.clone(), mark.time)),
         Fact::Bad { reason, .. } => batch.bad.push((offset, reason.clone())),
         Fact::Other => {}
@@ -265,13 +286,14 @@ fn add(batch: &mut PartitionBatch, offset: u64, fact: &Fact) {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
+    use std::{collections::BTreeMap, time::Duration};
 
-    use jiff::Timestamp;
     use vmctl_core::{
+        JobState,
         bus::Received,
-        clock::{SystemClock, from_unix_ms, new_job_id, new_uuid},
-        event::Mark,
+        clock::{Clock as _, SystemClock, add as add_time, from_unix_ms, new_job_id, new_uuid},
+        event::{Caller, Event, EventData, EventType, JobSpec, Mark},
+        unique::{Scope, Unique},
     };
 
     use super::*;
@@ -386,7 +408,7 @@ mod tests {
     fn a_mark_moves_every_partition_and_an_entry_only_its_own() {
         let fresh = cursors(&[None, None]);
         let entries = [bad(1, "a", p(1)), mark(2, "m"), bad(4, "b", p(0))];
-        let written = batches(fresh.plan(&entries, Retention::default()));
+        let written = batches(fresh.plan(&entries, Retention::default(), Timestamp::UNIX_EPOCH));
         assert_eq!(written.len(), 2);
         assert_eq!(written[0].expected, None);
         assert_eq!(written[0].position, at(4, "b"));
@@ -399,7 +421,7 @@ mod tests {
     fn a_partition_skips_what_it_has() {
         let mut two = cursors(&[Some(at(5, "m5")), Some(at(3, "m3"))]);
         let entries = [mark(3, "m3"), mark(5, "m5"), mark(6, "m6")];
-        let written = batches(two.plan(&entries, Retention::default()));
+        let written = batches(two.plan(&entries, Retention::default(), Timestamp::UNIX_EPOCH));
         assert_eq!(written[0].expected, Some(at(5, "m5")));
         assert_eq!(written[0].marks.len(), 1);
         assert_eq!(written[1].expected, Some(at(3, "m3")));
@@ -421,7 +443,7 @@ mod tests {
             (6, "m6"),
         ] {
             let entries = [mark(3, "m3"), mark(offset, id)];
-            let plan = two.plan(&entries, Retention::default());
+            let plan = two.plan(&entries, Retention::default(), Timestamp::UNIX_EPOCH);
             let void = Plan::Void {
                 positions: vec![(p(0), at(5, "m5"))],
                 found: at(offset, id),
@@ -434,7 +456,11 @@ mod tests {
     fn a_proven_position_is_not_asked_for_again() {
         let mut one = cursors(&[Some(at(5, "m5"))]);
         one.prove(&at(5, "m5"));
-        let written = batches(one.plan(&[mark(9, "m9")], Retention::default()));
+        let written = batches(one.plan(
+            &[mark(9, "m9")],
+            Retention::default(),
+            Timestamp::UNIX_EPOCH,
+        ));
         assert_eq!(written[0].position, at(9, "m9"));
     }
 
@@ -461,8 +487,59 @@ mod tests {
         two.retain(&[p(1)]);
         assert!(two.cover(&[p(1)]));
         assert!(!two.cover(&[p(0)]));
-        let written = batches(two.plan(&[mark(1, "m")], Retention::default()));
+        let written =
+            batches(two.plan(&[mark(1, "m")], Retention::default(), Timestamp::UNIX_EPOCH));
         assert_eq!(written.len(), 1);
         assert_eq!(written[0].partition, p(1));
+    }
+
+    /// The lines of a project are in one partition, wherever its jobs are.
+    #[test]
+    fn a_job_with_keys_concerns_the_partition_of_its_project_too() {
+        let lines = Partition::of_project("demo");
+        let (keyed, plain) = (Some("k"), None);
+        for (key, steps) in [(keyed, 1), (plain, 0)] {
+            let elsewhere = Partition::all().find(|p| *p != lines).unwrap();
+            let event = job_in(elsewhere, key);
+            let message = event.to_message();
+            let entry = LogEntry {
+                offset: 4,
+                message: received("e", &message.message_type, message.body.to_vec()),
+            };
+            let held: Vec<_> = Partition::all().collect();
+            let fresh = Cursors::new(&held, &[]);
+            let plan = fresh.plan(&[entry], Retention::default(), event.time);
+            let written = batches(plan);
+            assert_eq!(written.len(), 1 + steps);
+            for batch in written {
+                let own = batch.partition == Partition::of(event.subject);
+                assert_eq!(batch.facts.len(), usize::from(own));
+                assert_eq!(batch.steps.len(), usize::from(!own));
+                assert_eq!(batch.position, at(4, "e"));
+            }
+        }
+    }
+
+    fn job_in(partition: Partition, key: Option<&str>) -> Event {
+        let id = (0..10_000)
+            .map(|_| new_job_id(&SystemClock))
+            .find(|job| Partition::of(*job) == partition)
+            .unwrap();
+        let now = SystemClock.now();
+        let caller = Caller {
+            project_id: "demo".into(),
+            ..Caller::default()
+        };
+        let (kind, input) = ("vm.create".parse().unwrap(), serde_json::json!({}));
+        let deadline = add_time(now, Duration::from_secs(60));
+        let mut job = JobSpec::new(id, kind, input, now, deadline, caller);
+        job.unique.extend(key.map(|key| Unique {
+            key: key.to_owned(),
+            scope: Scope::Active,
+            queue: false,
+        }));
+        let data = EventData::new(JobState::Queued, job);
+        let id = new_uuid(&SystemClock);
+        Event::new(id, EventType::Submitted, "/test", now, data)
     }
 }

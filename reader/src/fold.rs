@@ -213,8 +213,9 @@ impl Fold {
         entries: &[LogEntry],
         shutdown: &CancellationToken,
     ) -> Result<(), Restart> {
-        let batches = match cursors.plan(entries, self.config.retention) {
-            Plan::Write(batches) => believed(batches, self.clock.now()),
+        let now = self.clock.now();
+        let batches = match cursors.plan(entries, self.config.retention, now) {
+            Plan::Write(batches) => believed(batches, now),
             Plan::Void { positions, found } => {
                 let count = positions.len();
                 for (partition, position) in positions {

@@ -59,6 +59,7 @@ async fn mark(world: &World, job: JobId) {
         },
         expected,
         facts: Vec::new(),
+        steps: Vec::new(),
         marks: vec![("s1".to_owned(), world.clock.now())],
         bad: Vec::new(),
         first_time: None,

@@ -18,6 +18,7 @@ use vmctl_core::{
         FoldOutcome, FoldStore, IndexKey, MOST_DEAD, PartitionBatch, Position, StoreError,
         share::{Share, share},
     },
+    turn::{Moved, Step},
 };
 
 use super::{
@@ -245,12 +246,21 @@ pub fn fold_call(
         keys.live(partition),
         keys.bad(partition),
         keys.dead(partition),
+        keys.past(partition),
     ];
+    let line = |step: &Step, key: &String| keys.line(&step.project, key);
+    let lines: BTreeSet<_> = batch
+        .steps
+        .iter()
+        .flat_map(|step| step.keys.iter().map(move |key| line(step, key)))
+        .collect();
+    let lines: Vec<_> = lines.into_iter().collect();
     let jobs = facts
         .iter()
         .map(|fact| fact.job)
         .flat_map(|job| [keys.job(job), keys.history(job), keys.lines(job)]);
-    let mut call = FOLD.call(own.into_iter().chain(jobs).collect());
+    let named = own.into_iter().chain(lines.iter().cloned()).chain(jobs);
+    let mut call = FOLD.call(named.collect());
     call.arg(MOST_DEAD.to_string());
     let expected = batch.expected.as_ref();
     call.arg(if check == Check::Position { "1" } else { "0" })
@@ -270,6 +280,26 @@ pub fn fold_call(
     call.arg(batch.bad.len().to_string());
     for bad in &batch.bad {
         call.arg(codec::json(Some(bad))?);
+    }
+    call.arg(milliseconds(now).to_string())
+        .arg(lines.len().to_string())
+        .arg(batch.steps.len().to_string());
+    for step in &batch.steps {
+        let (what, since) = match step.moved {
+            Moved::In { offset } => ("i", offset.to_string()),
+            Moved::On => ("n", String::new()),
+            Moved::Out => ("o", String::new()),
+        };
+        call.arg(what)
+            .arg(step.run.to_string())
+            .arg(since)
+            .arg(milliseconds(step.expires).to_string())
+            .arg(step.keys.len().to_string());
+        for key in &step.keys {
+            let place = lines.partition_point(|name| *name < line(step, key));
+            // Scripts count from 1.
+            call.arg((place + 1).to_string());
+        }
     }
     for fact in facts {
         codec::push_fact(&mut call, fact, now)?;

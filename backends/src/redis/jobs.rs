@@ -13,6 +13,7 @@ use vmctl_core::{
         DeadKey, IndexKey, JobStore, Lookup, PartitionBatch, PartitionState, Position, RunKey,
         StoreError, Story,
     },
+    turn::Place,
 };
 
 use super::{
@@ -20,7 +21,7 @@ use super::{
     error::corrupt,
     fold,
     keys::{self, line, parse_line},
-    script::{CLAIM, Call, DEAD, LEASE, READ, STORY},
+    script::{CLAIM, Call, DEAD, LEASE, PLACES, READ, STORY},
 };
 
 #[async_trait]
@@ -35,6 +36,7 @@ impl JobStore for RedisStore {
             expected: None,
             position: nowhere,
             facts: vec![fact.clone()],
+            steps: Vec::new(),
             marks: Vec::new(),
             bad: Vec::new(),
             first_time: None,
@@ -184,6 +186,23 @@ impl JobStore for RedisStore {
         let call = CLAIM.call(vec![self.keys.claim(project, name)]);
         let call = call.with(value).with(milliseconds(ttl));
         codec::text(self.one("claim", call).await?)
+    }
+
+    async fn places(&self, project: &str, keys: &[String]) -> Result<Vec<Place>, StoreError> {
+        let lines = keys.iter().map(|key| self.keys.line(project, key));
+        let call = PLACES.call(lines.collect());
+        let answer = codec::texts(self.one("places", call).await?)?;
+        let place = |pair: &[String]| {
+            let [run, since] = pair else {
+                return Err(corrupt("a place of another size"));
+            };
+            let waits = (!since.is_empty()).then(|| since.parse().map_err(corrupt));
+            Ok(Place {
+                run: run.parse().map_err(corrupt)?,
+                waits: waits.transpose()?,
+            })
+        };
+        answer.chunks(2).map(place).collect()
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

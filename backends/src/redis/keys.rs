@@ -9,6 +9,8 @@
 //! | `{p17}:position` | hash | position, marks, oldest entry and life of a partition |
 //! | `{p17}:live` | sorted set | live jobs by deadline |
 //! | `{p17}:dead` | sorted set | dead jobs by when they failed |
+//! | `{p17}:line:<length>:<project>:<key>` | hash | runs at a unique key of a project, since which offset they wait, and until when that counts |
+//! | `{p17}:past` | sorted set | runs with keys that have ended, by when that is forgotten |
 //! | `{p17}:bad` | list | entries that could not be merged |
 //! | `{p17}:lease` | string | the reader that holds the partition |
 //! | `{ix:<project>}` | sorted set | a project's jobs, as `<created ms>:<id>` |
@@ -80,6 +82,16 @@ impl Keys {
 
     pub fn bad(&self, partition: Partition) -> String {
         self.of(partition, "bad")
+    }
+
+    pub fn past(&self, partition: Partition) -> String {
+        self.of(partition, "past")
+    }
+
+    /// The length keeps `("a", "b:c")` and `("a:b", "c")` apart.
+    pub fn line(&self, project: &str, key: &str) -> String {
+        let prefix = self.of(Partition::of_project(project), "line:");
+        format!("{prefix}{}:{project}:{key}", project.len())
     }
 
     pub fn lease(&self, partition: Partition) -> String {

@@ -16,6 +16,7 @@ use vmctl_core::{
             Change, ENDED, Entered, Entry, Holder, Note, ProjectLimits, ProjectStore, Run, Usage,
         },
     },
+    turn,
 };
 
 use super::{
@@ -23,7 +24,7 @@ use super::{
     error::corrupt,
     jobs,
     keys::{Keys, milliseconds},
-    script::{Call, ENTER, LEAVE, NOTE, RELEASE, USAGE},
+    script::{Call, ENTER, HOLDERS, LEAVE, NOTE, RELEASE, USAGE},
 };
 
 #[async_trait]
@@ -35,14 +36,18 @@ impl ProjectStore for RedisStore {
         let (interval, quota) = limits
             .rate
             .map_or((0, 0), |rate| (rate.interval_us(), rate.quota.max(1)));
-        let call = ENTER
+        let mut call = ENTER
             .call(own.into_iter().chain(held).collect())
             .with(entry.run.to_string())
             .with(entry.run.job.to_string())
             .with(milliseconds(entry.expires).to_string())
             .with(limits.active.map_or(0, |most| most.max(1)).to_string())
             .with(interval.to_string())
-            .with(quota.to_string());
+            .with(quota.to_string())
+            .with(if entry.queue { turn::MOST } else { 0 }.to_string());
+        for key in &entry.keys {
+            call.arg(if entry.frees.contains(key) { "1" } else { "0" });
+        }
         let mut answer = codec::array(self.one("enter", call).await?)?.into_iter();
         let mut next = || answer.next().ok_or_else(|| corrupt("a short answer"));
         let word = codec::text(next()?)?;
@@ -54,7 +59,10 @@ impl ProjectStore for RedisStore {
             },
             "full" => Entered::Full,
             "fast" => Entered::TooFast,
-            _ => Entered::Held(holders(entry, &answer.collect::<Vec<_>>())?),
+            _ => {
+                let keys: Vec<_> = entry.keys.iter().cloned().collect();
+                Entered::Held(holders(&keys, &answer.collect::<Vec<_>>())?)
+            }
         };
         Ok((entered, usage))
     }
@@ -84,6 +92,12 @@ impl ProjectStore for RedisStore {
             })
             .collect();
         self.send("release_keys", &calls).await.map(|_| ())
+    }
+
+    async fn holders(&self, project: &str, keys: &[String]) -> Result<Vec<Holder>, StoreError> {
+        let held = keys.iter().map(|key| self.keys.holders(project, key));
+        let call = HOLDERS.call(held.collect());
+        holders(keys, &codec::array(self.one("holders", call).await?)?)
     }
 
     async fn usage(&self, project: &str, limits: ProjectLimits) -> Result<Usage, StoreError> {
@@ -120,8 +134,7 @@ fn usage(limits: ProjectLimits, active: Value, reset_us: Value) -> Result<Usage,
     ))
 }
 
-fn holders(entry: &Entry, answer: &[Value]) -> Result<Vec<Holder>, StoreError> {
-    let keys: Vec<_> = entry.keys.iter().collect();
+fn holders(keys: &[String], answer: &[Value]) -> Result<Vec<Holder>, StoreError> {
     let holder = |parts: &[Value]| {
         let [place, run, hold] = parts else {
             return Err(corrupt("a holder of another size"));
@@ -130,7 +143,7 @@ fn holders(entry: &Entry, answer: &[Value]) -> Result<Vec<Holder>, StoreError> {
         Ok(Holder {
             key: keys
                 .get(place)
-                .map(|key| (*key).clone())
+                .cloned()
                 .ok_or_else(|| corrupt("a key that was not asked for"))?,
             run: codec::text(run.clone())?.parse().map_err(corrupt)?,
             hold: codec::text(hold.clone())?.parse().map_err(corrupt)?,

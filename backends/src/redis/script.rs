@@ -32,11 +32,13 @@ scripts! {
     DEAD = "lua/dead.lua";
     VOID = "lua/void.lua";
     CLAIM = "lua/claim.lua";
+    HOLDERS = "lua/holders.lua";
     ENTER = "lua/enter.lua";
     LEAVE = "lua/leave.lua";
     RELEASE = "lua/release.lua";
     USAGE = "lua/usage.lua";
     NOTE = "lua/note.lua";
+    PLACES = "lua/places.lua";
 }
 
 impl Script {

@@ -21,6 +21,16 @@ impl RoutingKey {
         Self(format!("delay.{tier}.job.{kind}"))
     }
 
+    /// A job of this kind waits for its turn, which is looked at now.
+    pub fn turn(kind: &Kind) -> Self {
+        Self(format!("turn.{kind}"))
+    }
+
+    /// The same, after the tier's delay.
+    pub fn delayed_turn(tier: Tier, kind: &Kind) -> Self {
+        Self(format!("delay.{tier}.turn.{kind}"))
+    }
+
     /// A fact about a job of this kind.
     pub fn event(kind: &Kind, word: &str) -> Self {
         Self(format!("event.{kind}.{word}"))

@@ -20,6 +20,7 @@ use crate::{
     lines::LogChunk,
     partition::Partition,
     record::{HistoryEntry, Record, Tick},
+    turn::{Place, Step},
 };
 
 /// Why a call to the store failed.
@@ -187,6 +188,10 @@ pub trait JobStore: project::ProjectStore {
         ttl: Duration,
     ) -> Result<String, StoreError>;
 
+    /// Reads who is at these keys of a project, in one step: what some beginning of the log says (see
+    /// [`crate::turn`]). A run is named once for each of its keys.
+    async fn places(&self, project: &str, keys: &[String]) -> Result<Vec<Place>, StoreError>;
+
     /// Says whether the store answers.
     async fn ping(&self) -> Result<(), StoreError>;
 }
@@ -202,6 +207,8 @@ pub struct PartitionBatch {
     pub position: Position,
     /// Facts of its jobs, in log order.
     pub facts: Vec<JobFact>,
+    /// What facts say about the lines of its projects, in log order.
+    pub steps: Vec<Step>,
     /// Marks passed: server and time.
     pub marks: Vec<(String, Timestamp)>,
     /// Entries that could not be merged: offset and reason. The last 100 are kept.
@@ -227,7 +234,7 @@ pub enum FoldOutcome {
 pub trait FoldStore: JobStore {
     /// Writes each batch, if its partition stands where the batch expects it, together with the new
     /// position: both or neither. Merges each fact into its record and its history, keeps the
-    /// set of live jobs, moves the marks. The project index and its standing (see [`project`]) are
+    /// set of live jobs, moves the marks, takes the steps of runs in their lines. The project index and its standing (see [`project`]) are
     /// written first.
     ///
     /// Batches are independent of each other; outcomes come in the same order.

@@ -20,6 +20,7 @@ use crate::{
     clock,
     fact::JobFact,
     record::Record,
+    turn,
     unique::{Scope, Unique},
 };
 
@@ -118,8 +119,27 @@ pub struct Entry {
     pub expires: Timestamp,
     /// Keys that it must hold.
     pub keys: BTreeSet<String>,
+    /// Keys of what others made that are no obstacle: the run is to free them.
+    pub frees: BTreeSet<String>,
+    /// Whether it waits for its turn at keys that others hold. Then it is held up only by a key whose
+    /// jobs have all ended and that is [made](HoldState::Made), or that has [`turn::MOST`] of them.
+    pub queue: bool,
     /// What the project may have.
     pub limits: ProjectLimits,
+}
+
+impl Entry {
+    /// Returns those holders of a key that keep the run out.
+    pub fn kept_out_by(&self, mut others: Vec<Holder>) -> Vec<Holder> {
+        let is_made = |holder: &Holder| holder.hold.state == HoldState::Made;
+        others.retain(|holder| !is_made(holder) || !self.frees.contains(&holder.key));
+        let made = others.iter().filter(|holder| is_made(holder)).count();
+        let live = others.len() - made;
+        if self.queue && (1..turn::MOST).contains(&live) {
+            return Vec::new();
+        }
+        others
+    }
 }
 
 /// What became of it.
@@ -368,6 +388,9 @@ pub trait ProjectStore: Send + Sync {
 
     /// Takes keys from holders that hold them exactly so; one that has changed since stays.
     async fn release(&self, project: &str, holders: &[Holder]) -> Result<(), StoreError>;
+
+    /// Returns who holds these keys of a project, as they were written. Some may be over.
+    async fn holders(&self, project: &str, keys: &[String]) -> Result<Vec<Holder>, StoreError>;
 
     /// Returns what a project uses.
     async fn usage(&self, project: &str, limits: ProjectLimits) -> Result<Usage, StoreError>;

@@ -16,7 +16,7 @@ use tokio::{
 use vmctl_api_types::{JobId, Kind, KindQueue, ProblemType};
 use vmctl_core::{
     bus::{BusError, BusState, PublishError},
-    topology::{QUEUE_LOG, Tier, Topology, delay_queue, work_queue},
+    topology::{QUEUE_LOG, QUEUE_TURN, Tier, Topology, delay_queue, work_queue},
 };
 
 use crate::{
@@ -48,9 +48,35 @@ struct Seen {
     work: HashMap<Kind, Queue>,
     consumers: HashMap<Kind, u32>,
     delay: HashMap<Tier, Queue>,
+    turn: Option<Queue>,
     /// Counts how often all of it was forgotten, so that a look that was under way is dropped.
     era: u64,
 }
+
+/// What a command passes before it is in its work queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Passage {
+    /// Nothing.
+    Straight,
+    /// A delay.
+    Delay(Tier),
+    /// Its line.
+    Turn,
+}
+
+impl Passage {
+    /// Returns that of a command with this delay, or that waits for its turn.
+    pub fn new(delay: Option<Tier>, queues: bool) -> Self {
+        if queues {
+            Self::Turn
+        } else {
+            delay.map_or(Self::Straight, Self::Delay)
+        }
+    }
+}
+
+/// How long a command that waits for its turn rests most of the time.
+const TURN_RESTS: Tier = Tier::M1;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Queue {
@@ -81,18 +107,30 @@ impl Admission {
         }
     }
 
-    /// Refuses a delay whose queue is full or missing. One that nobody has seen yet was declared with the
+    /// Refuses a passage of which a queue is full or missing. One that nobody has seen yet was declared with the
     /// work queues.
-    pub fn check_delay(&self, tier: Tier, limit: u64) -> Result<(), ApiError> {
-        match self.seen.borrow().delay.get(&tier) {
-            Some(Queue::Missing) => Err(unavailable("the broker has no queue for this delay")),
-            Some(Queue::Holds(ready)) if *ready >= limit => {
-                Err(ApiError::new(ProblemType::QueueFull)
-                    .retry_after(10)
-                    .detail("too many jobs are scheduled that far ahead; nothing was accepted"))
+    pub fn check_passage(&self, passage: Passage, limit: u64) -> Result<(), ApiError> {
+        let seen = self.seen.borrow();
+        let on_the_way = match passage {
+            Passage::Straight => [None, None],
+            Passage::Delay(tier) => [seen.delay.get(&tier), None],
+            Passage::Turn => [seen.turn.as_ref(), seen.delay.get(&TURN_RESTS)],
+        };
+        for queue in on_the_way.into_iter().flatten() {
+            match queue {
+                Queue::Missing => {
+                    return Err(unavailable("the broker has no queue for this delay"));
+                }
+                Queue::Holds(ready) if *ready >= limit => {
+                    let full = ApiError::new(ProblemType::QueueFull).retry_after(10);
+                    return Err(full.detail(
+                        "too many jobs are scheduled or wait like this one; nothing was accepted",
+                    ));
+                }
+                Queue::Holds(_) => {}
             }
-            Some(Queue::Holds(_)) | None => Ok(()),
         }
+        Ok(())
     }
 
     /// Returns how many commands of a kind waited when its queue was looked at last.
@@ -149,11 +187,11 @@ fn unavailable(why: &str) -> ApiError {
 /// Refuses a job whose command would not be published, or would be in no queue. What is not known
 /// yet is looked at now, for at most a second.
 ///
-/// `tier` is the delay that its command passes first.
+/// `passage` is what its command passes first.
 pub(crate) async fn admit(
     app: &App,
     kind: &Kind,
-    tier: Option<Tier>,
+    passage: Passage,
     job: JobId,
 ) -> Result<(), ApiError> {
     if app.config.paused_kinds.contains(kind) {
@@ -182,7 +220,7 @@ pub(crate) async fn admit(
     }
     let limit = app.config.limits.queue_ready;
     app.admission.check(kind, limit)?;
-    tier.map_or(Ok(()), |tier| app.admission.check_delay(tier, limit))
+    app.admission.check_passage(passage, limit)
 }
 
 /// Declares what the server needs, then looks at the work queues for ever. Ends only with drift,
@@ -293,6 +331,12 @@ async fn look(app: &App, kinds: &[Kind], era: u64) -> Found {
             }
         }
     }
+    if let Some(queue) = inspect(app, QUEUE_TURN).await {
+        app.admission.note(era, |seen| seen.turn = Some(queue));
+        if queue == Queue::Missing {
+            found = Found::Gap;
+        }
+    }
     for kind in kinds {
         let Some((queue, consumers)) = inspect(app, &work_queue(kind)).await else {
             continue;
@@ -358,10 +402,11 @@ mod tests {
         note(Queue::Missing, Queue::Holds(9));
         assert_eq!(slug().as_deref(), unavailable);
         note(Queue::Holds(1_000), Queue::Holds(9));
-        let tier = |tier| {
-            let refused = admission.check_delay(tier, 10).err();
+        let passage = |passage| {
+            let refused = admission.check_passage(passage, 10).err();
             refused.map(|e| e.problem().problem_type.clone())
         };
+        let tier = |tier| passage(Passage::Delay(tier));
         for (queue, answer) in [
             (Queue::Holds(9), None),
             (Queue::Holds(10), Some("/problems/queue-full")),
@@ -372,7 +417,14 @@ mod tests {
             });
             assert_eq!(tier(Tier::H6).as_deref(), answer);
             assert_eq!(tier(Tier::H1), None);
+            assert_eq!(passage(Passage::Turn), None);
         }
+        admission.note(admission.era(), |seen| seen.turn = Some(Queue::Holds(10)));
+        assert_eq!(
+            passage(Passage::Turn).as_deref(),
+            Some("/problems/queue-full")
+        );
+        assert_eq!(passage(Passage::Straight), None);
         admission.forget();
         assert_eq!(slug().as_deref(), unavailable);
         // A look that began before the loss says nothing about now.

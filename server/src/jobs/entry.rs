@@ -19,6 +19,7 @@ use vmctl_api_types::{JobId, JobState, Kind, ProblemType};
 use vmctl_core::{
     record::Record,
     store::project::{Entered, Entry, Holder, ProjectLimits, Rate, Run, Usage, expires},
+    turn,
 };
 
 use crate::{
@@ -71,6 +72,7 @@ pub(crate) struct Wish<'a> {
     pub run: Run,
     pub deadline: Timestamp,
     pub keys: BTreeSet<String>,
+    pub frees: BTreeSet<String>,
     pub on_conflict: OnConflict,
 }
 
@@ -126,6 +128,8 @@ pub(crate) async fn enter(app: &App, wish: Wish<'_>) -> Result<Entrance, ApiErro
         run: wish.run,
         expires: expires(wish.deadline),
         keys: wish.keys,
+        frees: wish.frees,
+        queue: wish.on_conflict == OnConflict::Queue,
         limits,
     };
     let mut last = None;
@@ -242,6 +246,9 @@ impl Conflict {
                     "what that job made still exists, or is not known to be gone: delete it first",
                 ))
             }
+            (OnConflict::Queue, Some(_)) => Err(duplicate(self.job)
+                .retry_after(FULL_RETRY)
+                .detail(format!("{} jobs run or wait at that key", turn::MOST))),
             (_, Some(_)) => Err(duplicate(self.job).detail("that job has not ended yet")),
             (_, None) => Err(duplicate(self.job)
                 .retry_after(1)

@@ -7,6 +7,7 @@ pub(crate) mod dead;
 pub(crate) mod doorbell;
 pub(crate) mod entry;
 pub(crate) mod ids;
+pub(crate) mod in_line;
 pub(crate) mod journal;
 pub(crate) mod list;
 pub(crate) mod marks;

@@ -123,6 +123,9 @@ pub(crate) fn check(
     let plan = plan::check(kind, &given, now, &mut errors);
     let given_unique = fields.remove("unique").filter(|u| !u.is_null());
     let unique = unique::read(given_unique.as_ref(), &mut errors);
+    if let Some(asked) = unique.as_ref().filter(|_| plan.run_at.is_some()) {
+        asked.check_run_at(&mut errors);
+    }
     if input.is_null() {
         errors.push(field("/input", "required", "is missing"));
     } else {

@@ -19,7 +19,7 @@ use crate::{
     app::App,
     error::ApiError,
     jobs::{
-        admission,
+        admission::{self, Passage},
         entry::{self, Entrance, Wish},
         publish::{self, Published},
         unique::OnConflict,
@@ -94,8 +94,9 @@ async fn run(
         let unknown = ApiError::new(ProblemType::UnknownKind).job(id);
         return Err(unknown.detail(format!("there is no kind {kind} any more")));
     }
-    admission::admit(app, kind, None, id).await?;
     let mut event = command(app, winner, submission);
+    let queues = event.is_in_line();
+    admission::admit(app, kind, Passage::new(None, queues), id).await?;
     event.traceparent = traceparent;
     let spec = &event.data.job;
     let wish = Wish {
@@ -107,7 +108,13 @@ async fn run(
         },
         deadline: spec.deadline,
         keys: spec.unique.iter().map(|u| u.key.clone()).collect(),
-        on_conflict: OnConflict::Reject,
+        frees: spec.frees.iter().cloned().collect(),
+        // As the job was submitted.
+        on_conflict: if queues {
+            OnConflict::Queue
+        } else {
+            OnConflict::Reject
+        },
     };
     let pass = match entry::enter(app, wish).await? {
         Entrance::Open(pass) => pass,

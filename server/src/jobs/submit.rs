@@ -22,7 +22,7 @@ use crate::{
     error::ApiError,
     http::key::IdempotencyKey,
     jobs::{
-        admission,
+        admission::{self, Passage},
         entry::{self, Entrance, Wish},
         ids, publish,
         request::JobRequest,
@@ -115,7 +115,9 @@ async fn admit(app: &App, id: JobId, submission: &Submission) -> Result<(), ApiE
     let request = &submission.request;
     let wait = request.plan.run_at.map(|at| at.duration_since(app.now()));
     let wait = wait.and_then(|wait| Duration::try_from(wait).ok());
-    admission::admit(app, &request.kind, wait.and_then(Tier::at_most), id).await
+    let queues = request.unique.iter().any(|unique| unique.queue);
+    let passage = Passage::new(wait.and_then(Tier::at_most), queues);
+    admission::admit(app, &request.kind, passage, id).await
 }
 
 /// Refuses a key that another request has taken, as far as the store remembers.
@@ -192,6 +194,7 @@ async fn publish_command(
         run: Run { job: id, epoch: 0 },
         deadline: request.plan.deadline,
         keys: request.unique.iter().map(|u| u.key.clone()).collect(),
+        frees: request.frees.iter().cloned().collect(),
         on_conflict: request.on_conflict,
     };
     let pass = match entry::enter(app, wish).await? {

@@ -22,6 +22,8 @@ pub(crate) enum OnConflict {
     Reject,
     /// The other job.
     Return,
+    /// The caller's job, which runs when the other one has ended.
+    Queue,
 }
 
 /// What a caller asks for.
@@ -68,14 +70,9 @@ pub(crate) fn read(given: Option<&Value>, errors: &mut Vec<FieldError>) -> Optio
     let on_conflict = match members.get("on_conflict").and_then(|asked| word(asked)) {
         None | Some("reject") => OnConflict::Reject,
         Some("return") => OnConflict::Return,
-        Some("queue") => {
-            let why = "jobs do not wait for each other: use reject, and try again when the other \
-                       job has ended";
-            errors.push(field("/unique/on_conflict", "unsupported", why));
-            OnConflict::Reject
-        }
+        Some("queue") => OnConflict::Queue,
         Some(_) => {
-            let rule = "must be one of reject, return";
+            let rule = "must be one of reject, return, queue";
             errors.push(field("/unique/on_conflict", "enum", rule));
             OnConflict::Reject
         }
@@ -90,6 +87,14 @@ fn word(value: &Value) -> Option<&str> {
 }
 
 impl Asked {
+    /// Says what does not go together with a job that starts at an hour of its own.
+    pub(crate) fn check_run_at(&self, errors: &mut Vec<FieldError>) {
+        if self.on_conflict == OnConflict::Queue {
+            let why = "a job that waits for its turn has no run_at: submit it then";
+            errors.push(field("/unique/on_conflict", "unsupported", why));
+        }
+    }
+
     /// Puts the name into a request. A name that the kind itself wants is held as the kind says.
     pub(crate) fn add_to(self, request: &mut JobRequest, given: &Value) {
         request.on_conflict = self.on_conflict;
@@ -97,7 +102,11 @@ impl Asked {
             request.unique.push(Unique {
                 key: self.key,
                 scope: Scope::Active,
+                queue: false,
             });
+        }
+        for unique in &mut request.unique {
+            unique.queue = self.on_conflict == OnConflict::Queue;
         }
         request.fingerprint = ids::fingerprint(&json!({
             "request": request.fingerprint,
@@ -123,6 +132,8 @@ mod tests {
         assert_eq!(asked(&all).unwrap().on_conflict, OnConflict::Return);
         let least = json!({"key": "a", "scope": null});
         assert_eq!(asked(&least).unwrap().on_conflict, OnConflict::Reject);
+        let queue = json!({"key": "a", "on_conflict": "queue"});
+        assert_eq!(asked(&queue).unwrap().on_conflict, OnConflict::Queue);
         assert_eq!(read(None, &mut Vec::new()), None);
     }
 
@@ -140,11 +151,6 @@ mod tests {
                 "enum",
             ),
             (json!({"key": "a", "scope": 1}), "/unique/scope", "enum"),
-            (
-                json!({"key": "a", "on_conflict": "queue"}),
-                "/unique/on_conflict",
-                "unsupported",
-            ),
             (
                 json!({"key": "a", "on_conflict": "wait"}),
                 "/unique/on_conflict",

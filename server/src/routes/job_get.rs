@@ -14,7 +14,7 @@ use crate::{
     edge::slot::Slot,
     error::ApiError,
     http::{auth::ProjectReader, conditional::Tags, path::JobPath, prefer::Prefer},
-    jobs::{callbacks, view, wait::Until},
+    jobs::{callbacks, in_line, view, wait::Until},
     openapi::{Absent, Guarded},
     routes::{answer, held},
 };
@@ -51,14 +51,18 @@ pub(super) async fn get(
     let until = known.clone().map_or(Until::Terminal, Until::Changed);
     let prefer = held::hold(&app, &slot, &caller, id, &until, prefer, &mut record).await?;
     let told = record.is_terminal() && record.has_callback();
-    let mut response = if told {
+    let mut job = answer::body(id, &record)?;
+    let mut response = if let Some(in_line) = &mut job.in_line {
+        // How many are before it is not in the record's `ETag`, either.
+        in_line.ahead = in_line::ahead(&app, &record).await;
+        answer::conditional(&record, StatusCode::OK, None, job)
+    } else if told {
         // How the callback stands is not in the record's `ETag`, so the whole job is sent.
         let callback = callbacks::status(&app, &record).await?;
-        let mut job = answer::body(id, &record)?;
         job.callback = callback;
         answer::conditional(&record, StatusCode::OK, None, job)
     } else {
-        answer::job(id, &record, StatusCode::OK, known.as_ref())?
+        answer::conditional(&record, StatusCode::OK, known.as_ref(), job)
     };
     answer::preferences(response.headers_mut(), prefer);
     Ok(response)

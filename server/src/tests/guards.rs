@@ -34,6 +34,7 @@ async fn fold(suite: &Suite, facts: Vec<JobFact>, stands: u64) {
             id: facts[0].id.to_string(),
         },
         facts,
+        steps: Vec::new(),
         marks: Vec::new(),
         bad: Vec::new(),
         first_time: None,

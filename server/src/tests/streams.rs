@@ -290,6 +290,7 @@ async fn fold_only(suite: &Suite, job: vmctl_core::JobId) {
         expected: expected.clone(),
         position: expected.clone().unwrap(),
         facts: Vec::new(),
+        steps: Vec::new(),
         marks: Vec::new(),
         bad: Vec::new(),
         first_time: None,

@@ -295,7 +295,7 @@ async fn a_queue_that_nobody_has_seen_takes_no_job_and_a_failed_look_forgets_non
         let refused = admission::admit(
             &app,
             &"vm.create".parse().unwrap(),
-            None,
+            admission::Passage::Straight,
             clock::new_job_id(&*app.clock),
         )
         .await

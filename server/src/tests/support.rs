@@ -582,6 +582,7 @@ async fn read_until_lost(
                 expected: expected.clone(),
                 position: position.clone(),
                 facts: Vec::new(),
+                steps: Vec::new(),
                 marks: Vec::new(),
                 bad: Vec::new(),
                 first_time: entries[0].message.timestamp,

@@ -1,6 +1,6 @@
 //! `unique` in a submission, and host names of machines.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use serde_json::{Value, json};
 use vmctl_core::{
@@ -70,13 +70,71 @@ async fn t08_the_other_job_is_returned_to_who_wants_that() {
     let second = submit(&suite, MEMBER, &delete("lx2", &unique)).await;
     assert_eq!(second.status, 202);
     assert_eq!(second.json()["id"], first.json()["id"]);
-    let queue = json!({"key": "k", "on_conflict": "queue"});
-    let refused = submit(&suite, MEMBER, &delete("lx2", &queue)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_its_turn_is_accepted_and_shown() {
+    let suite = Suite::start().await;
+    let host = json!({"key": "vm:lxstring", "on_conflict": "queue"});
+    assert_eq!(submit(&suite, MEMBER, &create()).await.status, 202);
+    let delete_waits = submit(&suite, MEMBER, &delete("lxstring", &host)).await;
+    assert_eq!(delete_waits.status, 202);
+    let job = delete_waits.json();
+    assert_eq!(job["state"], "queued");
+    assert_eq!(job["in_line"], json!({"keys": ["vm:lxstring"]}));
+    let mut again = create();
+    again["unique"] = host.clone();
+    assert_eq!(submit(&suite, MEMBER, &again).await.status, 202);
+    // No worker gets them; whoever does not wait is refused.
+    let ready = async |queue: &str| {
+        suite
+            .app
+            .bus
+            .admin
+            .inspect(queue)
+            .await
+            .unwrap()
+            .unwrap()
+            .ready
+    };
+    assert_eq!(ready("work.vm.delete").await, 0);
+    assert_eq!(ready("work.vm.create").await, 1);
+    assert_eq!(ready("jobs.turn").await, 2);
+    let refused = submit(&suite, MEMBER, &create()).await;
+    assert_eq!(slug(&refused), "/problems/duplicate");
+    let mut scheduled = delete("lxstring", &host);
+    scheduled["run_at"] = json!("PT1H");
+    let refused = submit(&suite, MEMBER, &scheduled).await;
     assert_eq!(refused.status, 422);
+    let error = &refused.json()["errors"][0];
+    assert_eq!(error["pointer"], "/unique/on_conflict");
+    assert_eq!(error["code"], "unsupported");
+}
+
+/// A machine that is made, and that nobody is about to delete, would be waited for for ever.
+#[tokio::test(start_paused = true)]
+async fn nobody_waits_for_a_machine_that_is_made() {
+    let suite = Suite::start().await;
+    assert_eq!(submit(&suite, MEMBER, &create()).await.status, 202);
+    end(
+        &suite,
+        "vm.create",
+        EventType::Succeeded,
+        JobState::Succeeded,
+    )
+    .await;
+    let host = json!({"key": "vm:lxstring", "on_conflict": "queue"});
+    let mut again = create();
+    again["unique"] = host;
+    let made = submit(&suite, MEMBER, &again).await;
     assert_eq!(
-        refused.json()["errors"][0]["pointer"],
-        "/unique/on_conflict"
+        (made.status.as_u16(), slug(&made).as_str()),
+        (409, "/problems/duplicate")
     );
+    // The one that deletes it is in nobody's way but its own, and those after it wait for it.
+    let gone = submit(&suite, MEMBER, &delete("lxstring", &again["unique"])).await;
+    assert_eq!(gone.status, 202);
+    assert_eq!(submit(&suite, MEMBER, &again).await.status, 202);
 }
 
 #[tokio::test(start_paused = true)]
@@ -136,6 +194,8 @@ async fn a_name_without_a_job_is_no_conflict_for_long() {
         },
         expires: clock::add(now, Duration::from_secs(3600)),
         keys: ["vm:lxstring".to_owned()].into(),
+        frees: BTreeSet::new(),
+        queue: false,
         limits: ProjectLimits::default(),
     };
     suite.store.enter("demo", &entry).await.unwrap();

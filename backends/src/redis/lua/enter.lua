@@ -1,11 +1,14 @@
 -- Enters a run into its project, if limits and holders of its keys allow that.
 -- KEYS  active runs by expiry, rate, then each key's holders
--- ARGV  run, job, expires ms, most active (0: any), interval us (0: any rate), quota
+-- ARGV  run, job, expires ms, most active (0: any), interval us (0: any rate), quota, most live holders of
+--       a key beside which it waits (0: it does not wait), then for each key 1 if it is to free what was
+--       made under it
 -- Returns a word (in, again, held, full, fast), active runs, microseconds until the rate is full,
 -- then since when it holds its keys, in ms, or number of the key, run and hold of each other holder.
 local active, rate = KEYS[1], KEYS[2]
 local run, job, expires = ARGV[1], ARGV[2], ARGV[3]
 local most, interval, quota = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
+local queue = tonumber(ARGV[7])
 local time = redis.call('TIME')
 local now_us = tonumber(time[1]) * 1000000 + tonumber(time[2])
 local now = math.floor(now_us / 1000)
@@ -21,17 +24,23 @@ if fresh and interval > 0 and math.ceil((full_at - now_us) / interval) >= quota 
 end
 local held = answer('held')
 for n = 3, #KEYS do
-  local holders = redis.call('HGETALL', KEYS[n])
+  local holders, others, live = redis.call('HGETALL', KEYS[n]), {}, 0
   for h = 1, #holders, 2 do
     local who, hold = holders[h], holders[h + 1]
     local over = tonumber(string.match(hold, '(%d+)$'))
     if over <= now then
       redis.call('HDEL', KEYS[n], who)
+    elseif ARGV[n + 5] == '1' and string.sub(hold, 1, 1) == 'm' then
+      -- No obstacle.
     elseif who ~= 'freed' and string.sub(who, 1, #job + 1) ~= job .. ':' then
-      held[#held + 1] = n - 3
-      held[#held + 1] = who
-      held[#held + 1] = hold
+      if string.sub(hold, 1, 1) ~= 'm' then live = live + 1 end
+      others[#others + 1] = n - 3
+      others[#others + 1] = who
+      others[#others + 1] = hold
     end
+  end
+  if live == 0 or live >= queue then
+    for _, part in ipairs(others) do held[#held + 1] = part end
   end
 end
 if #held > 3 then return held end

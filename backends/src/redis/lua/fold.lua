@@ -4,15 +4,17 @@
 -- greater text wins. Values are JSON that is never looked into. Numbers that must not lose a digit
 -- are handed on as the texts that they came as.
 --
--- KEYS  position, live, bad, dead, then job, history and lines of each fact
+-- KEYS  position, live, bad, dead, runs that have ended, places at each key of a step, then job, history
+--       and lines of each fact
 -- ARGV  most dead jobs, check, expected offset and id, new offset and id, time of the first entry, a random text,
---       count of marks and each server and time, count of bad entries and each text,
+--       count of marks and each server and time, count of bad entries and each text, now, count of keys of
+--       steps, count of steps and for each what is read below,
 --       then for each fact what is read below, in that order
 --
 -- A record: wk w the winner, sk s d q the submission, its deadline and by when it must have started,
 -- g its kind and project, ck c the cancel, bk b the start, f the confirmed epoch, tk t the tick, x the instant when it is forgotten.
--- Attempt, rank and number in the key of a winner that no worker has touched.
-local UNTOUCHED = '000000000120000000000'
+-- Attempt, rank and number in the key of a winner that no worker has touched: in line, or queued.
+local UNTOUCHED = {['000000000110000000000'] = true, ['000000000120000000000'] = true}
 local HEAD, TAIL, ENDS, BAD, MARK_LIFE = 20, 60, 16, 100, 3600000
 
 local at = 0
@@ -34,7 +36,7 @@ local function prune(history)
   if #drop > 0 then redis.call('HDEL', history, unpack(drop)) end
 end
 
-local position, live, bad, dead = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local position, live, bad, dead, past = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local most_dead = tonumber(arg())
 local check, expected_offset, expected_id = arg() == '1', arg(), arg()
 local offset, id, first, life = arg(), arg(), arg(), arg()
@@ -72,8 +74,32 @@ local spoilt = tonumber(arg())
 for _ = 1, spoilt do redis.call('RPUSH', bad, arg()) end
 if spoilt > 0 then redis.call('LTRIM', bad, -BAD, -1) end
 
+-- A run in the lines of its project: i, it waits since an offset; n, it runs; o, it has ended. That it has
+-- ended is remembered for as long as it would have counted.
+local now, first_job, steps = tonumber(arg()), 6 + tonumber(arg()), tonumber(arg())
+if steps > 0 then redis.call('ZREMRANGEBYSCORE', past, '-inf', now) end
+for _ = 1, steps do
+  local what, run, since, expires, keys = arg(), arg(), arg(), arg(), tonumber(arg())
+  local over = redis.call('ZSCORE', past, run)
+  for _ = 1, keys do
+    local line = KEYS[5 + tonumber(arg())]
+    if over then
+      -- What comes late about it changes nothing.
+    elseif what == 'o' then
+      redis.call('HDEL', line, run)
+    else
+      local place = since .. ' ' .. expires
+      redis.call(what == 'i' and 'HSETNX' or 'HSET', line, run, place)
+      if redis.call('PTTL', line) < tonumber(expires) - now then
+        redis.call('PEXPIREAT', line, expires)
+      end
+    end
+  end
+  if what == 'o' and not over then redis.call('ZADD', past, expires, run) end
+end
+
 local changed = 0
-for key = 5, #KEYS, 3 do
+for key = first_job, #KEYS, 3 do
   local job, history, lines = KEYS[key], KEYS[key + 1], KEYS[key + 2]
   local job_id, over, expires = arg(), arg() == '1', arg()
   local winner_key, winner, died = arg(), arg(), arg()
@@ -138,7 +164,7 @@ for key = 5, #KEYS, 3 do
       local decided = decides and winner_key or have[1]
       local due = describes and deadline or have[3]
       local start = describes and start_by or have[8]
-      if decided and start and start ~= '' and string.sub(decided, 12, 32) == UNTOUCHED then
+      if decided and start and start ~= '' and UNTOUCHED[string.sub(decided, 12, 32)] then
         due = start
       end
       if decided and due and string.sub(decided, 11, 11) == '0' then

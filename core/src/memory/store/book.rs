@@ -80,7 +80,7 @@ impl Book {
         let held: Vec<_> = entry
             .keys
             .iter()
-            .flat_map(|key| self.others(key, entry.run))
+            .flat_map(|key| entry.kept_out_by(self.others(key, entry.run)))
             .collect();
         if !held.is_empty() {
             return Entered::Held(held);
@@ -120,19 +120,10 @@ impl Book {
     }
 
     /// Who else holds a key; an earlier run of the same job is nobody else.
-    fn others(&self, key: &str, run: Run) -> Vec<Holder> {
-        let holders = self.claims.get(key).map(|claim| &claim.holders);
-        let others = holders
-            .into_iter()
-            .flatten()
-            .filter(|(r, _)| r.job != run.job);
-        others
-            .map(|(&run, &hold)| Holder {
-                key: key.to_owned(),
-                run,
-                hold,
-            })
-            .collect()
+    fn others(&self, key: &String, run: Run) -> Vec<Holder> {
+        let mut holders = self.holders(std::slice::from_ref(key));
+        holders.retain(|holder| holder.run.job != run.job);
+        holders
     }
 
     pub fn leave<'a>(
@@ -152,6 +143,23 @@ impl Book {
         if !stays {
             self.active.remove(&run);
         }
+    }
+
+    pub fn holders(&self, keys: &[String]) -> Vec<Holder> {
+        let held = |key: &String| {
+            let holders = self.claims.get(key).map(|claim| &claim.holders);
+            let holder = |(&run, &hold)| Holder {
+                key: key.clone(),
+                run,
+                hold,
+            };
+            holders
+                .into_iter()
+                .flatten()
+                .map(holder)
+                .collect::<Vec<_>>()
+        };
+        keys.iter().flat_map(held).collect()
     }
 
     pub fn release(&mut self, holders: &[Holder]) {

@@ -5,6 +5,7 @@
 
 mod book;
 mod expiring;
+mod line;
 mod part;
 
 use std::{
@@ -35,6 +36,7 @@ use crate::{
         project::{Entered, Entry, Holder, Note, ProjectLimits, ProjectStore, Run, Usage},
         share::{Share, share},
     },
+    turn::Place,
 };
 
 /// How many records it takes.
@@ -248,6 +250,12 @@ impl ProjectStore for InMemoryJobStore {
         Ok(())
     }
 
+    async fn holders(&self, project: &str, keys: &[String]) -> Result<Vec<Holder>, StoreError> {
+        let (inner, _) = self.up()?;
+        let book = inner.books.get(project);
+        Ok(book.map(|book| book.holders(keys)).unwrap_or_default())
+    }
+
     async fn usage(&self, project: &str, limits: ProjectLimits) -> Result<Usage, StoreError> {
         let (mut inner, now) = self.up()?;
         let book = inner.books.entry(project.to_owned()).or_default();
@@ -391,6 +399,14 @@ impl JobStore for InMemoryJobStore {
         let expires = clock::add(now, ttl);
         inner.claims.insert(key, value.to_owned(), expires);
         Ok(value.to_owned())
+    }
+
+    async fn places(&self, project: &str, keys: &[String]) -> Result<Vec<Place>, StoreError> {
+        let (inner, now) = self.up()?;
+        let part = inner.parts.get(&Partition::of_project(project));
+        Ok(part
+            .map(|part| part.line.places(project, keys, now))
+            .unwrap_or_default())
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, VecDeque};
 use jiff::{SignedDuration, Timestamp};
 use vmctl_api_types::{JobId, LogLine};
 
-use super::expiring::Expiring;
+use super::{expiring::Expiring, line::Lines as ProjectLines};
 use crate::{
     clock::from_unix_ms,
     fact::JobFact,
@@ -49,6 +49,7 @@ impl Kept {
 pub struct Part {
     pub state: PartitionState,
     pub bad: VecDeque<(u64, String)>,
+    pub line: ProjectLines,
     records: Expiring<JobId, Kept>,
     live: BTreeSet<(Timestamp, JobId)>,
     dead: BTreeSet<DeadKey>,
@@ -60,6 +61,7 @@ impl Part {
         for (job, kept) in self.records.prune(now) {
             self.unlive(job, &kept);
         }
+        self.line.prune(now);
     }
 
     pub fn records(&self) -> usize {
@@ -134,6 +136,9 @@ impl Part {
             return FoldOutcome::Moved(self.state.position.clone());
         }
         let changed = batch.facts.iter().filter(|f| self.merge(f, now)).count();
+        for step in &batch.steps {
+            self.line.apply(step, now);
+        }
         for (server, time) in batch.marks {
             self.mark(server, milliseconds(time));
         }

@@ -16,6 +16,7 @@ pub mod names;
 pub mod sample;
 mod standing;
 mod support;
+mod turns;
 
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
@@ -32,6 +33,7 @@ pub use leases::*;
 pub use lines::*;
 pub use live::*;
 pub use standing::*;
+pub use turns::*;
 
 use crate::{partition::Partition, store::FoldStore};
 
@@ -143,6 +145,12 @@ macro_rules! store_suite {
             what_was_made_keeps_the_key_until_it_is_freed
             a_holder_is_released_as_it_was_seen
             a_rebuilt_standing_has_all_holders
+            who_frees_what_was_made_enters
+            who_waits_for_its_turn_enters_beside_live_holders
+            a_line_is_in_the_order_of_the_log
+            a_run_stands_at_all_its_keys
+            an_ended_run_is_in_no_line_again
+            a_step_is_taken_only_where_it_belongs
             active_runs_are_limited
             a_run_ends_by_itself
             submissions_are_limited_by_a_rate

@@ -13,6 +13,7 @@ use crate::{
     fact::JobFact,
     store::project::{Entered, Entry, HoldState, Holder, ProjectLimits, Rate, Run, Usage, expires},
     testing::store::sample::Saying,
+    turn,
     unique::{Scope, Unique},
 };
 
@@ -40,6 +41,7 @@ impl<'a, F: StoreFixture> Project<'a, F> {
             unique: vec![Unique {
                 key: KEY.to_owned(),
                 scope,
+                queue: false,
             }],
             ..self.one.story.spec(id, "demo", 0)
         }
@@ -91,6 +93,8 @@ impl<'a, F: StoreFixture> Project<'a, F> {
             },
             expires: expires(spec.deadline),
             keys: spec.unique.iter().map(|u| u.key.clone()).collect(),
+            frees: spec.frees.iter().cloned().collect(),
+            queue: spec.unique.iter().any(|unique| unique.queue),
             limits,
         };
         let store = &self.one.store;
@@ -360,6 +364,8 @@ pub async fn a_run_ends_by_itself<F: StoreFixture>(fixture: &F) {
         },
         expires: crate::clock::add(fixture.now(), Duration::from_millis(300)),
         keys: [KEY.to_owned()].into(),
+        frees: BTreeSet::new(),
+        queue: false,
         limits: ProjectLimits::default(),
     };
     let entered = project.one.store.enter("demo", &short).await.unwrap().0;
@@ -405,4 +411,50 @@ pub async fn submissions_are_limited_by_a_rate<F: StoreFixture>(fixture: &F) {
     })
     .await;
     assert_eq!(project.active().await, 4);
+}
+
+/// What a job is to free does not keep it out.
+pub async fn who_frees_what_was_made_enters<F: StoreFixture>(fixture: &F) {
+    let mut project = Project::new(fixture);
+    let made = project.spec("made", Scope::Result);
+    project.say(&made, EventType::Succeeded, 0).await;
+    let mut deletes = project.spec("deletes", Scope::Active);
+    holder(project.enter(&deletes, 0).await, &made, HoldState::Made);
+    deletes.frees = vec![KEY.to_owned()];
+    assert_eq!(project.enter(&deletes, 0).await, fresh());
+    let more = project.spec("more", Scope::Active);
+    assert!(matches!(project.enter(&more, 0).await, Entered::Held(h) if h.len() == 2));
+}
+
+/// Who waits for its turn is kept out by what was made alone, and by a line that is full.
+pub async fn who_waits_for_its_turn_enters_beside_live_holders<F: StoreFixture>(fixture: &F) {
+    let mut project = Project::new(fixture);
+    let queueing = |project: &Project<'_, F>, name: &str| {
+        let mut spec = project.spec(name, Scope::Result);
+        spec.unique[0].queue = true;
+        spec
+    };
+    let made = project.spec("made", Scope::Result);
+    project.say(&made, EventType::Succeeded, 0).await;
+    let first = queueing(&project, "w0");
+    holder(project.enter(&first, 0).await, &made, HoldState::Made);
+    let other = project.spec("other", Scope::Active);
+    project.say(&other, EventType::Submitted, 0).await;
+    assert_eq!(project.enter(&first, 0).await, fresh());
+    let keys = [KEY.to_owned(), "none".to_owned()];
+    let holders = project.one.store.holders("demo", &keys).await.unwrap();
+    assert_eq!(holders.len(), 3);
+    assert!(holders.iter().all(|holder| holder.key == KEY));
+    // The one who does not wait finds all of them in its way.
+    let rejects = project.spec("rejects", Scope::Active);
+    assert_eq!(project.enter(&rejects, 0).await, Entered::Held(holders));
+    for n in 1..turn::MOST - 1 {
+        let spec = queueing(&project, &format!("w{n}"));
+        assert_eq!(project.enter(&spec, 0).await, fresh(), "{n}");
+    }
+    let last = queueing(&project, "last");
+    let Entered::Held(holders) = project.enter(&last, 0).await else {
+        panic!("the line is full");
+    };
+    assert_eq!(holders.len(), turn::MOST + 1);
 }

@@ -118,6 +118,7 @@ pub fn batch(
         expected,
         position: position(last.max(at)),
         facts: facts.to_vec(),
+        steps: Vec::new(),
         marks: Vec::new(),
         bad: Vec::new(),
         first_time: None,
