@@ -1,12 +1,13 @@
 //! Folds the log into the view of jobs, and ends jobs whose time is over.
 //!
-//! Seven loops run side by side, most of them on the partitions that this reader holds:
+//! Eight loops run side by side, most of them on the partitions that this reader holds:
 //!
 //! - [`fold`]: entries of the log become records, in the same write as the position;
 //! - [`leases`]: partitions are shared with the other readers alive;
 //! - [`ticks`]: progress and lines of logs, which may be lost, are merged into records;
 //! - [`lag`]: how far behind the reader is, in seconds and in entries;
 //! - [`sweep`]: jobs past their deadline, or not started in time, are ended by an event in the log;
+//! - `turns`: jobs that wait for their turn go on, one after the other;
 //! - `effects`: what must follow the end of a job is published, such as its callback;
 //! - `reports`: what simple workers say becomes the events that they mean.
 //!
@@ -25,6 +26,7 @@ pub mod status;
 pub mod sweep;
 mod taking;
 pub mod ticks;
+mod turns;
 
 use std::{sync::Arc, time::Duration};
 
@@ -177,6 +179,13 @@ impl Reader {
             config: self.config.clone(),
             holds,
         };
+        let turns = Arc::new(turns::Turns {
+            publisher: Arc::clone(&self.bus.publisher),
+            consumer: Arc::clone(&self.bus.consumer),
+            store: self.store.clone(),
+            clock: Arc::clone(&self.clock),
+            reader: self.config.name.clone(),
+        });
         let effects = effects::Effects {
             publisher: Arc::clone(&self.bus.publisher),
             consumer: Arc::clone(&self.bus.consumer),
@@ -186,6 +195,10 @@ impl Reader {
                 self.store.clone(),
                 Arc::clone(&self.bus.log),
                 Arc::clone(&self.bus.publisher),
+            )),
+            turns: Arc::new(effects::Waking::new(
+                Arc::clone(&turns),
+                Arc::clone(&self.bus.log),
             )),
             waking: std::sync::Mutex::default(),
         };
@@ -208,6 +221,7 @@ impl Reader {
             ticks.run(&shutdown),
             sweep.run(&shutdown),
             effects.run(&shutdown),
+            turns.run(&shutdown),
             reports.run(&shutdown),
             lag.run(&shutdown),
         );

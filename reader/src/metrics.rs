@@ -24,6 +24,9 @@ pub const SWEPT: &str = "reader_deadlines_total";
 /// Ends of jobs taken from their queue, by what became of them: `followed` by something, `nothing` to
 /// follow, `unusable`, `lost` before it was followed.
 pub const EFFECTS: &str = "reader_effects_total";
+/// Commands that wait for their turn, each time one is looked at, by what became of them: `passed`, `waits`,
+/// `cancelled`, `deadline`, `nothing` when the job had gone on or ended before, `unusable`.
+pub const TURNS: &str = "reader_turns_total";
 /// Flat reports by what became of them: `published` as an event, `nothing` new in it, `unknown` job,
 /// `unusable`.
 pub const REPORTS: &str = "reader_reports_total";
@@ -45,6 +48,7 @@ pub fn describe() {
     describe_counter!(VOID, "Positions that named no entry of the log any more");
     describe_counter!(TICKS, "Progress messages, by result");
     describe_counter!(REPORTS, "Flat reports of simple workers, by result");
+    describe_counter!(TURNS, "Looks at jobs that wait for their turn, by result");
     describe_counter!(EFFECTS, "Ends of jobs that something may follow, by result");
     describe_counter!(LINES, "Lines of jobs' logs, by result");
     describe_counter!(SWEPT, "Jobs ended because their deadline had passed");

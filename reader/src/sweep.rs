@@ -112,14 +112,24 @@ fn is_caught_up(mark: Timestamp, now: Timestamp) -> bool {
 
 /// What is over: whatever limit of a job is at or before these.
 #[derive(Debug, Clone, Copy)]
-struct Limits {
+pub(crate) struct Limits {
     deadline: Timestamp,
     start: Timestamp,
 }
 
+impl Limits {
+    /// Whatever is over by now, for a job that nobody else may be starting.
+    pub(crate) fn at(now: Timestamp) -> Self {
+        Self {
+            deadline: now,
+            start: now,
+        }
+    }
+}
+
 /// Makes the event that ends a job whose time is over; `None` when it has ended, or nothing of it is
 /// over in its current epoch.
-fn end(record: &Record, limits: Limits, now: Timestamp, reader: &str) -> Option<Event> {
+pub(crate) fn end(record: &Record, limits: Limits, now: Timestamp, reader: &str) -> Option<Event> {
     let winner = record.winner.as_ref()?;
     let spec = &record.spec.as_ref()?.spec;
     if winner.state.is_terminal() {

@@ -5,9 +5,10 @@ use std::{future::Future, sync::Arc};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use vmctl_core::{
-    bus::{Consumer, Delivery, Publisher},
+    bus::{Consumer, Delivery, Message, Publisher},
     error::chain,
     event::Event,
+    topology::Tier,
 };
 
 use crate::Backoff;
@@ -54,12 +55,32 @@ pub(crate) async fn publish(
     event: &Event,
     lost: &CancellationToken,
 ) -> bool {
+    confirm(publisher, event, Event::to_message, lost).await
+}
+
+/// The same, through a delay tier.
+pub(crate) async fn publish_delayed(
+    publisher: &Arc<dyn Publisher>,
+    event: &Event,
+    tier: Tier,
+    lost: &CancellationToken,
+) -> bool {
+    let delayed = |event: &Event| event.to_delayed_message(tier);
+    confirm(publisher, event, delayed, lost).await
+}
+
+async fn confirm(
+    publisher: &Arc<dyn Publisher>,
+    event: &Event,
+    message: impl Fn(&Event) -> Message,
+    lost: &CancellationToken,
+) -> bool {
     let mut backoff = Backoff::default();
     loop {
         if lost.is_cancelled() {
             return false;
         }
-        match publisher.publish(event.to_message()).await {
+        match publisher.publish(message(event)).await {
             Ok(()) => return true,
             Err(error) => {
                 tracing::warn!(

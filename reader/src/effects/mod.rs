@@ -13,17 +13,18 @@
 //! ```
 //!
 //! Each kind of effect is a module that says, without I/O, what follows a fact. Beside that, a job that
-//! waits for its children is woken; that may be lost.
+//! waits for its children, or for its turn, is woken; that may be lost.
 
 mod callbacks;
+mod looks;
 mod parents;
+mod turns;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use vmctl_core::{
-    JobId,
     bus::{Consumer, Delivery, LogEntry, Publisher},
     clock::Clock,
     event::Event,
@@ -33,6 +34,7 @@ use vmctl_core::{
 
 pub(crate) use callbacks::Callbacks;
 pub(crate) use parents::Parents;
+pub(crate) use turns::Waking;
 
 use crate::{
     metrics,
@@ -45,6 +47,7 @@ pub(crate) struct Effects {
     pub clock: Arc<dyn Clock>,
     pub callbacks: Callbacks,
     pub parents: Arc<Parents>,
+    pub turns: Arc<Waking>,
     /// Looks at jobs that may go on; they end with this.
     pub waking: Mutex<JoinSet<()>>,
 }
@@ -60,21 +63,28 @@ impl Effects {
         }
     }
 
-    /// Looks at a job that may go on, beside what is in hand.
-    fn wake(&self, job: JobId) {
-        let parents = Arc::clone(&self.parents);
+    /// Looks at jobs that may go on because of a fact, beside what is in hand.
+    fn wake(&self, fact: JobFact) {
         let mut waking = self.waking.lock().unwrap_or_else(PoisonError::into_inner);
         while waking.try_join_next().is_some() {}
-        waking.spawn(async move { parents.wake(job).await });
+        if let Some(job) = Parents::concerned(&fact) {
+            let parents = Arc::clone(&self.parents);
+            waking.spawn(async move { parents.wake(job).await });
+        }
+        if Waking::concerns(&fact) {
+            let turns = Arc::clone(&self.turns);
+            waking.spawn(async move { turns.wake(fact).await });
+        }
     }
 
     /// Settles one delivery. Holds it, and so its place in the prefetch, until the broker takes
     /// what follows or the delivery is lost.
     async fn process(self: Arc<Self>, delivery: Delivery) {
-        if let Some(job) = waker(&delivery) {
-            self.wake(job);
+        let fact = read(&delivery);
+        if let Ok(fact) = &fact {
+            self.wake(fact.clone());
         }
-        let result = match terminal(&delivery) {
+        let result = match fact.and_then(terminal) {
             Ok(fact) => {
                 let following = self.following(&fact);
                 for event in &following {
@@ -113,30 +123,26 @@ impl Effects {
     }
 }
 
-/// Returns the job that may go on because of a delivery.
-fn waker(delivery: &Delivery) -> Option<JobId> {
-    let entry = LogEntry {
-        offset: 0,
-        message: delivery.message.clone(),
-    };
-    match interpret(&entry, Retention::default()) {
-        Fact::Job(fact) => Parents::concerned(&fact),
-        _ => None,
-    }
-}
-
-/// Reads the end of a job; why it is none otherwise. A command that the broker gave up is one, as
-/// in the log.
-fn terminal(delivery: &Delivery) -> Result<JobFact, String> {
+/// Reads what a delivery says about a job; why it says nothing otherwise. A command that the broker gave
+/// up is an end, as in the log.
+fn read(delivery: &Delivery) -> Result<JobFact, String> {
     let entry = LogEntry {
         // It was not read from the log; nothing here looks at the offset.
         offset: 0,
         message: delivery.message.clone(),
     };
     match interpret(&entry, Retention::default()) {
-        Fact::Job(fact) if fact.state.is_terminal() => Ok(*fact),
-        Fact::Job(fact) => Err(format!("{} ends no job", fact.event_type)),
+        Fact::Job(fact) => Ok(*fact),
         Fact::Bad { reason, .. } => Err(reason),
         Fact::Mark(_) | Fact::Other => Err("not about a job".to_owned()),
+    }
+}
+
+/// Says why a fact is not the end of a job.
+fn terminal(fact: JobFact) -> Result<JobFact, String> {
+    if fact.state.is_terminal() {
+        Ok(fact)
+    } else {
+        Err(format!("{} ends no job", fact.event_type))
     }
 }
