@@ -69,6 +69,14 @@ fn pairs(job: &Job) -> Vec<(String, Field)> {
     if let Some(parent) = job.parent_id {
         pairs.push(("parent".into(), Field::from(parent.to_string())));
     }
+    if let Some(in_line) = &job.in_line {
+        let keys = in_line.keys.join(", ");
+        let line = match in_line.ahead {
+            Some(ahead) => format!("after {ahead} other jobs of {keys}"),
+            None => format!("after other jobs of {keys}"),
+        };
+        pairs.push(("waits".into(), Field::from(line)));
+    }
     if let Some(compensation) = job.compensation {
         pairs.push(("compensation".into(), Field::from(compensation.as_str())));
     }

@@ -25,6 +25,7 @@ pub mod queue_list;
 pub mod quota;
 pub mod region_list;
 pub mod timing;
+pub mod unique_args;
 pub mod version;
 pub mod vm_create;
 pub mod vm_delete;

@@ -3,6 +3,7 @@
 use clap::Args;
 use vmctl_api_types::SubmitRequest;
 
+use super::unique_args::UniqueArgs;
 use crate::text;
 
 /// When the job may start, and must have.
@@ -17,6 +18,9 @@ pub struct Timing {
     /// End the job then at the latest: as --start-by [default: the kind's]
     #[arg(long, value_name = "WHEN")]
     pub deadline: Option<String>,
+    /// After which other jobs.
+    #[command(flatten)]
+    pub unique: UniqueArgs,
 }
 
 impl Timing {
@@ -25,6 +29,7 @@ impl Timing {
         body.run_at.clone_from(&self.run_at);
         body.start_by.clone_from(&self.start_by);
         body.deadline.clone_from(&self.deadline);
+        self.unique.apply(body);
     }
 
     /// Returns the options as they are written on a command line, each with a space before it.
@@ -38,6 +43,7 @@ impl Timing {
         .filter_map(|(name, value)| {
             Some(format!(" --{name} {}", text::shell_word(value.as_ref()?)))
         })
+        .chain([self.unique.words()])
         .collect()
     }
 }
