@@ -33,3 +33,4 @@ mod synchronous;
 mod tls;
 mod transcript;
 mod workers;
+mod turns;

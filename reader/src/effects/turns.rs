@@ -43,7 +43,7 @@ impl Waking {
     /// Looks at whom a fact concerns: the job itself, if somebody wants it cancelled, or who is next
     /// where it was.
     pub(crate) async fn wake(&self, fact: JobFact) {
-        self.looks.series(fact.job, || self.look(&fact)).await;
+        self.looks.series(fact.job, |_| self.look(&fact)).await;
     }
 
     async fn look(&self, fact: &JobFact) -> Look {
