@@ -32,5 +32,5 @@ mod streams;
 mod synchronous;
 mod tls;
 mod transcript;
-mod workers;
 mod turns;
+mod workers;

@@ -55,9 +55,7 @@ impl Parents {
 
     /// Wakes a job, if it may go on.
     pub(crate) async fn wake(&self, job: JobId) {
-        self.looks
-            .series(job, |known| self.look(job, known))
-            .await;
+        self.looks.series(job, |known| self.look(job, known)).await;
     }
 
     async fn look(&self, job: JobId, known: Known) -> Look {
