@@ -254,6 +254,7 @@ impl Vhost {
         );
     }
 
+    /// Throws away what waits in a queue.
     pub fn purge(&self, queue: &str) {
         self.call(
             "DELETE",

@@ -78,6 +78,7 @@ async fn run(settings: Settings, process: Process) -> anyhow::Result<()> {
     if kept.is_none() {
         tracing::warn!("everything is in memory only: jobs are gone when this stops");
     }
+    let limits = limits(&settings);
     let running = Standalone::builder()
         .listen(settings.listen)
         .users(users)
@@ -93,7 +94,7 @@ async fn run(settings: Settings, process: Process) -> anyhow::Result<()> {
                 .collect(),
         )
         .trusted_proxies(settings.trusted_proxies.iter().map(|net| net.0).collect())
-        .limits(limits(&settings))
+        .limits(limits)
         .admin_project(settings.admin_project)
         .sync_token(settings.sync_token)
         .slots(settings.slots)
