@@ -152,6 +152,10 @@ complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcomma
 complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from create" -l run-at -d 'Start the job then: a duration such as 2h, or an instant such as 2026-11-24T06:00:00Z; at most 7 days ahead [default: now]' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from create" -l start-by -d 'Fail the job if no worker has started it by then: as --run-at, counted from there [default: the kind\'s]' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from create" -l deadline -d 'End the job then at the latest: as --start-by [default: the kind\'s]' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from create" -l unique -d 'Name that one live job of the project may have at a time; vm create has vm:HOSTNAME, in small letters' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from create" -l on-conflict -d 'What to do while another job has the name of --unique: refuse, return that job, or run after it [default: reject]' -r -f -a "reject\t'Refuse'
+return\t'Return that job'
+queue\t'Run after it'"
 complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from create" -l timeout -d 'With --wait: leave after this long with exit code 8 [default: none]' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from create" -l idempotency-key -d 'Key under which a repeated command asks for the same job [default: a new one]' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from create" -l endpoint -d 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]' -r
@@ -217,6 +221,10 @@ complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcomma
 complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from delete" -l run-at -d 'Start the job then: a duration such as 2h, or an instant such as 2026-11-24T06:00:00Z; at most 7 days ahead [default: now]' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from delete" -l start-by -d 'Fail the job if no worker has started it by then: as --run-at, counted from there [default: the kind\'s]' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from delete" -l deadline -d 'End the job then at the latest: as --start-by [default: the kind\'s]' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from delete" -l unique -d 'Name that one live job of the project may have at a time; vm create has vm:HOSTNAME, in small letters' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from delete" -l on-conflict -d 'What to do while another job has the name of --unique: refuse, return that job, or run after it [default: reject]' -r -f -a "reject\t'Refuse'
+return\t'Return that job'
+queue\t'Run after it'"
 complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from delete" -l timeout -d 'With --wait: leave after this long with exit code 8 [default: none]' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from delete" -l idempotency-key -d 'Key under which a repeated command asks for the same job [default: a new one]' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from delete" -l endpoint -d 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]' -r
@@ -282,6 +290,10 @@ complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcomm
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from submit" -l run-at -d 'Start the job then: a duration such as 2h, or an instant such as 2026-11-24T06:00:00Z; at most 7 days ahead [default: now]' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from submit" -l start-by -d 'Fail the job if no worker has started it by then: as --run-at, counted from there [default: the kind\'s]' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from submit" -l deadline -d 'End the job then at the latest: as --start-by [default: the kind\'s]' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from submit" -l unique -d 'Name that one live job of the project may have at a time; vm create has vm:HOSTNAME, in small letters' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from submit" -l on-conflict -d 'What to do while another job has the name of --unique: refuse, return that job, or run after it [default: reject]' -r -f -a "reject\t'Refuse'
+return\t'Return that job'
+queue\t'Run after it'"
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from submit" -l timeout -d 'With --wait: leave after this long with exit code 8 [default: none]' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from submit" -l idempotency-key -d 'Key under which a repeated command asks for the same job [default: a new one]' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from submit" -l endpoint -d 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]' -r

@@ -72,8 +72,8 @@ fn pairs(job: &Job) -> Vec<(String, Field)> {
     if let Some(in_line) = &job.in_line {
         let keys = in_line.keys.join(", ");
         let line = match in_line.ahead {
-            Some(ahead) => format!("after {ahead} other jobs of {keys}"),
-            None => format!("after other jobs of {keys}"),
+            Some(ahead) => format!("at {keys}, {ahead} before it"),
+            None => format!("at {keys}"),
         };
         pairs.push(("waits".into(), Field::from(line)));
     }
