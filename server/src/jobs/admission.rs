@@ -107,8 +107,8 @@ impl Admission {
         }
     }
 
-    /// Refuses a passage of which a queue is full or missing. One that nobody has seen yet was declared with the
-    /// work queues.
+    /// Refuses a passage of which a queue is full or missing. One that nobody has seen yet was declared
+    /// with the work queues.
     pub fn check_passage(&self, passage: Passage, limit: u64) -> Result<(), ApiError> {
         let seen = self.seen.borrow();
         let on_the_way = match passage {
@@ -331,12 +331,6 @@ async fn look(app: &App, kinds: &[Kind], era: u64) -> Found {
             }
         }
     }
-    if let Some(queue) = inspect(app, QUEUE_TURN).await {
-        app.admission.note(era, |seen| seen.turn = Some(queue));
-        if queue == Queue::Missing {
-            found = Found::Gap;
-        }
-    }
     for kind in kinds {
         let Some((queue, consumers)) = inspect(app, &work_queue(kind)).await else {
             continue;
@@ -345,6 +339,12 @@ async fn look(app: &App, kinds: &[Kind], era: u64) -> Found {
             seen.work.insert(kind.clone(), queue);
             seen.consumers.insert(kind.clone(), consumers);
         });
+        if queue == Queue::Missing {
+            found = Found::Gap;
+        }
+    }
+    if let Some(queue) = inspect(app, QUEUE_TURN).await {
+        app.admission.note(era, |seen| seen.turn = Some(queue));
         if queue == Queue::Missing {
             found = Found::Gap;
         }
