@@ -199,6 +199,7 @@ impl<'a, F: StoreFixture> Names<'a, F> {
                     spec.unique = vec![Unique {
                         key: NAMES[name].to_owned(),
                         scope,
+                        queue: false,
                     }];
                 });
                 self.enter(spec, 0).await;
@@ -307,6 +308,8 @@ impl<'a, F: StoreFixture> Names<'a, F> {
             },
             expires: expires(spec.deadline),
             keys: spec.unique.iter().map(|u| u.key.clone()).collect(),
+            frees: spec.frees.iter().cloned().collect(),
+            queue: false,
             limits: ProjectLimits {
                 active: Some(4),
                 rate: None,
@@ -501,6 +504,7 @@ impl<'a, F: StoreFixture> Names<'a, F> {
             spec.unique = vec![Unique {
                 key: name.to_owned(),
                 scope: Scope::Active,
+                queue: false,
             }];
         });
         let mut entry = Self::entry(&spec, 0);
