@@ -2,7 +2,6 @@
 //!
 //! A failure of the model prints the steps, and a seed that is tried first from then on.
 #![cfg(feature = "redis")]
-#![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 mod redis_support;
 

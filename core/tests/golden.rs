@@ -103,6 +103,7 @@ fn progress(percent: u8) -> Progress {
 }
 
 /// Every message of the contract, by the name of its file.
+#[expect(clippy::too_many_lines, reason = "one list of all messages")]
 fn messages() -> Vec<(&'static str, Message)> {
     use EventType as T;
     use JobState as S;

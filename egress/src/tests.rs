@@ -31,7 +31,7 @@ fn answering(answers: &[&[&str]]) -> Guard {
 }
 
 /// First and last address of each network of the list, and its neighbours where those are public.
-const DENIED: [&str; 58] = [
+const DENIED: [&str; 59] = [
     "0.0.0.0",
     "0.255.255.255",
     "10.0.0.0",

@@ -497,8 +497,7 @@ mod tests {
     #[test]
     fn a_job_with_keys_concerns_the_partition_of_its_project_too() {
         let lines = Partition::of_project("demo");
-        let (keyed, plain) = (Some("k"), None);
-        for (key, steps) in [(keyed, 1), (plain, 0)] {
+        for (key, steps) in [(Some("k"), 1), (None, 0)] {
             let elsewhere = Partition::all().find(|p| *p != lines).unwrap();
             let event = job_in(elsewhere, key);
             let message = event.to_message();

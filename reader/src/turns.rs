@@ -382,12 +382,12 @@ mod tests {
         let command = event(EventType::Submitted, JobState::Queued, 0);
         let run = run_of(&command);
         let in_line = || vec![command.clone()];
-        let with =
+        let after =
             |event_type, state, epoch| vec![command.clone(), event(event_type, state, epoch)];
-        let wish = with(EventType::CancelRequested, JobState::Queued, 0);
-        let started = with(EventType::Started, JobState::Running, 0);
-        let ended = with(EventType::Succeeded, JobState::Succeeded, 0);
-        let again = with(EventType::Redriven, JobState::Queued, 1);
+        let wish = after(EventType::CancelRequested, JobState::Queued, 0);
+        let started = after(EventType::Started, JobState::Running, 0);
+        let ended = after(EventType::Succeeded, JobState::Succeeded, 0);
+        let again = after(EventType::Redriven, JobState::Queued, 1);
         for (said, turn, late, expected) in [
             (vec![], Turn::Unknown, false, Wanted::Unknown),
             (in_line(), Turn::Unknown, true, Wanted::Unknown),

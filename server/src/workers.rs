@@ -41,9 +41,9 @@ struct Heard {
 
 /// The last word of a worker.
 struct Word {
-    presence: Presence,
     heard: Instant,
     heard_at: Timestamp,
+    presence: Presence,
 }
 
 impl Workers {

@@ -60,6 +60,8 @@ impl Wish {
             },
             expires: expires(job.deadline),
             keys,
+            frees: job.frees.iter().cloned().collect(),
+            queue: false,
             limits: ProjectLimits::default(),
         };
         (!entry.keys.is_empty()).then(|| Self {
@@ -71,8 +73,12 @@ impl Wish {
 
 /// What became of one child.
 enum Answer {
-    /// It has its names. `fresh` when it had not before.
-    In { entry: Entry, fresh: bool },
+    /// It has its names, since then. `fresh` when it had not before.
+    In {
+        entry: Entry,
+        fresh: bool,
+        since: Timestamp,
+    },
     /// Another job has a name of it.
     Held { child: String, holder: Holder },
     /// It goes on without: nobody can tell, or whoever has the name lends it.
@@ -124,7 +130,13 @@ impl Names<'_> {
                 break;
             }
             let holders = match self.ask(self.store.enter(self.project(), &entry)).await {
-                Some((Entered::In { fresh }, _)) => return Answer::In { entry, fresh },
+                Some((Entered::In { fresh, since }, _)) => {
+                    return Answer::In {
+                        entry,
+                        fresh,
+                        since,
+                    };
+                }
                 Some((Entered::Held(holders), _)) => holders,
                 // Without limits there is no other answer.
                 Some(_) => break,
@@ -207,11 +219,16 @@ impl Names<'_> {
     /// Gives back what was taken now. What stays ends by itself: nobody finds a job behind it.
     async fn give_back(&self, answers: Vec<Answer>) {
         let taken = answers.into_iter().filter_map(|answer| match answer {
-            Answer::In { entry, fresh: true } => Some((entry.run, entry.keys)),
+            Answer::In {
+                entry,
+                fresh: true,
+                since,
+            } => Some((entry, since)),
             _ => None,
         });
-        let leave = |(run, keys): (Run, BTreeSet<String>)| async move {
-            self.ask(self.store.leave(self.project(), run, &keys)).await;
+        let leave = |(Entry { run, keys, .. }, since)| async move {
+            let left = self.store.leave(self.project(), run, &keys, since);
+            self.ask(left).await;
         };
         let taken: Vec<_> = taken.collect();
         stream::iter(taken)

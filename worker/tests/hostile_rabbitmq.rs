@@ -94,6 +94,7 @@ fn publish(vhost: &Vhost, (exchange, key): (&str, &str), properties: &Value, bod
 
 /// Well-formed messages about an honest job that no honest process says.
 fn lies(world: &World, job: JobId) -> Vec<Event> {
+    use EventType::{Cancelled, Deadline, Redriven, Submitted, Succeeded};
     let told = |event_type, state, change: &dyn Fn(&mut Event)| {
         let mut event = world.events(job).remove(0);
         event.id = clock::new_uuid(&*world.clock);
@@ -102,24 +103,23 @@ fn lies(world: &World, job: JobId) -> Vec<Event> {
         change(&mut event);
         event
     };
-    use EventType::{Cancelled, Deadline, Redriven, Submitted, Succeeded};
     vec![
         told(Succeeded, JobState::Succeeded, &|e| {
-            e.data.job.auth.project_id = "evil".to_owned();
+            "evil".clone_into(&mut e.data.job.auth.project_id);
         }),
         told(Cancelled, JobState::Cancelled, &|e| {
             e.data.job.kind = "vm.delete".parse().unwrap();
         }),
         told(Deadline, JobState::Failed, &|e| e.time = from_unix_ms(FAR)),
         told(Succeeded, JobState::Succeeded, &|e| {
-            e.time = from_unix_ms(0)
+            e.time = from_unix_ms(0);
         }),
         told(Redriven, JobState::Queued, &|e| {
             e.data.epoch = 1;
             e.data.job.deadline = from_unix_ms(FAR);
         }),
         told(Submitted, JobState::Queued, &|e| {
-            e.data.job.auth.project_id = "evil".to_owned();
+            "evil".clone_into(&mut e.data.job.auth.project_id);
         }),
     ]
 }

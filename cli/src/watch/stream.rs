@@ -64,6 +64,7 @@ pub enum Came {
 
 impl Came {
     /// A stream that has begun and lasted this long is of use, whatever it has brought.
+    #[must_use]
     pub fn in_time(self, lasted: Duration) -> Self {
         if self == Self::Beginning && lasted >= LASTING {
             Self::News

@@ -343,7 +343,7 @@ async fn look(app: &App, kinds: &[Kind], era: u64) -> Found {
             found = Found::Gap;
         }
     }
-    if let Some(queue) = inspect(app, QUEUE_TURN).await {
+    if let Some((queue, _)) = inspect(app, QUEUE_TURN).await {
         app.admission.note(era, |seen| seen.turn = Some(queue));
         if queue == Queue::Missing {
             found = Found::Gap;

@@ -12,7 +12,7 @@ pub mod site;
 pub mod wire;
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     future::Future,
     pin::Pin,
     sync::{
@@ -415,16 +415,22 @@ impl World {
 
     /// Enters a run as a server does, under a name of its own; returns who has a key of it.
     pub async fn enter(&self, project: &str, run: project::Run, key: &str) -> Option<Holder> {
+        match self.try_enter(project, run, key).await {
+            Entered::Held(holders) => Some(holders[0].clone()),
+            _ => None,
+        }
+    }
+
+    async fn try_enter(&self, project: &str, run: project::Run, key: &str) -> Entered {
         let entry = Entry {
             run,
             expires: clock::add(self.clock.now(), Duration::from_secs(7200)),
             keys: [key.to_owned()].into(),
+            frees: BTreeSet::new(),
+            queue: false,
             limits: ProjectLimits::default(),
         };
-        match self.store.enter(project, &entry).await.unwrap().0 {
-            Entered::Held(holders) => Some(holders[0].clone()),
-            _ => None,
-        }
+        self.store.enter(project, &entry).await.unwrap().0
     }
 
     /// Returns who has a name.
@@ -433,10 +439,16 @@ impl World {
             job: clock::new_job_id(&*self.clock),
             epoch: 0,
         };
-        let holder = self.enter(project, probe, key).await;
-        let keys = [key.to_owned()].into();
-        self.store.leave(project, probe, &keys).await.unwrap();
-        holder
+        match self.try_enter(project, probe, key).await {
+            Entered::Held(holders) => Some(holders[0].clone()),
+            Entered::In { since, .. } => {
+                let keys = [key.to_owned()].into();
+                let left = self.store.leave(project, probe, &keys, since);
+                left.await.unwrap();
+                None
+            }
+            other => panic!("without limits there is no other answer: {other:?}"),
+        }
     }
 
     pub async fn state(&self, job: JobId) -> Option<JobState> {
@@ -512,6 +524,7 @@ fn batches(entry: &LogEntry, stand: &HashMap<Partition, Position>) -> Vec<Partit
         expected: stand.get(&partition).cloned(),
         position: position.clone(),
         facts: facts.clone(),
+        steps: Vec::new(),
         marks: marks.clone(),
         bad: Vec::new(),
         first_time: None,

@@ -20,8 +20,8 @@ use tokio_util::sync::CancellationToken;
 use vmctl_core::{
     JobId,
     bus::{
-        Bus, BusError, BusState, Consumer, Deliveries, Delivery, Feed, FeedStream, Message,
-        PublishError, Publisher, Settle, SettleError, Settlement,
+        Attachment, Bus, BusError, BusState, Consumer, Deliveries, Delivery, Feed, FeedStream,
+        Message, PublishError, Publisher, Settle, SettleError, Settlement,
     },
     event::{Control, Event, EventType},
 };
@@ -196,6 +196,10 @@ impl Deliveries for WireDeliveries {
 
     async fn stop(&mut self) {
         self.1.stop().await;
+    }
+
+    fn attachment(&self) -> Attachment {
+        self.1.attachment()
     }
 }
 

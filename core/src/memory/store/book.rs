@@ -77,13 +77,13 @@ impl Book {
         if fresh && entry.limits.rate.is_some() && usage.left == 0 {
             return Entered::TooFast;
         }
-        let held: Vec<_> = entry
+        let obstacles: Vec<_> = entry
             .keys
             .iter()
             .flat_map(|key| entry.kept_out_by(self.others(key, entry.run)))
             .collect();
-        if !held.is_empty() {
-            return Entered::Held(held);
+        if !obstacles.is_empty() {
+            return Entered::Held(obstacles);
         }
         if fresh && entry.limits.active.is_some_and(|most| usage.active >= most) {
             return Entered::Full;

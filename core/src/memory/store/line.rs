@@ -16,7 +16,7 @@ type Key = (String, String);
 /// Lines, by project and key.
 #[derive(Debug, Clone, Default)]
 pub struct Lines {
-    lines: BTreeMap<Key, BTreeSet<Run>>,
+    runs: BTreeMap<Key, BTreeSet<Run>>,
     /// Since when a run waits at a key; `None` when it does not.
     waits: Expiring<(Key, Run), Option<u64>>,
     ended: Expiring<Run, ()>,
@@ -48,7 +48,7 @@ impl Lines {
                     continue;
                 }
             };
-            let line = self.lines.entry(place.0.clone()).or_default();
+            let line = self.runs.entry(place.0.clone()).or_default();
             line.insert(run);
             self.waits.insert(place, waits, expires);
         }
@@ -60,7 +60,7 @@ impl Lines {
     pub fn places(&self, project: &str, keys: &[String], now: Timestamp) -> Vec<Place> {
         let at = |key: &String| {
             let key = (project.to_owned(), key.clone());
-            let runs = self.lines.get(&key).into_iter().flatten();
+            let runs = self.runs.get(&key).into_iter().flatten();
             let places = runs.filter_map(|&run| {
                 let waits = *self.waits.get(&(key.clone(), run), now)?;
                 Some(Place { run, waits })
@@ -71,10 +71,10 @@ impl Lines {
     }
 
     fn unlist(&mut self, key: &Key, run: Run) {
-        if let Some(line) = self.lines.get_mut(key) {
+        if let Some(line) = self.runs.get_mut(key) {
             line.remove(&run);
             if line.is_empty() {
-                self.lines.remove(key);
+                self.runs.remove(key);
             }
         }
     }
