@@ -375,6 +375,7 @@ impl Builder {
                 restored,
                 machines: machines.serving,
                 directory: own_directory,
+                data,
             },
             &self.shutdown,
         )

@@ -1,6 +1,6 @@
 //! The three components while they run.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use tempfile::TempDir;
 use tokio::{
@@ -16,7 +16,7 @@ use vmctl_reader::{Reader, StatusWatch};
 use vmctl_server::{CheckState, Readiness, Server};
 use vmctl_worker::Worker;
 
-use crate::Error;
+use crate::{Error, data::DataDir};
 
 /// How long the components may take to become ready, when there is nothing to read.
 const START: Duration = Duration::from_secs(30);
@@ -37,6 +37,8 @@ pub(crate) struct Parts {
     pub restored: Restored,
     pub machines: AbortOnDropHandle<()>,
     pub directory: Option<TempDir>,
+    /// Nobody else may use it meanwhile.
+    pub data: Option<Arc<DataDir>>,
 }
 
 type Ended = (
@@ -55,6 +57,7 @@ pub struct Running {
     _stop_when_dropped: DropGuard,
     _machines: AbortOnDropHandle<()>,
     _directory: Option<TempDir>,
+    _data: Option<Arc<DataDir>>,
 }
 
 /// Looks at the three components. Clones look at the same ones.
@@ -116,6 +119,7 @@ impl Running {
             shutdown,
             _machines: parts.machines,
             _directory: parts.directory,
+            _data: parts.data,
         };
         let entries = u32::try_from(parts.restored.log_entries).unwrap_or(u32::MAX);
         running.ready(START + START_EACH * entries).await?;

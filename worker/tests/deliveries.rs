@@ -11,6 +11,7 @@ use support::{Script, World, error, kind, until, vm_input};
 use tokio::sync::Notify;
 use vmctl_core::{
     JobState,
+    bus::{FeedStream, Received},
     event::{EventType, JobSpec},
     memory::bus::ConfirmFailure,
     store::JobStore,
@@ -333,6 +334,16 @@ async fn no_more_slices_run_than_there_are_slots() {
     world.settled().await;
 }
 
+/// Waits for the next tick about a job: workers say on the same feed that they live.
+async fn next_tick(ticks: &mut Box<dyn FeedStream>) -> Received {
+    loop {
+        let tick = ticks.next().await.unwrap();
+        if tick.routing_key != "tick.worker.alive" {
+            return tick;
+        }
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn progress_is_thinned_and_numbered_and_its_end_is_in_the_event() {
     let world = World::new().await;
@@ -357,7 +368,7 @@ async fn progress_is_thinned_and_numbered_and_its_end_is_in_the_event() {
     assert_eq!((last.percent, last.step.as_str()), (100, "last"));
     let mut seen = Vec::new();
     loop {
-        let tick = ticks.next().await.unwrap();
+        let tick = next_tick(&mut ticks).await;
         let event = vmctl_core::event::Event::parse(&tick.body).unwrap();
         assert_eq!(event.event_type, EventType::Progress);
         assert_eq!(
@@ -405,7 +416,7 @@ async fn lines_travel_together_and_the_last_ones_come_before_the_end() {
     world.end(job).await;
     let mut batches = Vec::new();
     for _ in 0..2 {
-        let tick = ticks.next().await.unwrap();
+        let tick = next_tick(&mut ticks).await;
         assert_eq!(tick.routing_key, "tick.vm.create.log");
         let event = vmctl_core::event::Event::parse(&tick.body).unwrap();
         assert_eq!(event.event_type, EventType::Log);
