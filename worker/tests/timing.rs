@@ -46,6 +46,10 @@ async fn publish(world: &World, command: &Event) -> JobId {
 
 /// Moves the view to a mark of now, as a reader does.
 async fn mark(world: &World, job: JobId) {
+    // What the world folds itself comes before, or it would find another position.
+    while world.state(job).await.is_none() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
     let partition = Partition::of(job);
     let states = vmctl_core::store::JobStore::partitions(&world.store)
         .await
