@@ -7,6 +7,7 @@
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use vmctl_core::{JobId, event::JobSpec};
@@ -50,7 +51,7 @@ impl VmDelete {
         };
         let found = match machine {
             Some(machine) => named(&vms, ctx.job(), machine),
-            None => resolve(&vms, ctx.job(), hostname),
+            None => resolve(&vms, ctx.job(), hostname, ctx.now()),
         };
         match found {
             Some(machine) => Outcome::Continue {
@@ -112,8 +113,11 @@ fn named(vms: &[Vm], delete: &JobSpec, machine: JobId) -> Option<JobId> {
 }
 
 /// Finds the machine that a delete means: the one that it has deleted already, or else the newest
-/// living one of that project and name that existed before the delete was accepted.
-fn resolve(vms: &[Vm], delete: &JobSpec, hostname: &str) -> Option<JobId> {
+/// living one of that project and name that existed before the delete was accepted. One that has waited
+/// for its turn means what those before it have made meanwhile.
+fn resolve(vms: &[Vm], delete: &JobSpec, hostname: &str, now: Timestamp) -> Option<JobId> {
+    let waited = delete.unique.iter().any(|unique| unique.queue);
+    let before = if waited { now } else { delete.created_at };
     let done = vms
         .iter()
         .find(|vm| vm.deleted.as_ref().is_some_and(|d| d.by == delete.id));
@@ -121,7 +125,7 @@ fn resolve(vms: &[Vm], delete: &JobSpec, hostname: &str) -> Option<JobId> {
         vm.deleted.is_none()
             && vm.spec.project_id == delete.auth.project_id
             && vm.spec.hostname.eq_ignore_ascii_case(hostname)
-            && vm.created_at < delete.created_at
+            && vm.created_at < before
     };
     done.or_else(|| {
         let meant = vms.iter().filter(meant);
