@@ -13,7 +13,7 @@ use vmctl_core::{
     identity::Identity,
     kinds::Registry,
     partition::Partition,
-    store::{JobStore, Lookup, StoreError, Story},
+    store::{JobStore, Lookup, StoreError},
 };
 
 use crate::{
@@ -24,8 +24,9 @@ use crate::{
         doorbell::Doorbell,
         entry::Standing,
         marks::Marks,
+        stories::Stories,
         twins::Twins,
-        view::{Overview, Seen},
+        view::{Overview, Seen, SharedStory},
     },
     logins::Logins,
     streams::Places,
@@ -42,6 +43,8 @@ pub(crate) struct App {
     pub registry: Arc<Registry>,
     /// How far the view was when this server last looked.
     pub seen: Seen,
+    /// Reads of stories under way.
+    pub stories: Stories,
     /// Wakes those who wait for a change.
     pub doorbell: Doorbell,
     /// The marks that this server has published.
@@ -78,6 +81,7 @@ impl App {
         let limits = &config.limits;
         Self {
             seen: Seen::default(),
+            stories: Stories::default(),
             doorbell: Doorbell::default(),
             marks: Marks::default(),
             admission: Admission::default(),
@@ -123,11 +127,13 @@ impl App {
         Ok(lookup)
     }
 
-    /// Reads a record and its history, and remembers how far the partition is.
-    pub async fn story(&self, id: JobId) -> Result<Story, StoreError> {
-        let story = self.bounded(self.store.story(id)).await?;
-        let (number, state) = (Partition::of(id), &story.lookup.partition);
-        self.seen.observe(number, state, self.now());
+    /// Reads a record and its history, together with whoever asks for them now, and remembers how far
+    /// the partition is.
+    pub async fn story(&self, id: JobId) -> Result<SharedStory, StoreError> {
+        let read = async { self.store.story(id).await.map(SharedStory::from) };
+        let story = self.bounded(self.stories.read(id, read)).await?;
+        self.seen
+            .observe(Partition::of(id), &story.partition, self.now());
         Ok(story)
     }
 
