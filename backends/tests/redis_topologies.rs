@@ -110,6 +110,10 @@ async fn every_script_stays_in_one_slot_of_a_cluster() {
         unlisted_lines_are_gone
         a_tick_touches_its_own_live_run
         overdue_jobs_come_earliest_first
+        silent_jobs_are_paged_longest_silence_first
+        the_oldest_ends_make_room
+        a_shortened_job_that_runs_again_is_kept
+        fullness_is_told_for_each_partition
         a_run_is_taken_once
         claims_of_projects_are_apart
         two_readers_share_evenly
@@ -118,6 +122,12 @@ async fn every_script_stays_in_one_slot_of_a_cluster() {
     }
     let OnCluster(redis) = OnCluster::set_up("").await.unwrap();
     assert_eq!(redis.store.check_policy().await.unwrap(), None);
+    // Each partition is asked for at the master that has it.
+    ask(&first, "CONFIG SET maxmemory 200mb").await;
+    let all: Vec<_> = Partition::all().collect();
+    let fullness = redis.store.fullness(&all).await.unwrap();
+    let limited = fullness.iter().flatten().count();
+    assert!((1..all.len()).contains(&limited), "{fullness:?}");
 }
 
 #[tokio::test]

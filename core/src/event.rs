@@ -17,6 +17,7 @@ use vmctl_api_types::{
 use crate::{
     bus::{Message, RoutingKey},
     children::Waits,
+    kept::Kept,
     topology::{EXCHANGE_CONTROL, EXCHANGE_JOBS, EXCHANGE_TICK, Tier},
     unique::Unique,
 };
@@ -235,6 +236,10 @@ pub struct EventData {
     /// How far undoing is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compensation: Option<Compensation>,
+    /// What a `kept` repeats.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schemas", schema(value_type = Option<Kept>))]
+    pub kept: Option<Box<Kept>>,
     /// The job as submitted.
     pub job: JobSpec,
     /// Fields of newer versions, kept as they are.
@@ -265,6 +270,7 @@ impl EventData {
             children: Vec::new(),
             waits: None,
             compensation: None,
+            kept: None,
             job,
             extra: Map::new(),
         }
@@ -503,6 +509,11 @@ impl Event {
         }
         if data.attempt == 0 {
             return Err(ParseEventError::OutOfRange("attempt"));
+        }
+        if data.kept.as_ref().is_some_and(|kept| !kept.is_usable()) {
+            return Err(ParseEventError::Malformed(
+                "what it keeps decides no state of a live job".to_owned(),
+            ));
         }
         if self.event_type.is_terminal() != data.state.is_terminal() {
             return Err(ParseEventError::Malformed(format!(

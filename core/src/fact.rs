@@ -17,6 +17,7 @@ use crate::{
     children::Waits,
     clock,
     event::{Event, EventData, EventType, JobSpec, MARK_TYPE, Mark},
+    kept::Kept,
     kinds::MAX_DEADLINE,
     report,
     topology::{EXCHANGE_JOBS, EXCHANGE_READY, QUEUE_DEAD},
@@ -81,6 +82,9 @@ pub struct JobFact {
     pub reason: Option<String>,
     /// Whether the broker confirmed the submission that this is (set by the server only).
     pub confirmed: bool,
+    /// The message that it repeats, if it is a `kept`: all that decides comes from there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept: Option<Box<Kept>>,
 }
 
 /// What a client is shown of a message.
@@ -115,9 +119,12 @@ pub struct FactBody {
 impl JobFact {
     /// Reduces an event.
     pub fn from_event(event: Event, offset: Option<u64>, retention: Retention) -> Self {
-        let data = event.data;
+        let mut data = event.data;
+        let kept = data.kept.take();
+        let kept = kept.filter(|_| event.event_type == EventType::Kept);
+        let said = kept.as_ref().map_or(event.time, |kept| kept.time);
         let left = is_command_left(event.event_type, &data, event.time);
-        let expires = expiry(&data.job, data.state, left, event.time, retention);
+        let expires = expiry(&data.job, data.state, left, said, retention);
         Self {
             job: event.subject,
             id: event.id,
@@ -142,6 +149,7 @@ impl JobFact {
             },
             reason: data.reason,
             confirmed: false,
+            kept,
         }
     }
 
@@ -172,7 +180,8 @@ pub const CLOCK_TRUST: Duration = Duration::from_secs(24 * 3600);
 pub fn implausible(fact: &JobFact, now: Timestamp) -> Option<&'static str> {
     let latest = clock::add(now, CLOCK_TRUST);
     let spec = fact.spec.as_ref();
-    if fact.time > latest {
+    let said = fact.kept.as_ref().map_or(fact.time, |kept| kept.time);
+    if fact.time.max(said) > latest {
         return Some("its time is in the future");
     }
     if spec.is_some_and(|s| s.deadline > clock::add(latest, MAX_DEADLINE)) {
@@ -323,6 +332,7 @@ fn dead_letter(entry: &LogEntry, event: Option<Event>, retention: Retention) -> 
         spec: data.map(|d| d.job),
         reason: None,
         confirmed: false,
+        kept: None,
     }))
 }
 

@@ -20,7 +20,7 @@ use super::{
     error::corrupt,
     fold,
     keys::{self, line, parse_line},
-    script::{CLAIM, Call, DEAD, LEASE, READ, STORY},
+    script::{CLAIM, Call, DEAD, READ, STORY},
 };
 
 #[async_trait]
@@ -137,7 +137,7 @@ impl JobStore for RedisStore {
         let calls: Vec<_> = Partition::all().map(read).collect();
         let mut dead = Vec::new();
         for answer in self.send("dead", &calls).await? {
-            dead.extend(codec::dead(answer)?);
+            dead.extend(codec::order(answer, |died_at, id| DeadKey { died_at, id })?);
         }
         dead.sort_unstable_by(|a, b| b.cmp(a));
         dead.truncate(limit);
@@ -163,9 +163,9 @@ impl JobStore for RedisStore {
     ) -> Result<bool, StoreError> {
         // The number tells a call that is sent twice from a second call.
         let taker = format!("{worker} {:016x}", rand::random::<u64>());
-        let call = LEASE.call(vec![self.keys.run(run)]).with(taker);
+        let call = CLAIM.call(vec![self.keys.run(run)]).with(taker.as_str());
         let call = call.with(milliseconds(ttl));
-        Ok(codec::number(self.one("claim_run", call).await?)? == 1)
+        Ok(codec::text(self.one("claim_run", call).await?)? == taker)
     }
 
     async fn claim(

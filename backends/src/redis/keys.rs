@@ -9,6 +9,8 @@
 //! | `{p17}:position` | hash | position, marks, oldest entry and life of a partition |
 //! | `{p17}:live` | sorted set | live jobs by deadline |
 //! | `{p17}:dead` | sorted set | dead jobs by when they failed |
+//! | `{p17}:heard` | sorted set | live jobs by when they were last heard of |
+//! | `{p17}:ended` | sorted set | ended jobs by when they are forgotten |
 //! | `{p17}:bad` | list | entries that could not be merged |
 //! | `{p17}:lease` | string | the reader that holds the partition |
 //! | `{ix:<project>}` | sorted set | a project's jobs, as `<created ms>:<id>` |
@@ -47,12 +49,22 @@ impl Keys {
         format!("{}{id}", self.jobs(Partition::of(id)))
     }
 
+    /// What the keys of a partition's histories begin with.
+    pub fn histories(&self, partition: Partition) -> String {
+        self.of(partition, "hist:")
+    }
+
     pub fn history(&self, id: JobId) -> String {
-        format!("{}{id}", self.of(Partition::of(id), "hist:"))
+        format!("{}{id}", self.histories(Partition::of(id)))
+    }
+
+    /// What the keys of the logs of a partition's jobs begin with.
+    pub fn all_lines(&self, partition: Partition) -> String {
+        self.of(partition, "lines:")
     }
 
     pub fn lines(&self, id: JobId) -> String {
-        format!("{}{id}", self.of(Partition::of(id), "lines:"))
+        format!("{}{id}", self.all_lines(Partition::of(id)))
     }
 
     pub fn run(&self, run: &RunKey) -> String {
@@ -76,6 +88,14 @@ impl Keys {
 
     pub fn dead(&self, partition: Partition) -> String {
         self.of(partition, "dead")
+    }
+
+    pub fn heard(&self, partition: Partition) -> String {
+        self.of(partition, "heard")
+    }
+
+    pub fn ended_jobs(&self, partition: Partition) -> String {
+        self.of(partition, "ended")
     }
 
     pub fn bad(&self, partition: Partition) -> String {

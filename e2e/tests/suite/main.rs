@@ -22,6 +22,7 @@ mod languages;
 mod losses;
 mod outages;
 mod projects;
+mod room;
 mod secrets;
 mod signals;
 mod streams;

@@ -11,22 +11,19 @@ use std::{
     time::Duration,
 };
 
-use tokio::{
-    sync::Semaphore,
-    time::{sleep, timeout},
-};
+use tokio::{sync::Semaphore, time::sleep};
 use vmctl_core::{
     JobId, JobState,
-    bus::{Log, LogStart, Publisher},
+    bus::{Log, Publisher},
     children::{Standing, Waits, child_id},
     error::chain,
-    event::{Event, EventType},
+    event::EventType,
     fact::JobFact,
     record::{Record, Winner},
     store::JobStore,
 };
 
-use crate::metrics;
+use crate::{metrics, said};
 
 /// Looks at one parent after an end. The view may be behind the end by some of them.
 const LOOKS: u32 = 9;
@@ -36,9 +33,6 @@ const FIRST: Duration = Duration::from_millis(10);
 
 /// Least pause for each child that a look reads.
 const FOR_EACH_CHILD: Duration = Duration::from_micros(200);
-
-/// How long the log may take to give one entry.
-const READ: Duration = Duration::from_secs(5);
 
 /// Parents that are looked at at once; the others look by themselves.
 const AT_ONCE: usize = 64;
@@ -161,9 +155,10 @@ impl Parents {
                 _ => return Look::NotYet(ids.len()),
             }
         }
-        let Some(command) = self.command(winner).await else {
+        let Some(mut command) = said::command(&*self.log, winner).await else {
             return Look::NotYet(0);
         };
+        command.data.not_before = None;
         match self.publisher.publish(command.to_message()).await {
             Ok(()) => Look::Woken,
             Err(error) => {
@@ -175,22 +170,6 @@ impl Parents {
                 Look::NotYet(0)
             }
         }
-    }
-
-    /// Reads the command that a waiting job goes on with, as it lies in the log.
-    async fn command(&self, winner: &Winner) -> Option<Event> {
-        let offset = winner.offset?;
-        let read = async {
-            let mut log = self.log.read(LogStart::Offset(offset)).await.ok()?;
-            log.next_batch(1).await.ok()?.into_iter().next()
-        };
-        let entry = timeout(READ, read).await.ok()??;
-        let mut event = Event::parse(&entry.message.body).ok()?;
-        if event.id != winner.id || !event.event_type.is_command() {
-            return None;
-        }
-        event.data.not_before = None;
-        Some(event)
     }
 }
 

@@ -211,6 +211,7 @@ mod tests {
             winner: Some(Winner {
                 id: id(winner),
                 offset: Some(winner),
+                kept: false,
                 event_type: EventType::Kept,
                 state: decides.event.state,
                 epoch: 0,

@@ -4,8 +4,8 @@
 -- greater text wins. Values are JSON that is never looked into. Numbers that must not lose a digit
 -- are handed on as the texts that they came as.
 --
--- KEYS  position, live, bad, dead, then job, history and lines of each fact
--- ARGV  most dead jobs, check, expected offset and id, new offset and id, time of the first entry, a random text,
+-- KEYS  position, live, bad, dead, heard, ended, then job, history and lines of each fact
+-- ARGV  most dead jobs, check, expected offset and id, new offset and id, time of the first entry, a random text, now,
 --       count of marks and each server and time, count of bad entries and each text,
 --       then for each fact what is read below, in that order
 --
@@ -34,10 +34,10 @@ local function prune(history)
   if #drop > 0 then redis.call('HDEL', history, unpack(drop)) end
 end
 
-local position, live, bad, dead = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local position, live, bad, dead, heard, ended = unpack(KEYS, 1, 6)
 local most_dead = tonumber(arg())
 local check, expected_offset, expected_id = arg() == '1', arg(), arg()
-local offset, id, first, life = arg(), arg(), arg(), arg()
+local offset, id, first, life, now = arg(), arg(), arg(), arg(), arg()
 if check then
   local stands = redis.call('HMGET', position, 'o', 'i')
   if (stands[1] or '') ~= expected_offset or (stands[2] or '') ~= expected_id then
@@ -73,10 +73,10 @@ for _ = 1, spoilt do redis.call('RPUSH', bad, arg()) end
 if spoilt > 0 then redis.call('LTRIM', bad, -BAD, -1) end
 
 local changed = 0
-for key = 5, #KEYS, 3 do
+for key = 7, #KEYS, 3 do
   local job, history, lines = KEYS[key], KEYS[key + 1], KEYS[key + 2]
   local job_id, over, expires = arg(), arg() == '1', arg()
-  local winner_key, winner, died = arg(), arg(), arg()
+  local winner_key, winner, died, said = arg(), arg(), arg(), arg()
   local spec_key, spec, deadline, start_by, identity = arg(), arg(), arg(), arg(), arg()
   local cancel_key, cancel = arg(), arg()
   local start_key, start = arg(), arg()
@@ -91,8 +91,7 @@ for key = 5, #KEYS, 3 do
     -- The end of the job, already past its time: a record that does not have it is over too.
     if have[1] and wins(winner_key, have[1]) then
       redis.call('DEL', job, history, lines)
-      redis.call('ZREM', live, job_id)
-      redis.call('ZREM', dead, job_id)
+      for _, order in ipairs({live, dead, heard, ended}) do redis.call('ZREM', order, job_id) end
       changed = changed + 1
     end
   else
@@ -134,14 +133,27 @@ for key = 5, #KEYS, 3 do
       redis.call('ZREM', dead, job_id)
     end
 
+    local decided = decides and winner_key or have[1]
+    local due = describes and deadline or have[3]
+    local is_over = decided and string.sub(decided, 11, 11) == '1'
+    local is_live = decided and due and not is_over
+    if is_live then
+      local last = redis.call('ZSCORE', heard, job_id)
+      if not last or tonumber(said) > tonumber(last) then redis.call('ZADD', heard, said, job_id) end
+    end
+    if decides and is_over then
+      redis.call('ZREM', heard, job_id)
+      redis.call('ZADD', ended, forgotten, job_id)
+    elseif decides then
+      redis.call('ZREM', ended, job_id)
+    end
+
     if decides or describes then
-      local decided = decides and winner_key or have[1]
-      local due = describes and deadline or have[3]
       local start = describes and start_by or have[8]
       if decided and start and start ~= '' and string.sub(decided, 12, 32) == UNTOUCHED then
         due = start
       end
-      if decided and due and string.sub(decided, 11, 11) == '0' then
+      if is_live then
         redis.call('ZADD', live, due, job_id)
       else
         redis.call('ZREM', live, job_id)
@@ -151,6 +163,7 @@ for key = 5, #KEYS, 3 do
 end
 
 if check then
+  redis.call('ZREMRANGEBYSCORE', ended, '-inf', now)
   redis.call('HSET', position, 'o', offset, 'i', id)
   local oldest = redis.call('HGET', position, 't')
   if first ~= '' and (not oldest or tonumber(first) < tonumber(oldest)) then

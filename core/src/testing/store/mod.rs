@@ -12,7 +12,9 @@ mod index;
 mod leases;
 mod lines;
 mod live;
+mod pressure;
 pub mod sample;
+mod silence;
 mod standing;
 mod support;
 
@@ -30,6 +32,8 @@ pub use index::*;
 pub use leases::*;
 pub use lines::*;
 pub use live::*;
+pub use pressure::*;
+pub use silence::*;
 pub use standing::*;
 
 use crate::{partition::Partition, store::FoldStore};
@@ -118,6 +122,12 @@ macro_rules! store_suite {
             an_ended_job_is_not_overdue
             a_forgotten_job_is_not_overdue
             a_redriven_job_is_live_again
+            silent_jobs_are_paged_longest_silence_first
+            what_is_said_of_a_live_job_ends_its_silence
+            a_kept_alone_gives_the_record
+            the_oldest_ends_make_room
+            a_shortened_job_that_runs_again_is_kept
+            fullness_is_told_for_each_partition
             a_dead_job_is_listed_until_it_runs_again
             dead_jobs_are_paged_newest_first
             a_forgotten_job_is_not_dead
