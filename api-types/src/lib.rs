@@ -17,6 +17,7 @@ mod machine;
 mod problem;
 mod quota;
 mod stream;
+mod text;
 mod worker;
 
 pub use admin::{
@@ -45,4 +46,5 @@ pub use machine::{Machine, MachineList, MachineState};
 pub use problem::{FieldError, Problem, ProblemType};
 pub use quota::{ActiveJobs, Quota, SubmitQuota};
 pub use stream::{StreamEvent, StreamEventData, StreamGap};
+pub use text::is_unsafe;
 pub use worker::{JobInHand, Presence, ServedKind, WorkerInfo, WorkerList, WorkerState};

@@ -2,20 +2,10 @@
 
 use std::{fmt::Write as _, time::Duration};
 
-use vmctl_api_types::JobId;
+use vmctl_api_types::{JobId, is_unsafe};
 
 /// Longest text of one field that is shown; a server has no reason to send more on one line.
 const MAX_CHARS: usize = 1_000;
-
-/// Says whether a character may steer a terminal or hide what is written: control characters
-/// (escape sequences start with one), marks that reorder text, and invisible ones.
-fn is_unsafe(c: char) -> bool {
-    c.is_control()
-        || matches!(c,
-            '\u{061c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}'
-            | '\u{e0000}'..='\u{e007f}')
-}
 
 /// Makes one line out of a text that came from elsewhere. Line breaks become spaces, unsafe
 /// characters go, and a long text is cut.

@@ -1,6 +1,9 @@
 //! Time and the ids that carry it, passed in so that tests own them.
 
-use std::sync::{Mutex, PoisonError};
+use std::{
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use uuid::{ContextV7, Uuid};
@@ -37,7 +40,7 @@ impl ManualClock {
     }
 
     /// Moves the clock forward.
-    pub fn advance(&self, by: std::time::Duration) {
+    pub fn advance(&self, by: Duration) {
         let mut now = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         *now = add(*now, by);
     }
@@ -49,8 +52,17 @@ impl Clock for ManualClock {
     }
 }
 
+/// How far the clocks of honest processes differ at most. One that differs by more says so itself.
+pub const DIFFERENCE: Duration = Duration::from_secs(10);
+
+/// Says whether an instant lies further ahead than clocks differ: whoever said it has a wrong clock, or
+/// means harm.
+pub fn is_ahead(at: Timestamp, now: Timestamp) -> bool {
+    at > add(now, DIFFERENCE)
+}
+
 /// Adds a duration; an instant that leaves the calendar becomes its last one.
-pub fn add(at: Timestamp, by: std::time::Duration) -> Timestamp {
+pub fn add(at: Timestamp, by: Duration) -> Timestamp {
     at.checked_add(by).unwrap_or(Timestamp::MAX)
 }
 

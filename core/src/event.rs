@@ -450,7 +450,7 @@ pub enum ParseEventError {
 }
 
 /// Largest epoch, attempt and sequence number that is believed.
-const MAX_COUNT: u32 = 1 << 30;
+pub const MAX_COUNT: u32 = 1 << 30;
 
 impl Event {
     /// Makes a message about `job`.
@@ -694,6 +694,9 @@ pub struct Mark {
     pub time: Timestamp,
 }
 
+/// Longest name of a server in a mark, in bytes: the view keeps it in every partition.
+const MAX_SERVER: usize = 128;
+
 /// The type attribute of a mark.
 pub const MARK_TYPE: &str = "jobs.mark.v1";
 
@@ -727,7 +730,7 @@ impl Mark {
     ///
     /// # Errors
     ///
-    /// `Malformed` when a member is missing or wrong.
+    /// `Malformed` when a member is missing or wrong, `OutOfRange` when the server's name is too long.
     pub fn parse(body: &[u8]) -> Result<Self, ParseEventError> {
         #[derive(Deserialize)]
         struct Data {
@@ -741,6 +744,9 @@ impl Mark {
         }
         let Envelope { id, time, data } =
             serde_json::from_slice(body).map_err(|e| ParseEventError::Malformed(e.to_string()))?;
+        if data.server.len() > MAX_SERVER {
+            return Err(ParseEventError::OutOfRange("server"));
+        }
         Ok(Self {
             id,
             server: data.server,

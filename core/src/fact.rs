@@ -13,10 +13,10 @@ use vmctl_api_types::{Compensation, JobError, JobId, JobState, Progress};
 
 use crate::{
     audit,
-    bus::{LogEntry, Received},
+    bus::{HeaderValue, LogEntry, Received},
     children::Waits,
     clock,
-    event::{Event, EventData, EventType, JobSpec, MARK_TYPE, Mark},
+    event::{Event, EventData, EventType, JobSpec, MARK_TYPE, MAX_COUNT, Mark},
     kinds::MAX_DEADLINE,
     report,
     topology::{EXCHANGE_JOBS, EXCHANGE_READY, QUEUE_DEAD},
@@ -81,6 +81,9 @@ pub struct JobFact {
     pub reason: Option<String>,
     /// Whether the broker confirmed the submission that this is (set by the server only).
     pub confirmed: bool,
+    /// Whether the broker says it, which gave the command up.
+    #[serde(default)]
+    pub given_up: bool,
 }
 
 /// What a client is shown of a message.
@@ -147,6 +150,7 @@ impl JobFact {
             },
             reason: data.reason,
             confirmed: false,
+            given_up: false,
         }
     }
 
@@ -294,7 +298,7 @@ fn dead_letter(entry: &LogEntry, event: Option<Event>, retention: Retention) -> 
     });
     let (epoch, attempt, seq) = data
         .as_ref()
-        .map_or((0, 1, 0), |d| (d.epoch, d.attempt, d.seq));
+        .map_or_else(|| headers(message), |d| (d.epoch, d.attempt, d.seq));
     // When the broker does not say when it gave the command up, the command's own time may be so
     // old that the record would be forgotten before anybody has seen it.
     let is_dated = message.death.as_ref().is_some_and(|d| d.time.is_some());
@@ -329,7 +333,22 @@ fn dead_letter(entry: &LogEntry, event: Option<Event>, retention: Retention) -> 
         spec: data.map(|d| d.job),
         reason: None,
         confirmed: false,
+        given_up: true,
     }))
+}
+
+/// Reads from the headers what run a command is of whose body nobody can read.
+fn headers(message: &Received) -> (u32, u32, u32) {
+    let count = |name: &str| match message.headers.get(name) {
+        Some(HeaderValue::Int(n)) => u32::try_from(*n).ok().filter(|n| *n <= MAX_COUNT),
+        _ => None,
+    };
+    let attempt = count("attempt").filter(|n| *n > 0).unwrap_or(1);
+    (
+        count("epoch").unwrap_or(0),
+        attempt,
+        count("seq").unwrap_or(0),
+    )
 }
 
 /// Says why the broker gave a command up. The trace may be missing (see

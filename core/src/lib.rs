@@ -13,6 +13,7 @@
 //! - **A view keeps its position in the same write as its data** (see [`store::FoldStore`]).
 
 pub mod audit;
+pub mod belief;
 pub mod bus;
 pub mod callback;
 pub mod children;

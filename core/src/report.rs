@@ -6,7 +6,7 @@
 //! ```
 //!
 //! It is no event: it says neither what job that is nor which run. A reader looks these up and
-//! publishes the event that is meant ([`Report::event`]), which everything else follows. Members
+//! publishes the events that are meant ([`Report::events`]), which everything else follows. Members
 //! that are not listed here are ignored.
 
 use jiff::Timestamp;
@@ -85,15 +85,31 @@ impl Report {
         serde_json::from_slice(body).map_err(|e| ParseEventError::Malformed(e.to_string()))
     }
 
-    /// Returns the event that is meant, about the job as `record` has it; `None` when the record has
-    /// it already, has ended, or is in another run.
+    /// Returns the events that are meant, about the job as `record` has it; none when the record has
+    /// it already, has ended, is in another run, or is not to run yet. Who says how a job has ended without
+    /// having said that it runs means both: an end without a start is not believed
+    /// ([`belief`](crate::belief)).
     ///
-    /// The id is derived from what is said about which attempt: saying it twice says it once.
-    pub fn event(&self, record: &Record, source: &str, now: Timestamp) -> Option<Event> {
+    /// Ids are derived from what is said about which attempt: saying it twice says it once.
+    pub fn events(&self, record: &Record, source: &str, now: Timestamp) -> Vec<Event> {
+        let started = Self {
+            state: Word::Running,
+            ..self.clone()
+        };
+        let begins = self.state != Word::Running && !record.may_have_begun();
+        let events = [
+            begins.then(|| started.event(record, source, now)).flatten(),
+            self.event(record, source, now),
+        ];
+        events.into_iter().flatten().collect()
+    }
+
+    fn event(&self, record: &Record, source: &str, now: Timestamp) -> Option<Event> {
         let (winner, job) = (record.winner.as_ref()?, &record.spec.as_ref()?.spec);
         let (event_type, state) = self.state.means();
         let other_run = self.epoch.is_some_and(|epoch| epoch != winner.epoch);
-        if other_run || winner.state.is_terminal() || winner.state == state {
+        let is_early = job.run_at.is_some_and(|at| now < at);
+        if other_run || is_early || winner.state.is_terminal() || winner.state == state {
             return None;
         }
         let said = format!("{}:{}:{}", job.id, winner.epoch, winner.attempt);

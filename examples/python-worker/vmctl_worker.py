@@ -49,6 +49,9 @@ MOST_REFUSALS = 5
 DRAIN_SECONDS = 25
 """How long a slice may go on after SIGTERM."""
 
+CONFIRM_SECONDS = 10
+"""How long the view is asked for a cancel that was heard."""
+
 GRACE_SECONDS = 5
 """How long a handler may go on after it was told to stop."""
 
@@ -222,7 +225,7 @@ class Session:
         self.speak_at = 0.0
         self.tag: Optional[str] = None
         self.said: tuple = ("", False)
-        # A control message may come before the command that it is about.
+        # When a cancel was heard; a control message may come before the command that it is about.
         self.wishes: dict = {}
 
     def work(self) -> None:
@@ -253,7 +256,7 @@ class Session:
         try:
             control = json.loads(body)
             if control["type"] == "cancel":
-                self.wishes[(control["job_id"], control["epoch"])] = control.get("reason")
+                self.wishes[(control["job_id"], control["epoch"])] = time.monotonic()
                 while len(self.wishes) > 10_000:
                     self.wishes.pop(next(iter(self.wishes)))
         except (ValueError, KeyError, TypeError):
@@ -433,9 +436,9 @@ class Slice:
             self.session.connection.process_data_events(time_limit=0)
             thread.join(0.05)
             self.session.speak()
-            wish = self.session.wishes.get((self.job["id"], self.data["epoch"]), self)
-            if wish is not self and not context.cancelled:
-                context.cancelled, context.reason = True, wish
+            wish = self.confirmed_wish() if not context.cancelled else None
+            if wish is not None:
+                context.cancelled, context.reason = True, wish[0]
                 context.stop.set()
             if not context.overdue and now() >= deadline:
                 context.overdue = True
@@ -502,13 +505,19 @@ class Slice:
         since = parse(record["winner"]["time"]) if started else now()
         return since + timedelta(seconds=limit)
 
+    def confirmed_wish(self) -> Optional[tuple]:
+        """A wish that was heard, once the view has it: anybody may have said it."""
+        heard_at = self.session.wishes.get((self.job["id"], self.data["epoch"]))
+        if heard_at is None or time.monotonic() > heard_at + CONFIRM_SECONDS:
+            return None
+        return self.wish(self.worker.view.record(self.job["id"]))
+
     def wish(self, record: Optional[dict]) -> Optional[tuple]:
         """A wish to cancel this run, with its reason."""
         stored = (record or {}).get("cancel")
         if stored and stored["epoch"] == self.data["epoch"]:
             return (stored.get("reason"),)
-        key = (self.job["id"], self.data["epoch"])
-        return (self.session.wishes[key],) if key in self.session.wishes else None
+        return None
 
     def put_aside(self) -> None:
         """Publishes the command again, to come back when it is due."""

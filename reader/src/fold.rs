@@ -9,7 +9,7 @@
 //!
 //! A batch that cannot be written is kept and tried again; the log waits, its buffer is bounded.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use tokio::{sync::watch, time::Instant};
@@ -18,7 +18,6 @@ use vmctl_core::{
     bus::{BusError, Log, LogEntry, LogReader, LogStart},
     clock::Clock,
     error::chain,
-    fact::implausible,
     partition::Partition,
     store::{FoldOutcome, FoldStore, PartitionBatch, Position, StoreError},
 };
@@ -27,6 +26,7 @@ use crate::{
     Backoff, Config, StatusWatch,
     cursor::{Cursors, Plan, pieces, place},
     metrics,
+    trust::{Believed, believed},
 };
 
 /// Most bytes of entries that go into one write, so that it ends well within the store's deadline.
@@ -66,22 +66,12 @@ pub(crate) struct Fold {
     pub config: Config,
     pub holds: watch::Receiver<Vec<Partition>>,
     pub status: StatusWatch,
+    /// When it was said last that a mark is ahead.
+    pub warned: Option<Instant>,
 }
 
-/// Puts aside what no honest process says.
-fn believed(mut batches: Vec<PartitionBatch>, now: Timestamp) -> Vec<PartitionBatch> {
-    for batch in &mut batches {
-        let bad = &mut batch.bad;
-        batch.facts.retain(|fact| {
-            let reason = implausible(fact, now);
-            if let Some(reason) = reason {
-                bad.push((fact.offset.unwrap_or_default(), reason.to_owned()));
-            }
-            reason.is_none()
-        });
-    }
-    batches
-}
+/// How often at most it is said that a mark is ahead.
+const WARN_EVERY: Duration = Duration::from_secs(60);
 
 impl Fold {
     pub(crate) async fn run(mut self, shutdown: &CancellationToken) {
@@ -156,8 +146,14 @@ impl Fold {
     async fn attach(&self, held: &[Partition]) -> Result<(Cursors, Box<dyn LogReader>), Restart> {
         let states = self.store.partitions().await?;
         let mut cursors = Cursors::new(held, &states);
+        let mut is_first = true;
         while let Some(position) = cursors.furthest_unproven() {
-            let found = self.first_from(position.offset).await?;
+            let mut found = self.first_from(position.offset).await?;
+            if found.is_none() && is_first {
+                // A good position must not be given up because the broker was slow once.
+                found = self.first_from(position.offset).await?;
+            }
+            is_first = false;
             if found.as_ref() == Some(&position) {
                 cursors.prove(&position);
                 break;
@@ -208,14 +204,13 @@ impl Fold {
     }
 
     async fn take(
-        &self,
+        &mut self,
         cursors: &mut Cursors,
         entries: &[LogEntry],
         shutdown: &CancellationToken,
     ) -> Result<(), Restart> {
-        let now = self.clock.now();
-        let batches = match cursors.plan(entries, self.config.retention, now) {
-            Plan::Write(batches) => believed(batches, now),
+        let batches = match cursors.plan(entries, self.config.retention, self.clock.now()) {
+            Plan::Write(batches) => batches,
             Plan::Void { positions, found } => {
                 let count = positions.len();
                 for (partition, position) in positions {
@@ -226,9 +221,10 @@ impl Fold {
         };
         cursors.proven_by(entries);
         if !batches.is_empty() {
-            let outcomes = self.write(&batches, shutdown).await?;
+            let (written, outcomes) = self.write(&batches, shutdown).await?;
+            self.warn(&written.ahead);
             let mut moved = None;
-            for (batch, outcome) in batches.iter().zip(outcomes) {
+            for (batch, outcome) in written.batches.iter().zip(outcomes) {
                 match outcome {
                     FoldOutcome::Written { changed } => {
                         cursors.written(batch);
@@ -248,21 +244,38 @@ impl Fold {
         Ok(())
     }
 
-    /// Writes until the store takes it. A batch that was written although the answer was lost is
+    /// Says that marks were put aside: their server's clock is wrong, or the one here.
+    fn warn(&mut self, ahead: &[(String, Timestamp)]) {
+        metrics::add(metrics::MARKS, "ahead", ahead.len());
+        let Some((server, time)) = ahead.last() else {
+            return;
+        };
+        if self.warned.is_none_or(|at| at.elapsed() >= WARN_EVERY) {
+            self.warned = Some(Instant::now());
+            tracing::warn!(
+                server = server.as_str(),
+                mark = %time,
+                clock = %self.clock.now(),
+                "a mark from the future is not believed: one of the two clocks is wrong, or somebody forges marks"
+            );
+        }
+    }
+
+    /// Writes what is believed until the store takes it. A batch that was written although the answer was lost is
     /// then refused as moved, and reading starts anew from what is stored.
     async fn write(
         &self,
         batches: &[PartitionBatch],
         shutdown: &CancellationToken,
-    ) -> Result<Vec<FoldOutcome>, Restart> {
+    ) -> Result<(Believed, Vec<FoldOutcome>), Restart> {
         let mut backoff = Backoff::default();
         loop {
             let started = Instant::now();
-            match self.store.fold(batches.to_vec(), self.clock.now()).await {
-                Ok(outcomes) => {
+            match self.try_write(batches).await {
+                Ok(written) => {
                     ::metrics::histogram!(metrics::FOLD_SECONDS)
                         .record(started.elapsed().as_secs_f64());
-                    return Ok(outcomes);
+                    return Ok(written);
                 }
                 Err(error) => {
                     let trouble = chain(&error);
@@ -275,6 +288,18 @@ impl Fold {
                 }
             }
         }
+    }
+
+    /// What the view has is read just before: if somebody else has moved a partition since, its batch is
+    /// refused.
+    async fn try_write(
+        &self,
+        batches: &[PartitionBatch],
+    ) -> Result<(Believed, Vec<FoldOutcome>), StoreError> {
+        let now = self.clock.now();
+        let believed = believed(&*self.store, batches, now).await?;
+        let outcomes = self.store.fold(believed.batches.clone(), now).await?;
+        Ok((believed, outcomes))
     }
 
     fn report(&self, cursors: &Cursors, entries: &[LogEntry]) {

@@ -1,4 +1,5 @@
-//! Measures how far the reader is behind, in seconds and in entries, also while it folds nothing.
+//! Measures how far the reader is behind, in seconds and in entries, also while it folds nothing; and how
+//! far its clock is from the store's.
 //!
 //! The broker does not tell the end of a stream; the next entry that arrives does. Servers publish
 //! a mark every second, so the wait is short.
@@ -8,8 +9,9 @@ use std::{sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
 use vmctl_core::{
     bus::{BusError, Log, LogStart},
-    clock::Clock,
+    clock::{self, Clock},
     error::chain,
+    store::{FoldStore, clock_ahead},
 };
 
 use crate::{StatusWatch, metrics};
@@ -22,6 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 pub(crate) struct Lag {
     pub log: Arc<dyn Log>,
+    pub store: Arc<dyn FoldStore>,
     pub clock: Arc<dyn Clock>,
     pub status: StatusWatch,
 }
@@ -34,6 +37,10 @@ impl Lag {
             tokio::select! {
                 () = shutdown.cancelled() => return,
                 _ = interval.tick() => self.seconds(),
+            }
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                () = self.clock() => {}
             }
             tokio::select! {
                 () = shutdown.cancelled() => return,
@@ -50,6 +57,21 @@ impl Lag {
         if let Some(newest) = self.status.get().newest {
             let lag = self.clock.now().duration_since(newest).as_secs_f64();
             ::metrics::gauge!(metrics::LAG_SECONDS).set(lag.max(0.0));
+        }
+    }
+
+    /// With a wrong clock the reader believes no mark, or those that it must not believe.
+    async fn clock(&self) {
+        let Ok(ahead) = clock_ahead(&*self.store, &*self.clock).await else {
+            // What the store says no more is told elsewhere.
+            return;
+        };
+        ::metrics::gauge!(metrics::CLOCK).set(ahead.as_secs_f64());
+        if ahead.unsigned_abs() > clock::DIFFERENCE {
+            tracing::warn!(
+                clock.ahead_seconds = ahead.as_secs_f64(),
+                "the clock here and the store's differ: marks may not be believed, or wrongly"
+            );
         }
     }
 

@@ -26,6 +26,7 @@ pub mod status;
 pub mod sweep;
 mod taking;
 pub mod ticks;
+mod trust;
 mod turns;
 
 use std::{sync::Arc, time::Duration};
@@ -163,6 +164,7 @@ impl Reader {
             config: self.config.clone(),
             holds: holds.clone(),
             status: self.status.clone(),
+            warned: None,
         };
         let ticks = ticks::Ticks {
             consumer: Arc::clone(&self.bus.consumer),
@@ -200,6 +202,7 @@ impl Reader {
                 Arc::clone(&turns),
                 Arc::clone(&self.bus.log),
             )),
+            store: Arc::clone(&self.store),
             waking: std::sync::Mutex::default(),
         };
         let reports = reports::Reports {
@@ -211,6 +214,7 @@ impl Reader {
         };
         let lag = lag::Lag {
             log: Arc::clone(&self.bus.log),
+            store: Arc::clone(&self.store),
             clock: Arc::clone(&self.clock),
             status: self.status.clone(),
         };

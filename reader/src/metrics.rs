@@ -4,6 +4,10 @@ use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
 
 /// Facts by what became of them: `applied`, `stale`, `invalid`.
 pub const EVENTS: &str = "reader_events_total";
+/// Marks that were not believed, by why: `ahead` of the clock.
+pub const MARKS: &str = "reader_marks_refused_total";
+/// How far the clock is ahead of the store's, in seconds; less than zero when it is behind.
+pub const CLOCK: &str = "reader_clock_ahead_seconds";
 /// Age of the newest entry folded, in seconds.
 pub const LAG_SECONDS: &str = "reader_lag_seconds";
 /// Entries between the slowest partition held and the end of the log.
@@ -34,6 +38,12 @@ pub const REPORTS: &str = "reader_reports_total";
 /// Gives each its unit and its meaning.
 pub fn describe() {
     describe_counter!(EVENTS, "Facts read from the log, by result");
+    describe_counter!(MARKS, "Marks that were not believed, by reason");
+    describe_gauge!(
+        CLOCK,
+        Unit::Seconds,
+        "How far the clock is ahead of the store's"
+    );
     describe_gauge!(LAG_SECONDS, Unit::Seconds, "Age of the newest entry folded");
     describe_gauge!(
         LAG_EVENTS,

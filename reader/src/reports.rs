@@ -8,7 +8,7 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use vmctl_core::{
     bus::{Consumer, Delivery, Publisher},
-    clock::Clock,
+    clock::{self, Clock},
     error::chain,
     event::Event,
     report::Report,
@@ -59,9 +59,14 @@ impl Reports {
     /// Publishes what a report means; `None` when its delivery was lost before.
     async fn answer(&self, report: &Report, lost: &CancellationToken) -> Option<&'static str> {
         match self.event(report, lost).await? {
-            Meant::Event(event) => publish(&self.publisher, &event, lost)
-                .await
-                .then_some("published"),
+            Meant::Events(events) => {
+                for event in &events {
+                    if !publish(&self.publisher, event, lost).await {
+                        return None;
+                    }
+                }
+                Some("published")
+            }
             Meant::Nothing => Some("nothing"),
             Meant::Unknown => {
                 tracing::warn!(job.id = %report.uuid, "a flat report names no job that is known");
@@ -81,19 +86,17 @@ impl Reports {
                 Ok(lookup) => {
                     let known = lookup.record.filter(|record| record.spec.is_some());
                     let now = self.clock.now();
-                    let event = known
+                    let events = known
                         .as_ref()
-                        .and_then(|record| report.event(record, &self.source, now));
-                    if let Some(event) = event {
-                        return Some(Meant::Event(Box::new(event)));
+                        .map(|record| report.events(record, &self.source, now))
+                        .unwrap_or_default();
+                    if !events.is_empty() {
+                        return Some(Meant::Events(events));
                     }
-                    // A mark that is younger than the report has passed: what was confirmed before it
-                    // is in the view.
-                    if lookup
-                        .partition
-                        .newest_mark
-                        .is_some_and(|mark| mark > asked)
-                    {
+                    // A mark that is younger than the report has passed, whoever's clock drew it: what was
+                    // confirmed before it is in the view.
+                    let late = clock::add(asked, clock::DIFFERENCE);
+                    if lookup.partition.newest_mark.is_some_and(|mark| mark > late) {
                         return Some(known.map_or(Meant::Unknown, |_| Meant::Nothing));
                     }
                 }
@@ -112,8 +115,8 @@ impl Reports {
 /// What a report comes to.
 enum Meant {
     /// The job has moved.
-    Event(Box<Event>),
-    /// The view has it already, or the job is in another run.
+    Events(Vec<Event>),
+    /// The view has it already, the job is in another run, or it is not to run yet.
     Nothing,
     /// There is no such job.
     Unknown,

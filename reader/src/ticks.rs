@@ -99,13 +99,12 @@ impl Ticks {
     /// Waits for one message and takes those that come with it.
     async fn batch(&self, feed: &mut dyn FeedStream) -> Option<Batch> {
         let mut batch = Batch::default();
-        let now = self.clock.now();
-        batch.take(&feed.next().await?, now);
+        batch.take(&feed.next().await?, self.clock.now());
         // What is there already needs no waiting; a short time bounds the reading of a flood.
         let _ = tokio::time::timeout(Duration::from_millis(20), async {
             while batch.ticks.len() + batch.chunks.len() < BATCH && batch.lines < BATCH_LINES {
                 match feed.next().await {
-                    Some(message) => batch.take(&message, now),
+                    Some(message) => batch.take(&message, self.clock.now()),
                     None => break,
                 }
             }

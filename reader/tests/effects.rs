@@ -86,12 +86,12 @@ async fn every_end_of_a_job_with_a_callback_is_followed_by_its_delivery() {
     let reader = world.start("r1");
     let mut expected = BTreeSet::new();
     for (event_type, state) in ENDS {
-        world.say(&world.job(), event_type, state).await;
+        world.end(&world.job(), event_type, state).await;
         let job = with_callback(&world);
         world
             .say(&job, EventType::Submitted, JobState::Queued)
             .await;
-        world.say(&job, event_type, state).await;
+        world.end(&job, event_type, state).await;
         let delivery = callback::delivery_id(job.id, 0);
         world.until(delivery, JobState::Queued).await;
         expected.insert(delivery);
@@ -118,6 +118,38 @@ async fn every_end_of_a_job_with_a_callback_is_followed_by_its_delivery() {
         ]
     );
     reader.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_follows_an_end_that_is_not_believed() {
+    let world = World::new().await;
+    let reader = world.start("r1");
+    let job = with_callback(&world);
+    world
+        .say(&job, EventType::Submitted, JobState::Queued)
+        .await;
+    world
+        .say(&job, EventType::Succeeded, JobState::Succeeded)
+        .await;
+    let delivery = callback::delivery_id(job.id, 0);
+    let in_hand = async || {
+        let stats = world.bus.admin.inspect(QUEUE_EFFECTS).await.unwrap();
+        stats.unwrap().ready
+    };
+    until("the forged end is taken", async || in_hand().await == 0).await;
+    for _ in 0..30 {
+        world.clock.advance(Duration::from_secs(1));
+        world.mark().await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    assert_eq!(world.state(delivery).await, None);
+    // The true end is told.
+    world.end(&job, EventType::Failed, JobState::Failed).await;
+    world.until(delivery, JobState::Queued).await;
+    let told = &deliveries(&world).await[0].data.job.input["event"]["type"];
+    assert_eq!(told, "jobs.failed.v1");
+    reader.stop().await;
+    assert_eq!(in_hand().await, 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -279,7 +311,7 @@ async fn a_report_whose_reader_is_killed_between_any_two_steps_counts_once() {
             .into_iter()
             .map(|e| e.event.event_type)
             .collect();
-        assert_eq!(words, ["submitted", "succeeded"], "{step:?}");
+        assert_eq!(words, ["submitted", "started", "succeeded"], "{step:?}");
         reader.stop().await;
     }
 }

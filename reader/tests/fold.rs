@@ -3,16 +3,24 @@
 
 mod support;
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
+use async_trait::async_trait;
 use jiff::Timestamp;
 use support::{World, until};
 use vmctl_core::{
     JobState, LogStream, Progress,
+    bus::{Bus, BusError, Log, LogEntry, LogReader, LogStart},
     clock::{self, Clock as _},
     event::{EventType, SaidLine},
     lines::MAX_LINE,
-    partition::PARTITIONS,
+    partition::{PARTITIONS, Partition},
     store::JobStore as _,
 };
 
@@ -111,7 +119,7 @@ async fn two_readers_share_and_one_takes_over() {
     // The lease of the dead one lapses by the store's clock.
     for job in &jobs {
         world
-            .say(job, EventType::Succeeded, JobState::Succeeded)
+            .end(job, EventType::Succeeded, JobState::Succeeded)
             .await;
     }
     world.clock.advance(Duration::from_secs(10));
@@ -385,5 +393,60 @@ async fn a_reader_that_lags_sweeps_nothing() {
     assert_eq!(world.state(job.id).await, Some(JobState::Queued));
     world.mark().await;
     world.until(job.id, JobState::Failed).await;
+    reader.stop().await;
+}
+
+/// A log that gives nothing to who reads it first from some place on.
+struct SlowOnce {
+    log: Arc<dyn Log>,
+    slow: AtomicBool,
+}
+
+struct Nothing;
+
+#[async_trait]
+impl LogReader for Nothing {
+    async fn next_batch(&mut self, _most: usize) -> Result<Vec<LogEntry>, BusError> {
+        std::future::pending().await
+    }
+}
+
+#[async_trait]
+impl Log for SlowOnce {
+    async fn read(&self, start: LogStart) -> Result<Box<dyn LogReader>, BusError> {
+        if matches!(start, LogStart::Offset(_)) && self.slow.swap(false, Ordering::Relaxed) {
+            return Ok(Box::new(Nothing));
+        }
+        self.log.read(start).await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_broker_that_is_slow_once_voids_no_position() {
+    let world = World::new().await;
+    let reader = world.start("r1");
+    let job = world.submit().await;
+    world.until(job.id, JobState::Queued).await;
+    reader.stop().await;
+    let since = async || {
+        let states = world.store.partitions().await.unwrap();
+        states.into_iter().map(|s| s.since).collect::<Vec<_>>()
+    };
+    let before = since().await;
+    world.clock.advance(Duration::from_secs(1));
+    let log = Arc::new(SlowOnce {
+        log: Arc::clone(&world.bus.log),
+        slow: AtomicBool::new(true),
+    });
+    let bus = Bus {
+        log: log.clone(),
+        ..world.bus.clone()
+    };
+    let reader = world.start_on("r2", bus);
+    let own = Partition::of(job.id).index();
+    world.say(&job, EventType::Started, JobState::Running).await;
+    world.until(job.id, JobState::Running).await;
+    assert!(!log.slow.load(Ordering::Relaxed));
+    assert_eq!(since().await[own], before[own]);
     reader.stop().await;
 }

@@ -14,6 +14,7 @@ use std::{
     time::Duration,
 };
 
+use jiff::SignedDuration;
 use proptest::{prelude::*, test_runner::FileFailurePersistence};
 use support::{Running, World, until};
 use uuid::Uuid;
@@ -43,6 +44,8 @@ enum Step {
     /// Something happens to one of the jobs.
     Say(prop::sample::Index, Saying),
     Mark,
+    /// One whose time is so many seconds from now.
+    WrongMark(i64),
     Flush,
     /// A replica is in step with the view, and then is not any more.
     Replicate,
@@ -69,6 +72,7 @@ fn step() -> impl Strategy<Value = Step> {
         4 => Just(Step::Submit),
         6 => (any::<prop::sample::Index>(), saying).prop_map(|(job, what)| Step::Say(job, what)),
         3 => Just(Step::Mark),
+        1 => prop::sample::select(vec![-3_600, -30, 30, 7_200, 30_000_000_000]).prop_map(Step::WrongMark),
         2 => Just(Step::Flush),
         2 => Just(Step::Replicate),
         2 => Just(Step::FailOver),
@@ -86,6 +90,7 @@ struct Run {
     readers: usize,
     replica: Option<InMemoryJobStore>,
     jobs: Vec<JobSpec>,
+    begun: BTreeSet<JobId>,
     /// Every message that was ever published about a job.
     said: BTreeMap<JobId, BTreeSet<Uuid>>,
 }
@@ -100,6 +105,7 @@ impl Run {
             readers: 0,
             replica: None,
             jobs: Vec::new(),
+            begun: BTreeSet::new(),
             said: BTreeMap::new(),
         };
         run.start();
@@ -135,10 +141,22 @@ impl Run {
                     Saying::Succeeded => (EventType::Succeeded, JobState::Succeeded),
                     Saying::Failed => (EventType::Failed, JobState::Failed),
                 };
+                // Nobody ends a job without having started it.
+                if matches!(saying, Saying::Succeeded | Saying::Failed) && self.begun.insert(job.id)
+                {
+                    self.say(&job, EventType::Started, JobState::Running).await;
+                }
+                if matches!(saying, Saying::Started) {
+                    self.begun.insert(job.id);
+                }
                 self.say(&job, event_type, state).await;
             }
             Step::Mark => {
                 self.world.mark().await;
+            }
+            Step::WrongMark(seconds) => {
+                let at = self.world.clock.now() + SignedDuration::from_secs(*seconds);
+                self.world.mark_of("wrong", at).await;
             }
             Step::Flush => self.world.store.flush(),
             Step::Replicate => self.replica = Some(self.world.store.replica()),
@@ -196,7 +214,9 @@ impl Run {
         until("every partition has passed the mark", async || {
             let states = self.world.store.partitions().await.unwrap();
             self.world.clock.advance(Duration::from_millis(5));
-            states.iter().all(|state| state.newest_mark >= Some(mark))
+            states
+                .iter()
+                .all(|state| state.marks.get("s1") == Some(&mark))
         })
         .await;
         let log = self.log().await;

@@ -24,7 +24,7 @@ async fn end(world: &World, parent: &Event, name: &str, event_type: EventType, s
     world
         .say(&child, EventType::Submitted, JobState::Queued)
         .await;
-    world.say(&child, event_type, state).await;
+    world.end(&child, event_type, state).await;
 }
 
 async fn next(work: &mut Box<dyn Deliveries>) -> Option<Event> {

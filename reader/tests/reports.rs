@@ -8,7 +8,10 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use support::{World, until};
 use vmctl_core::{
-    JobId, JobState, clock::new_job_id, event::EventType, store::JobStore as _,
+    JobId, JobState,
+    clock::{self, Clock as _, new_job_id},
+    event::EventType,
+    store::JobStore as _,
     topology::QUEUE_REPORTS,
 };
 
@@ -31,7 +34,7 @@ async fn all_read(world: &World, reader: support::Running) {
             world.clock.advance(Duration::from_secs(1));
             world.mark().await;
             rounds = if ready().await == 0 { rounds + 1 } else { 0 };
-            rounds > 20
+            rounds > 300
         },
     )
     .await;
@@ -106,7 +109,7 @@ async fn a_report_about_another_run_changes_nothing() {
     let world = World::new().await;
     let reader = world.start("r1");
     let job = world.submit().await;
-    world.say(&job, EventType::Failed, JobState::Failed).await;
+    world.end(&job, EventType::Failed, JobState::Failed).await;
     let mut again = world.event(&job, EventType::Redriven, JobState::Queued);
     again.data.epoch = 1;
     world
@@ -173,7 +176,7 @@ async fn a_report_about_a_run_that_the_view_has_not_seen_yet_waits_for_it() {
     let world = World::new().await;
     let reader = world.start("r1");
     let job = world.submit().await;
-    world.say(&job, EventType::Failed, JobState::Failed).await;
+    world.end(&job, EventType::Failed, JobState::Failed).await;
     world.until(job.id, JobState::Failed).await;
     // The job runs again, and its worker is faster than the view.
     report(
@@ -203,5 +206,32 @@ async fn an_output_that_no_message_can_carry_fails_the_job() {
     world.until(job.id, JobState::Failed).await;
     let error = world.record(job.id).await.unwrap().to_job().unwrap().error;
     assert_eq!(error.unwrap().error_type, "outcome-too-large");
+    reader.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_report_about_a_job_that_is_not_to_run_yet_changes_nothing() {
+    let world = World::new().await;
+    let reader = world.start("r1");
+    let mut job = world.job();
+    job.run_at = Some(clock::add(world.clock.now(), Duration::from_secs(600)));
+    world
+        .say(&job, EventType::Submitted, JobState::Queued)
+        .await;
+    world.until(job.id, JobState::Queued).await;
+    for state in ["INPROGRESS", "SUCCESSFULL", "FAILED", "CANCELLED"] {
+        report(&world, &json!({"uuid": job.id, "state": state})).await;
+    }
+    all_read(&world, reader).await;
+    assert_eq!(words(&world, job.id).await, ["submitted"]);
+    let reader = world.start("r2");
+    world.clock.advance(Duration::from_secs(600));
+    report(&world, &json!({"uuid": job.id, "state": "SUCCESSFULL"})).await;
+    world.until(job.id, JobState::Succeeded).await;
+    // What it left out is said for it.
+    assert_eq!(
+        words(&world, job.id).await,
+        ["submitted", "started", "succeeded"]
+    );
     reader.stop().await;
 }

@@ -24,6 +24,7 @@ use crate::{
         doorbell::Doorbell,
         entry::Standing,
         marks::Marks,
+        skew::Skew,
         twins::Twins,
         view::{Overview, Seen},
     },
@@ -47,6 +48,8 @@ pub(crate) struct App {
     pub doorbell: Doorbell,
     /// The marks that this server has published.
     pub marks: Marks,
+    /// Whether this server's clock can be trusted.
+    pub skew: Skew,
     /// Whether the work queues take more.
     pub admission: Admission,
     /// Submissions under way with an `Idempotency-Key`.
@@ -83,6 +86,7 @@ impl App {
             seen: Seen::default(),
             doorbell: Doorbell::default(),
             marks: Marks::default(),
+            skew: Skew::default(),
             admission: Admission::default(),
             twins: Twins::default(),
             standing: Standing::default(),

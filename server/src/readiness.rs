@@ -1,7 +1,8 @@
 //! Whether this server should get requests.
 //!
 //! It is ready while the broker confirms its marks. Without the store or the identity service it
-//! does less, which is degraded and no reason to take it away: every other server has the same ones.
+//! does less, which is degraded and no reason to take it away: every other server has the same ones. With a
+//! wrong clock it cannot tell what is in the view, which is degraded too: it still takes jobs.
 
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
@@ -25,7 +26,7 @@ impl std::fmt::Debug for Readiness {
 /// One thing that readiness depends on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Check {
-    /// `bus`, `marks`, `store` or `identity`.
+    /// `bus`, `marks`, `clock`, `store` or `identity`.
     pub name: &'static str,
     /// How it is.
     pub state: CheckState,
@@ -52,6 +53,7 @@ impl Readiness {
         vec![
             named("bus", self.bus()),
             named("marks", self.marks()),
+            named("clock", self.clock()),
             named("store", self.store().await),
             named("identity", self.identity()),
         ]
@@ -74,6 +76,7 @@ impl Readiness {
         vec![
             ("bus", sync(Self::bus)),
             ("marks", sync(Self::marks)),
+            ("clock", sync(Self::clock)),
             ("store", store),
             ("identity", sync(Self::identity)),
         ]
@@ -106,6 +109,11 @@ impl Readiness {
             )),
             Some(_) => CheckState::Ok,
         }
+    }
+
+    fn clock(&self) -> CheckState {
+        let trouble = self.0.skew.trouble();
+        trouble.map_or(CheckState::Ok, CheckState::Degraded)
     }
 
     async fn store(&self) -> CheckState {

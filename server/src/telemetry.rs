@@ -60,6 +60,11 @@ pub(crate) fn describe() {
         "Time for an upstream's answer, by kind"
     );
     describe_gauge!(
+        "server_clock_ahead_seconds",
+        Unit::Seconds,
+        "How far the clock is ahead of the store's"
+    );
+    describe_gauge!(
         "sync_upstream_open",
         Unit::Count,
         "Whether an upstream is left alone after failures"

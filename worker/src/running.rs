@@ -1,4 +1,4 @@
-//! What runs in this process, and which cancels it has heard of.
+//! What runs in this process, and which cancels it has heard of and found in the view.
 
 use std::{
     collections::{HashMap, VecDeque},

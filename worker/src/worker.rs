@@ -6,7 +6,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use vmctl_core::{
-    Kind,
+    JobId, Kind,
     bus::{BusError, BusState, Feed},
     event::Control,
     topology::Topology,
@@ -29,6 +29,13 @@ const DECLARE_PAUSE: (Duration, Duration) = (Duration::from_millis(200), Duratio
 
 /// How often the worker looks whether the broker was away.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// How long the view is asked for a cancel that was heard, with the first and longest pause.
+const CONFIRM: Duration = Duration::from_secs(10);
+const CONFIRM_PAUSE: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
+
+/// Cancels that are looked up at once; others are found with the next slice.
+const CONFIRMING: usize = 256;
 
 /// How long slices get to give their deliveries back once the drain is over.
 const ABORT_GRACE: Duration = Duration::from_secs(5);
@@ -314,12 +321,18 @@ async fn keep_declared(shared: Arc<Shared>, topology: Topology, stop: Cancellati
 async fn listen(shared: Arc<Shared>) {
     let consumer = &shared.backends.bus.consumer;
     let (mut pause, longest) = DECLARE_PAUSE;
+    let mut confirming = JoinSet::new();
     loop {
         match consumer.subscribe(Feed::Control, &shared.config.name).await {
             Ok(mut feed) => {
                 pause = DECLARE_PAUSE.0;
                 while let Some(received) = feed.next().await {
-                    hear(&shared.running, &received.body);
+                    while confirming.try_join_next().is_some() {}
+                    if confirming.len() < CONFIRMING
+                        && let Some(run) = heard(&received.body)
+                    {
+                        confirming.spawn(confirm(shared.clone(), run));
+                    }
                 }
             }
             Err(error) => tracing::warn!(
@@ -332,16 +345,42 @@ async fn listen(shared: Arc<Shared>) {
     }
 }
 
-fn hear(running: &Running, body: &[u8]) {
+/// Returns the run that is to be cancelled, as it was heard.
+fn heard(body: &[u8]) -> Option<(JobId, u32)> {
     match Control::parse(body) {
-        Ok(Control::Cancel {
-            job_id,
-            epoch,
-            reason,
-        }) => running.cancel(job_id, epoch, reason),
-        Err(error) => tracing::debug!(
-            error = &error as &dyn std::error::Error,
-            "a control message that this version does not know"
+        Ok(Control::Cancel { job_id, epoch, .. }) => Some((job_id, epoch)),
+        Err(error) => {
+            tracing::debug!(
+                error = &error as &dyn std::error::Error,
+                "a control message that this version does not know"
+            );
+            None
+        }
+    }
+}
+
+/// Cancels a run once the view has the wish that was heard. Anybody may have said it; what the log has not
+/// is nobody's wish, and what the view has later is found with the job's next slice.
+async fn confirm(shared: Arc<Shared>, (job, epoch): (JobId, u32)) {
+    let (mut pause, longest) = CONFIRM_PAUSE;
+    let wished = async {
+        loop {
+            let wish = shared.backends.store.get(job).await.ok();
+            let wish = wish
+                .and_then(|l| l.record?.cancel)
+                .filter(|c| c.epoch == epoch);
+            if let Some(wish) = wish {
+                return wish;
+            }
+            sleep(pause).await;
+            pause = (pause * 2).min(longest);
+        }
+    };
+    match timeout(CONFIRM, wished).await {
+        Ok(wish) => shared.running.cancel(job, epoch, wish.reason),
+        Err(_) => tracing::warn!(
+            job.id = %job,
+            "heard a cancel that the view does not have: nothing is cancelled for now"
         ),
     }
 }

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use support::{Script, World, error, kind, vm_input};
 use vmctl_core::{
     JobId, JobState, clock,
-    event::{Event, EventType},
+    event::{Control, Event, EventType},
     kinds::Registry,
     partition::Partition,
     store::{FoldStore as _, PartitionBatch, Position},
@@ -189,6 +189,38 @@ async fn a_cancel_reaches_a_job_that_waits_for_its_next_attempt() {
     assert_eq!(handler.runs(), 2);
     let waited = retry.time.duration_until(end.time).as_secs_f64();
     assert!(waited < 62.0, "{waited}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cancel_that_nobody_has_logged_cancels_nothing() {
+    let world = World::new().await;
+    let handler = Script::new(|ctx: Ctx| async move {
+        tokio::select! {
+            () = ctx.cancel().cancelled() => Outcome::Cancelled,
+            () = tokio::time::sleep(seconds(30)) => Outcome::Done(serde_json::Value::Null),
+        }
+    });
+    let _worker = world.start("w1", handler.clone());
+    let forged = async |job_id| {
+        let control = Control::Cancel {
+            job_id,
+            epoch: 0,
+            reason: Some("forged".to_owned()),
+        };
+        world.bus.publisher.broadcast(control).await.unwrap();
+    };
+    let running = world.submit().await;
+    world.event(running, EventType::Started).await;
+    forged(running).await;
+    // Heard before the command comes.
+    let later = clock::add(world.clock.now(), seconds(20));
+    let later = command(&world, |c| c.data.not_before = Some(later));
+    let delayed = publish(&world, &later).await;
+    world.event(delayed, EventType::Submitted).await;
+    forged(delayed).await;
+    for job in [running, delayed] {
+        assert_eq!(world.end(job).await.event_type, EventType::Succeeded);
+    }
 }
 
 #[tokio::test(start_paused = true)]

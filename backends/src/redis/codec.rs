@@ -167,6 +167,7 @@ pub fn partition_state(value: Value, server: Option<&str>) -> Result<PartitionSt
             "r" => answered = value,
             "n" => state.newest_mark = Some(instant(&value)?),
             "t" => state.oldest = Some(instant(&value)?),
+            "s" if !value.is_empty() => state.since = Some(instant(&value)?),
             other => {
                 if let Some(server) = other.strip_prefix("m:") {
                     let time = instant(&value)?;

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use redis::{Value, cmd};
 use vmctl_core::{
-    JobId,
+    JobId, clock,
     fact::JobFact,
     lines::{self, LogChunk},
     partition::Partition,
@@ -272,7 +272,8 @@ pub fn fold_call(
     call.arg(first.unwrap_or_default())
         // Names the life of a partition that has none yet.
         .arg(format!("{:016x}", rand::random::<u64>()))
-        .arg(batch.marks.len().to_string());
+        .arg(batch.marks.len().to_string())
+        .arg(milliseconds(clock::add(now, clock::DIFFERENCE)).to_string());
     for (server, time) in &batch.marks {
         call.arg(server.as_str())
             .arg(milliseconds(*time).to_string());

@@ -208,6 +208,16 @@ impl JobStore for RedisStore {
     async fn ping(&self) -> Result<(), StoreError> {
         self.one("ping", Call::Plain(cmd("PING"))).await.map(|_| ())
     }
+
+    async fn time(&self) -> Result<Timestamp, StoreError> {
+        let answer = codec::texts(self.one("time", Call::Plain(cmd("TIME"))).await?)?;
+        let [seconds, micros] = answer.as_slice() else {
+            return Err(corrupt("a time of another form"));
+        };
+        let seconds: i64 = seconds.parse().map_err(corrupt)?;
+        let micros: i64 = micros.parse().map_err(corrupt)?;
+        Timestamp::from_millisecond(seconds * 1000 + micros / 1000).map_err(corrupt)
+    }
 }
 
 impl RedisStore {

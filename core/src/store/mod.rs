@@ -9,13 +9,14 @@ pub mod share;
 use std::{collections::BTreeMap, time::Duration};
 
 use async_trait::async_trait;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 use vmctl_api_types::{JobId, LogLine};
 
 use crate::{
     bus::BoxError,
+    clock::Clock,
     fact::JobFact,
     lines::LogChunk,
     partition::Partition,
@@ -60,6 +61,9 @@ pub struct PartitionState {
     pub marks: BTreeMap<String, Timestamp>,
     /// The time of the oldest entry that it was built from.
     pub oldest: Option<Timestamp>,
+    /// The time of the first entry that it has read without a gap since. What a record from before it
+    /// lacks may have been in entries that nobody has read.
+    pub since: Option<Timestamp>,
     /// Which life of the partition this is. It differs from what was read before if the partition
     /// may have lost something in between: it was flushed, or another server answers for it.
     pub life: Option<String>,
@@ -194,6 +198,25 @@ pub trait JobStore: project::ProjectStore {
 
     /// Says whether the store answers.
     async fn ping(&self) -> Result<(), StoreError>;
+
+    /// Tells the time by the store's own clock: one that all processes share.
+    async fn time(&self) -> Result<Timestamp, StoreError>;
+}
+
+/// Says how far a clock is ahead of the store's; less than zero when it is behind.
+///
+/// # Errors
+///
+/// When the store does not answer.
+pub async fn clock_ahead(
+    store: &(impl JobStore + ?Sized),
+    clock: &dyn Clock,
+) -> Result<SignedDuration, StoreError> {
+    let asked = clock.now();
+    let there = store.time().await?;
+    // It was asked between two looks at the clock here; about in the middle.
+    let middle = asked.duration_since(there) + clock.now().duration_since(there);
+    Ok(middle / 2)
 }
 
 /// One partition's share of a batch of the log.
@@ -234,7 +257,9 @@ pub enum FoldOutcome {
 pub trait FoldStore: JobStore {
     /// Writes each batch, if its partition stands where the batch expects it, together with the new
     /// position: both or neither. Merges each fact into its record and its history, keeps the
-    /// set of live jobs, moves the marks, takes the steps of runs in their lines. The project index and its standing (see [`project`]) are
+    /// set of live jobs, moves the marks, takes the steps of runs in their lines. A mark that is ahead of
+    /// `now` (see [`crate::clock::is_ahead`]) is forgotten, also one that was there before. The project
+    /// index and its standing (see [`project`]) are
     /// written first.
     ///
     /// Batches are independent of each other; outcomes come in the same order.

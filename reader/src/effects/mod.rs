@@ -7,9 +7,9 @@
 //! copies that worker and merge absorb.
 //!
 //! ```text
-//! delivery --> an end of a job? --> what follows --> published and confirmed --> ack
-//!                  | no
-//!                 ack, counted
+//! delivery --> an end of a job? --> what follows --> believed? --> published and confirmed --> ack
+//!                  | no                                 | no
+//!                 ack, counted                         ack, said
 //! ```
 //!
 //! Each kind of effect is a module that says, without I/O, what follows a fact. Beside that, a job that
@@ -26,9 +26,11 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use vmctl_core::{
     bus::{Consumer, Delivery, LogEntry, Publisher},
-    clock::Clock,
+    clock::{self, Clock},
     event::Event,
     fact::{Fact, JobFact, Retention, interpret},
+    record::HistoryEntry,
+    store::{FoldStore, Lookup},
     topology::QUEUE_EFFECTS,
 };
 
@@ -37,7 +39,7 @@ pub(crate) use parents::Parents;
 pub(crate) use turns::Waking;
 
 use crate::{
-    metrics,
+    Backoff, metrics,
     taking::{publish, take},
 };
 
@@ -48,6 +50,7 @@ pub(crate) struct Effects {
     pub callbacks: Callbacks,
     pub parents: Arc<Parents>,
     pub turns: Arc<Waking>,
+    pub store: Arc<dyn FoldStore>,
     /// Looks at jobs that may go on; they end with this.
     pub waking: Mutex<JoinSet<()>>,
 }
@@ -86,7 +89,17 @@ impl Effects {
         }
         let result = match fact.and_then(terminal) {
             Ok(fact) => {
-                let following = self.following(&fact);
+                let mut following = self.following(&fact);
+                let believed = match following.is_empty() {
+                    true => Some(true),
+                    false => self.is_believed(&fact, &delivery.lost).await,
+                };
+                // Whoever gets a lost one begins again.
+                let Some(believed) = believed else { return };
+                if !believed {
+                    tracing::warn!(job.id = %fact.job, "the end of a job is not believed, and nothing follows it");
+                    following.clear();
+                }
                 for event in &following {
                     if !publish(&self.publisher, event, &delivery.lost).await {
                         // Whoever gets it next begins again.
@@ -114,6 +127,35 @@ impl Effects {
             tracing::debug!("an end was lost before its ack; it is followed again");
         }
         metrics::add(metrics::EFFECTS, result, 1);
+    }
+
+    /// Waits until the view has an end, and says so; false when the view is complete and has the job
+    /// without it: the log did not believe it. `None` when the delivery was lost before.
+    async fn is_believed(&self, fact: &JobFact, lost: &CancellationToken) -> Option<bool> {
+        let late = clock::add(self.clock.now(), clock::DIFFERENCE);
+        let id = fact.id.to_string();
+        // The broker may tell less of a command that it gave up to one of its queues than to another.
+        let is_it = |HistoryEntry { event, .. }: &HistoryEntry| {
+            let given_up = fact.given_up && event.event_type == fact.event_type.word();
+            event.epoch == fact.epoch && (given_up || event.id == id)
+        };
+        let mut backoff = Backoff::default();
+        loop {
+            if let Ok(story) = self.store.story(fact.job).await {
+                let Lookup { record, partition } = story.lookup;
+                if story.history.iter().any(is_it) {
+                    return Some(true);
+                }
+                if partition.newest_mark.is_some_and(|mark| mark > late) {
+                    // What was forgotten meanwhile cannot be asked.
+                    return Some(record.is_none());
+                }
+            }
+            tokio::select! {
+                () = lost.cancelled() => return None,
+                () = backoff.wait() => {}
+            }
+        }
     }
 
     /// Says what follows a fact: nothing, or one message for each kind of effect.

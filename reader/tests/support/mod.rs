@@ -149,6 +149,17 @@ impl World {
         event.id
     }
 
+    /// A worker starts the job and says how it has ended; returns the id of the end.
+    pub async fn end(&self, job: &JobSpec, event_type: EventType, state: JobState) -> Uuid {
+        self.say(job, EventType::Started, JobState::Running).await;
+        let mut end = self.event(job, event_type, state);
+        if event_type == EventType::Deadline {
+            end.time = job.deadline;
+        }
+        self.publish(&end).await;
+        end.id
+    }
+
     pub async fn submit(&self) -> JobSpec {
         let job = self.job();
         self.say(&job, EventType::Submitted, JobState::Queued).await;
@@ -174,10 +185,15 @@ impl World {
 
     /// What a server says every second.
     pub async fn mark(&self) -> Timestamp {
+        self.mark_of("s1", self.clock.now()).await
+    }
+
+    /// A mark of any server and time.
+    pub async fn mark_of(&self, server: &str, time: Timestamp) -> Timestamp {
         let mark = Mark {
             id: new_uuid(&*self.clock),
-            server: "s1".into(),
-            time: self.clock.now(),
+            server: server.into(),
+            time,
         };
         self.bus.publisher.publish(mark.to_message()).await.unwrap();
         mark.time

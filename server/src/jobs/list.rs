@@ -20,7 +20,7 @@ use crate::{
     app::App,
     error::ApiError,
     http::query,
-    jobs::view::{Reach, is_behind},
+    jobs::view::{Reach, is_behind, own_mark},
 };
 
 /// Lines of the index have whole ones.
@@ -194,9 +194,10 @@ fn job(project: &str, lookup: &Lookup) -> Option<Job> {
 fn is_stale(app: &App, key: &IndexKey, lookup: &Lookup, seen: Reach) -> bool {
     let now = app.now();
     let caught_up = |mark: Timestamp| clock::add(mark, CAUGHT_UP) > now;
+    // By this server's own mark, as everything that is absent.
     lookup.record.is_none()
         && !is_behind(app, Partition::of(key.id), &lookup.partition, seen)
-        && lookup.partition.newest_mark.is_some_and(caught_up)
+        && own_mark(app, &lookup.partition).is_some_and(caught_up)
         && clock::add(key.created_at, SETTLED) < now
 }
 
@@ -227,7 +228,7 @@ pub(crate) async fn is_incomplete(app: &App) -> Result<bool, ApiError> {
         .and_then(|mark| mark.time.checked_sub(CAUGHT_UP).ok());
     let behind = |((number, state), seen): ((Partition, &PartitionState), Reach)| {
         app.seen.observe(number, state, app.now());
-        is_behind(app, number, state, seen) || state.newest_mark < expected
+        is_behind(app, number, state, seen) || own_mark(app, state) < expected
     };
     let incomplete = Partition::all().zip(&partitions).zip(seen).any(behind);
     app.overview.remember(incomplete);

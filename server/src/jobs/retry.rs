@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use vmctl_api_types::{JobId, JobState, ProblemType};
 use vmctl_core::{
     clock,
-    event::{Event, EventData, EventType},
+    event::{Event, EventData, EventType, MAX_COUNT},
     kinds::MAX_DEADLINE,
     record::{Record, Submission, Winner},
     store::project::Run,
@@ -30,7 +30,8 @@ use crate::{
 ///
 /// # Errors
 ///
-/// `not-retryable` for a job that is live, has succeeded or has a parent, and whatever a submission may answer.
+/// `not-retryable` for a job that is live, has succeeded or has a parent, or has run as often as can be
+/// counted; and whatever a submission may answer.
 pub(crate) async fn retry(
     app: &Arc<App>,
     id: JobId,
@@ -89,6 +90,10 @@ async fn run(
             format!("job {parent} asked for it and has gone on without it: retry that one");
         return Err(refused.detail(detail));
     }
+    if winner.epoch >= MAX_COUNT {
+        let refused = ApiError::new(ProblemType::NotRetryable).job(id);
+        return Err(refused.detail("no worker believes a later run than this one"));
+    }
     let kind = &submission.spec.kind;
     if app.registry.get(kind).is_none() {
         let unknown = ApiError::new(ProblemType::UnknownKind).job(id);
@@ -138,7 +143,7 @@ fn command(app: &App, winner: &Winner, submission: &Submission) -> Event {
     (job.deadline, job.start_by) = (later(job.deadline), job.start_by.map(later));
     job.run_at = None;
     let mut data = EventData::new(JobState::Queued, job);
-    data.epoch = winner.epoch.saturating_add(1);
+    data.epoch = winner.epoch + 1;
     Event::new(
         clock::new_uuid(&*app.clock),
         EventType::Redriven,

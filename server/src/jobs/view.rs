@@ -8,7 +8,8 @@
 //! | absent, or of another project | caught up | 404, or 410 when its time is over |
 //!
 //! A job of another project goes through the same lines as one that does not exist. "Caught up" is
-//! told by marks: what was confirmed before a mark lies before it in the log.
+//! told by this server's own marks: what was confirmed before a mark lies before it in the log, and of its
+//! own marks alone a server knows when they were published.
 //!
 //! A partition is behind when it is less far than this server has seen it, or has not passed this
 //! server's first mark: another server may have told a client what lies before that. It is also behind
@@ -29,14 +30,14 @@ use vmctl_core::{
     clock,
     partition::Partition,
     record::{HistoryEntry, Record},
-    store::{Lookup, PartitionState, Story},
+    store::{Lookup, PartitionState, Story, clock_ahead},
 };
 
 use crate::{app::App, error::ApiError};
 
-/// A mark this much younger than a version 7 id was published after whatever made the id, whichever
-/// server's clock drew it.
-const CLOCK_SLACK: Duration = Duration::from_secs(10);
+/// A mark of this server that is this much younger than a version 7 id was published after whatever made
+/// the id, whichever server's clock drew it: clocks differ, and a publish takes its time.
+const CLOCK_SLACK: Duration = clock::DIFFERENCE.saturating_mul(2);
 
 /// How long a record that was written ahead of the log is believed while the view is behind.
 const FRESH: Duration = Duration::from_secs(60);
@@ -60,6 +61,10 @@ impl Reach {
             mark: partition.newest_mark,
             offset: partition.position.as_ref().map(|stands| stands.offset),
         }
+    }
+
+    fn is_ahead(self, now: Timestamp) -> bool {
+        self.mark.is_some_and(|mark| clock::is_ahead(mark, now))
     }
 
     /// Returns the offset of the last entry that it has.
@@ -88,7 +93,11 @@ impl Seen {
     pub fn observe(&self, number: Partition, partition: &PartitionState, now: Timestamp) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let sight = all.entry(number).or_default();
-        sight.reach = Reach::of(partition).max(sight.reach);
+        // Nobody publishes in the future: a mark from there says that some clock is wrong, or was when
+        // it was believed. Kept, it would be more than what any honest view ever has.
+        let reach = Some(Reach::of(partition)).filter(|reach| !reach.is_ahead(now));
+        let kept = Some(sight.reach).filter(|reach| !reach.is_ahead(now));
+        sight.reach = reach.max(kept).unwrap_or_default();
         if sight.life != partition.life {
             let is_another = sight.life.is_some();
             sight.life.clone_from(&partition.life);
@@ -112,7 +121,8 @@ impl Seen {
     }
 }
 
-/// Keeps reading how far all partitions are, so that this server knows what others may have told.
+/// Keeps reading how far all partitions are, so that this server knows what others may have told; and what
+/// time it is where all can see it.
 pub(crate) async fn observe(app: &App) -> Infallible {
     let mut ticks = interval(OBSERVE_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -122,6 +132,10 @@ pub(crate) async fn observe(app: &App) -> Infallible {
         let states = app.bounded(app.store.partitions()).await;
         for (number, state) in Partition::all().zip(&states.unwrap_or_default()) {
             app.seen.observe(number, state, app.now());
+        }
+        let ahead = app.bounded(clock_ahead(&*app.store, &*app.clock)).await;
+        if let Ok(ahead) = ahead {
+            app.skew.note(ahead);
         }
     }
 }
@@ -134,7 +148,7 @@ pub(crate) fn is_behind(
     partition: &PartitionState,
     seen: Reach,
 ) -> bool {
-    let passed = |mark| has_passed(partition, &app.config.name, mark);
+    let passed = |mark| has_passed(own_mark(app, partition), mark);
     // The view keeps milliseconds.
     let after = |at| clock::add(at, Duration::from_millis(1));
     Reach::of(partition) < seen
@@ -146,13 +160,19 @@ pub(crate) fn is_behind(
             .is_some_and(|m| !passed(m))
 }
 
-/// Says whether the partition has passed this server's mark of that time. Without one of its own,
-/// another server's tells it, if it is later by more than clocks differ.
-fn has_passed(partition: &PartitionState, server: &str, mark: Timestamp) -> bool {
+/// Returns the newest mark of this server that the partition has passed. No other server's mark is asked:
+/// its clock may be wrong, or have been. None is younger than what this server has had confirmed, whoever
+/// says so.
+pub(crate) fn own_mark(app: &App, partition: &PartitionState) -> Option<Timestamp> {
+    let passed = partition.marks.get(&app.config.name)?;
+    let newest = app.marks.newest()?.time;
+    Some(newest.min(*passed))
+}
+
+/// Says whether a partition that has passed this server's mark `own` has passed its mark of that time.
+fn has_passed(own: Option<Timestamp>, mark: Timestamp) -> bool {
     // The view keeps milliseconds.
-    let mark = clock::from_unix_ms(mark.as_millisecond());
-    let own = partition.marks.get(server).copied();
-    own >= Some(mark) || partition.newest_mark >= Some(clock::add(mark, CLOCK_SLACK))
+    own >= Some(clock::from_unix_ms(mark.as_millisecond()))
 }
 
 /// A job with its history, at one moment.
@@ -187,6 +207,35 @@ pub(crate) async fn tell(app: &App, project: &str, id: JobId) -> Result<Told, Ap
     ask(app, project, id, Scope::Story).await
 }
 
+/// What the view has of a job at one moment.
+pub(crate) struct Look {
+    /// The job; `None` when the view has none of this project.
+    pub told: Option<Told>,
+    /// Up to which offset that is so; `None` while the view has lost something.
+    pub stands: Option<u64>,
+}
+
+/// Looks at a job of a project once. Who knows where in the log something was said need not wait for a
+/// mark to be sure that there is nothing.
+pub(crate) async fn look(app: &App, project: &str, id: JobId) -> Result<Look, ApiError> {
+    let number = Partition::of(id);
+    let seen = app.seen.reach(number);
+    let Story { lookup, history } = app.story(id).await?;
+    let behind = is_behind(app, number, &lookup.partition, seen);
+    let stands = Reach::of(&lookup.partition).offset();
+    let ours = |record: &Record| record.project() == Some(project) && record.winner.is_some();
+    let told = lookup.record.filter(ours).map(|record| Told {
+        record,
+        history,
+        stands,
+        behind,
+    });
+    Ok(Look {
+        told,
+        stands: stands.filter(|_| !behind),
+    })
+}
+
 async fn ask(app: &App, project: &str, id: JobId, scope: Scope) -> Result<Told, ApiError> {
     if !id.is_ours() {
         return Err(not_found(id));
@@ -211,7 +260,7 @@ async fn ask(app: &App, project: &str, id: JobId, scope: Scope) -> Result<Told, 
             id,
             arrived,
             now: app.now(),
-            server: &app.config.name,
+            own: own_mark(app, &lookup.partition),
             retention: app.config.job_ttl,
             behind,
             since: app.seen.since(number),
@@ -261,7 +310,8 @@ struct Question<'a> {
     id: JobId,
     arrived: Timestamp,
     now: Timestamp,
-    server: &'a str,
+    /// The newest mark of this server that the partition has passed.
+    own: Option<Timestamp>,
     retention: Duration,
     behind: bool,
     since: Option<Timestamp>,
@@ -287,7 +337,7 @@ impl Question<'_> {
             }
             return Verdict::NotYet;
         }
-        if self.behind || !self.is_past(&lookup.partition) {
+        if self.behind || !self.is_past() {
             return Verdict::NotYet;
         }
         match self.drawn_at() {
@@ -314,17 +364,10 @@ impl Question<'_> {
     }
 
     /// Says whether everything that was confirmed before the request is in the partition.
-    fn is_past(&self, partition: &PartitionState) -> bool {
-        let since_id = self.drawn_at().is_some_and(|at| {
-            partition
-                .newest_mark
-                .is_some_and(|mark| mark >= clock::add(at, CLOCK_SLACK))
-        });
-        since_id
-            || partition
-                .marks
-                .get(self.server)
-                .is_some_and(|mark| *mark > self.arrived)
+    fn is_past(&self) -> bool {
+        let late = self.drawn_at().map(|at| clock::add(at, CLOCK_SLACK));
+        self.own
+            .is_some_and(|mark| mark > self.arrived || late.is_some_and(|late| mark >= late))
     }
 
     /// Says whether a job drawn then may have been there and be forgotten.
@@ -428,7 +471,7 @@ mod tests {
             id: id.parse().unwrap(),
             arrived: noon(asked),
             now: noon(asked),
-            server: "me",
+            own: partition.marks.get("me").copied(),
             retention: Duration::from_secs(24 * 3600),
             behind,
             since: None,
@@ -445,7 +488,7 @@ mod tests {
     fn a_record_is_believed_unless_its_partition_is_behind() {
         let live = |id| Some(record(id, JobState::Queued));
         let ended = Some(record(V7_AT_NOON, JobState::Succeeded));
-        let at = |newest| partition(Some(newest), None, -60);
+        let at = |newest| partition(Some(newest), Some(newest), -60);
         assert_eq!(
             judge(V7_AT_NOON, live(V7_AT_NOON), 90, false, at(80)),
             "found"
@@ -491,19 +534,29 @@ mod tests {
     }
 
     #[test]
-    fn a_mark_is_passed_by_ones_own_or_by_a_much_later_one() {
-        for (newest, ours, passed) in [
-            (None, None, false),
-            (Some(9), Some(4), false),
-            (Some(5), Some(5), true),
-            (Some(9), None, false),
-            (Some(15), None, true),
-        ] {
-            let state = partition(newest, ours, -60);
-            assert_eq!(has_passed(&state, "me", noon(5)), passed, "{newest:?}");
+    fn a_mark_is_passed_by_ones_own() {
+        for (own, passed) in [(None, false), (Some(4), false), (Some(5), true)] {
+            assert_eq!(has_passed(own.map(noon), noon(5)), passed, "{own:?}");
         }
         let finer = clock::add(noon(5), Duration::from_nanos(999_999));
-        assert!(has_passed(&partition(Some(5), Some(5), -60), "me", finer));
+        assert!(has_passed(Some(noon(5)), finer));
+    }
+
+    #[test]
+    fn nothing_is_remembered_of_a_mark_from_the_future() {
+        let at = |mark| partition(Some(mark), None, -60);
+        let number = Partition::of(V7_AT_NOON.parse().unwrap());
+        let seen = Seen::default();
+        seen.observe(number, &at(5), noon(6));
+        for mark in [17, 7200, 32_472_144_000] {
+            seen.observe(number, &at(mark), noon(6));
+            assert_eq!(seen.reach(number), Reach::of(&at(5)), "{mark}");
+        }
+        // Nor when this server's own clock was wrong.
+        seen.observe(number, &at(7200), noon(7200));
+        assert_eq!(seen.reach(number), Reach::of(&at(7200)));
+        seen.observe(number, &at(7), noon(8));
+        assert_eq!(seen.reach(number), Reach::of(&at(7)));
     }
 
     #[test]
@@ -512,10 +565,10 @@ mod tests {
         if let Some(submission) = &mut foreign.spec {
             submission.spec.auth.project_id = "q".into();
         }
-        for (newest, answer) in [(9, "wait"), (10, "404")] {
+        for (own, answer) in [(19, "wait"), (20, "404")] {
             for record in [None, Some(foreign.clone())] {
-                let state = partition(Some(newest), None, -60);
-                assert_eq!(judge(V7_AT_NOON, record, 20, false, state), answer);
+                let state = partition(Some(own), Some(own), -60);
+                assert_eq!(judge(V7_AT_NOON, record, 30, false, state), answer);
             }
         }
     }
@@ -524,21 +577,21 @@ mod tests {
     fn absence_needs_a_mark_from_after_the_id_or_from_after_the_request() {
         for (id, newest, ours, answer) in [
             (V7_AT_NOON, None, None, "wait"),
-            (V7_AT_NOON, Some(9), None, "wait"),
-            (V7_AT_NOON, Some(10), None, "404"),
-            // Asked at 5: this server's own mark decides, not another's.
-            (V7_AT_NOON, Some(6), Some(5), "wait"),
-            (V7_AT_NOON, Some(6), Some(6), "404"),
-            (DERIVED, Some(1_000), Some(5), "wait"),
-            (DERIVED, Some(1_000), Some(6), "404"),
+            // This server's own mark decides, not another's, whatever that says.
+            (V7_AT_NOON, Some(1_000_000), None, "wait"),
+            (V7_AT_NOON, Some(1_000_000), Some(19), "wait"),
+            (V7_AT_NOON, Some(20), Some(20), "404"),
+            // Asked at 25.
+            (DERIVED, Some(1_000), Some(25), "wait"),
+            (DERIVED, Some(1_000), Some(26), "404"),
         ] {
             let state = || partition(newest, ours, -60);
             assert_eq!(
-                judge(id, None, 5, false, state()),
+                judge(id, None, 25, false, state()),
                 answer,
                 "{newest:?} {ours:?}"
             );
-            assert_eq!(judge(id, None, 5, true, state()), "wait");
+            assert_eq!(judge(id, None, 25, true, state()), "wait");
         }
     }
 
@@ -551,7 +604,7 @@ mod tests {
             (60, 0, "404"),
             (60, 1, "410"),
         ] {
-            let state = partition(Some(asked), None, oldest);
+            let state = partition(Some(asked), Some(asked), oldest);
             assert_eq!(judge(V7_AT_NOON, None, asked, false, state), answer);
         }
         // A derived id has no time.

@@ -7,7 +7,7 @@ use axum::{
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use vmctl_api_types::{LogLine, Problem, ProblemType};
+use vmctl_api_types::{LogLine, Problem, ProblemType, is_unsafe};
 use vmctl_core::lines::MOST;
 
 use crate::{
@@ -112,7 +112,7 @@ fn tail(text: &str) -> Result<usize, ApiError> {
 
 /// A line that steers no terminal.
 fn text(line: &LogLine) -> String {
-    let shown = line.text.chars().filter(|c| *c == '\t' || !c.is_control());
+    let shown = line.text.chars().filter(|c| *c == '\t' || !is_unsafe(*c));
     shown.chain(['\n']).collect()
 }
 

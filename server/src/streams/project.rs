@@ -184,14 +184,14 @@ impl ProjectStream {
         let has = |told: &Told| !told.behind && told.stands >= Some(noted.offset);
         let mut pause = FIRST_PAUSE;
         while !told.get(&about.job).is_some_and(has) {
-            match view::tell(app, &self.project, about.job).await {
-                Ok(now) if has(&now) => {
-                    told.insert(about.job, now);
-                    return;
-                }
-                // Who owns a job is said by the view, not by the message.
-                Err(error) if matches!(error.status(), 404 | 410) => {
-                    told.remove(&about.job);
+            match view::look(app, &self.project, about.job).await {
+                // Who owns a job is said by the view, not by the message: a forged one costs no more
+                // than any other.
+                Ok(look) if look.stands >= Some(noted.offset) => {
+                    match look.told {
+                        Some(now) => told.insert(about.job, now),
+                        None => told.remove(&about.job),
+                    };
                     return;
                 }
                 Ok(_) => sleep(pause).await,

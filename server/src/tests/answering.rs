@@ -4,11 +4,12 @@ use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use vmctl_core::{
-    JobState, clock,
+    JobState,
+    clock::{self, Clock},
     event::{Event, EventType},
     fact::JobFact,
     partition::Partition,
-    store::JobStore,
+    store::{JobStore, Position},
 };
 
 use super::support::{MEMBER, OTHER, Suite, eventually, next};
@@ -208,7 +209,12 @@ async fn a_live_record_is_not_believed_while_its_partition_is_behind() {
     suite.set_reading(false);
     let lookup = suite.store.get(id.parse().unwrap()).await.unwrap();
     let mut ahead = lookup.partition.clone();
-    ahead.newest_mark = Some(clock::add(suite.app.now(), Duration::from_secs(600)));
+    let later = |stands: Position| Position {
+        offset: stands.offset + 1_000,
+        ..stands
+    };
+    ahead.newest_mark = Some(clock::add(suite.app.now(), clock::DIFFERENCE));
+    ahead.position = ahead.position.map(later);
     let number = Partition::of(id.parse().unwrap());
     suite.app.seen.observe(number, &ahead, suite.app.now());
     // Younger than a minute and confirmed: nobody else can know more.
@@ -222,6 +228,11 @@ async fn a_live_record_is_not_believed_while_its_partition_is_behind() {
 
 /// Another server over the same broker and view, which has observed nothing.
 pub(super) fn second(suite: &Suite) -> Arc<App> {
+    second_by(suite, Arc::clone(&suite.app.clock))
+}
+
+/// The same, with a clock of its own.
+pub(super) fn second_by(suite: &Suite, clock: Arc<dyn Clock>) -> Arc<App> {
     let app = &suite.app;
     let mut config = app.config.clone();
     config.name = "server-second".to_owned();
@@ -229,7 +240,7 @@ pub(super) fn second(suite: &Suite) -> Arc<App> {
         bus: app.bus.clone(),
         store: Arc::clone(&app.store),
         identity: Arc::clone(&app.identity),
-        clock: Arc::clone(&app.clock),
+        clock,
         registry: Arc::clone(&app.registry),
     };
     Arc::new(App::new(config, backends))

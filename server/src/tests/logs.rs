@@ -71,7 +71,13 @@ async fn a_log_is_read_as_text_or_as_json_lines() {
     assert_eq!((nothing.status.as_u16(), nothing.body.len()), (200, 0));
     suite.lines(&command, 1..=3).await;
     suite
-        .texts(&command, &[(4, "\u{1b}[2Jred\tend\r\u{0}".to_owned())])
+        .texts(
+            &command,
+            &[(
+                4,
+                "\u{1b}[2Jred\tend\r\u{0}\u{202e}\u{2066}\u{feff}".to_owned(),
+            )],
+        )
         .await;
 
     let text = suite.read_log(&id, "", "*/*").await;
@@ -99,7 +105,10 @@ async fn a_log_is_read_as_text_or_as_json_lines() {
         (&lines[0]["id"], &lines[0]["stream"], &lines[0]["text"]),
         (&json!("0.1.0.3"), &json!("stderr"), &json!("line 3"))
     );
-    assert_eq!(lines[1]["text"], "\u{1b}[2Jred\tend\r\u{0}");
+    assert_eq!(
+        lines[1]["text"],
+        "\u{1b}[2Jred\tend\r\u{0}\u{202e}\u{2066}\u{feff}"
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -6,6 +6,7 @@ mod auth;
 mod bad_input;
 mod callbacks;
 mod cancel;
+mod clocks;
 mod compat;
 mod dead;
 mod flows;

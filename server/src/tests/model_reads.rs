@@ -31,6 +31,8 @@ enum Step {
         job: prop::sample::Index,
         second: bool,
     },
+    /// A mark of nobody, whose time is so many seconds from now.
+    WrongMark(i64),
     Flush,
     /// A replica is in step with the view, and then is not any more.
     Replicate,
@@ -46,6 +48,8 @@ fn step() -> impl Strategy<Value = Step> {
         3 => any::<bool>().prop_map(|keyed| Step::Submit { keyed }),
         5 => job().prop_map(Step::Happen),
         10 => (job(), any::<bool>()).prop_map(|(job, second)| Step::Ask { job, second }),
+        2 => prop::sample::select(vec![-3_600, -30, 9, 30, 7_200, 30_000_000_000])
+            .prop_map(Step::WrongMark),
         1 => Just(Step::Flush),
         3 => Just(Step::Replicate),
         3 => Just(Step::FailOver),
@@ -145,6 +149,7 @@ impl Run {
             Step::Ask { job, second } => {
                 self.ask(pick(job), *second).await;
             }
+            Step::WrongMark(seconds) => self.suite.mark("wrong", *seconds).await,
             Step::Flush => self.suite.store.flush(),
             Step::Replicate => self.replica = Some(self.suite.store.replica()),
             Step::FailOver => {

@@ -3,8 +3,11 @@
 use std::time::Duration;
 
 use serde_json::json;
-use tokio::time::sleep;
-use vmctl_core::event::Event;
+use tokio::time::{Instant, sleep};
+use vmctl_core::{
+    clock::{new_job_id, new_uuid},
+    event::Event,
+};
 
 use super::support::{Frame, Frames, MEMBER, OTHER, Suite, create, eventually, next};
 
@@ -154,4 +157,30 @@ async fn a_stream_that_cannot_go_on_says_gap() {
             (id, "submitted".into())
         );
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn forged_entries_about_nobodys_jobs_hold_no_stream_up() {
+    let suite = Suite::start().await;
+    let (_, command) = suite.job().await;
+    suite.caught_up().await;
+    sleep(Duration::from_secs(2)).await;
+    let mut events = suite.project("", None).await;
+    events.is("snapshot").await;
+    let begun = Instant::now();
+    for _ in 0..200 {
+        let mut message = command.to_message();
+        message.correlation_id = new_job_id(&*suite.app.clock).to_string();
+        message.message_id = new_uuid(&*suite.app.clock).to_string();
+        message.routing_key = "event.vm.create.started".parse().unwrap();
+        message.body = "forged".into();
+        suite.app.bus.publisher.publish(message).await.unwrap();
+    }
+    suite.started(&command).await;
+    events.is("started").await;
+    assert!(
+        begun.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        begun.elapsed()
+    );
 }

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use vmctl_core::{
     JobState,
-    event::{Event, EventType},
+    event::{Event, EventType, MAX_COUNT},
     memory::bus::ConfirmFailure,
 };
 
@@ -159,4 +159,24 @@ async fn without_the_broker_the_job_stays_as_it_is() {
     suite.broker.fail_next_confirms(1, ConfirmFailure::Timeout);
     let problem = retry(&suite, &id).await.is_problem(503, "outcome-unknown");
     assert_eq!(problem["job_id"], id);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_whose_runs_cannot_be_counted_on_is_not_retried() {
+    let suite = Suite::start().await;
+    let (id, command) = suite.job().await;
+    for (epoch, answer) in [(MAX_COUNT - 1, 202), (MAX_COUNT, 409)] {
+        let last = |event: &mut Event| {
+            event.data.epoch = epoch;
+            event.data.state = JobState::Failed;
+        };
+        suite.say(&command, EventType::Failed, last).await;
+        suite.caught_up().await;
+        let reply = retry(&suite, &id).await;
+        if answer == 409 {
+            reply.is_problem(409, "not-retryable");
+        } else {
+            assert_eq!(reply.status, answer, "{reply:?}");
+        }
+    }
 }

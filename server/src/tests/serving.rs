@@ -184,7 +184,7 @@ async fn readiness_is_the_broker_and_the_rest_is_degraded() {
         let checks = readiness.check().await;
         checks.into_iter().find(|c| c.name == name).unwrap().state
     };
-    for name in ["bus", "marks", "store", "identity"] {
+    for name in ["bus", "marks", "clock", "store", "identity"] {
         assert_eq!(state(name).await, CheckState::Ok, "{name}");
     }
     suite.store.set_down(true);

@@ -7,7 +7,7 @@
 -- KEYS  position, live, bad, dead, runs that have ended, places at each key of a step, then job, history
 --       and lines of each fact
 -- ARGV  most dead jobs, check, expected offset and id, new offset and id, time of the first entry, a random text,
---       count of marks and each server and time, count of bad entries and each text, now, count of keys of
+--       count of marks, by when a mark is believed and each server and time, count of bad entries and each text, now, count of keys of
 --       steps, count of steps and for each what is read below,
 --       then for each fact what is read below, in that order
 --
@@ -15,7 +15,7 @@
 -- g its kind and project, ck c the cancel, bk b the start, f the confirmed epoch, tk t the tick, x the instant when it is forgotten.
 -- Attempt, rank and number in the key of a winner that no worker has touched: in line, or queued.
 local UNTOUCHED = {['000000000110000000000'] = true, ['000000000120000000000'] = true}
-local HEAD, TAIL, ENDS, BAD, MARK_LIFE = 20, 60, 16, 100, 3600000
+local HEAD, TAIL, ENDS, BAD, MARK_LIFE, SERVERS = 20, 60, 16, 100, 3600000, 100
 
 local at = 0
 local function arg()
@@ -48,26 +48,32 @@ if check then
   -- The first write is one that a full Redis refuses: then nothing has been written.
   redis.call('HSET', position, 'v', '1')
   redis.call('HSETNX', position, 'l', life)
+  if expected_offset == '' then redis.call('HSET', position, 's', first) end
 end
 
-local marks = tonumber(arg())
+local marks, latest = tonumber(arg()), tonumber(arg())
 for _ = 1, marks do
   local server, time = 'm:' .. arg(), arg()
-  for _, field in ipairs({server, 'n'}) do
-    local have = redis.call('HGET', position, field)
-    if not have or tonumber(time) > tonumber(have) then
-      redis.call('HSET', position, field, time)
-    end
-  end
+  local have = redis.call('HGET', position, server)
+  if not have or tonumber(time) > tonumber(have) then redis.call('HSET', position, server, time) end
 end
 if marks > 0 then
-  local newest = tonumber(redis.call('HGET', position, 'n'))
-  local all = redis.call('HGETALL', position)
+  local all, servers, kept, newest = redis.call('HGETALL', position), {}, 0, nil
   for n = 1, #all, 2 do
-    if string.sub(all[n], 1, 2) == 'm:' and tonumber(all[n + 1]) < newest - MARK_LIFE then
-      redis.call('HDEL', position, all[n])
+    if string.sub(all[n], 1, 2) == 'm:' then servers[#servers + 1] = {all[n], all[n + 1]} end
+  end
+  table.sort(servers, function(a, b) return tonumber(a[2]) > tonumber(b[2]) end)
+  for _, server in ipairs(servers) do
+    local time = tonumber(server[2])
+    local over = newest and time < tonumber(newest) - MARK_LIFE
+    -- What is ahead was written by a reader with another clock, or by an older version.
+    if time > latest or over or kept == SERVERS then
+      redis.call('HDEL', position, server[1])
+    else
+      newest, kept = newest or server[2], kept + 1
     end
   end
+  if newest then redis.call('HSET', position, 'n', newest) else redis.call('HDEL', position, 'n') end
 end
 
 local spoilt = tonumber(arg())

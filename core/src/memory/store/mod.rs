@@ -409,6 +409,10 @@ impl JobStore for InMemoryJobStore {
             .unwrap_or_default())
     }
 
+    async fn time(&self) -> Result<Timestamp, StoreError> {
+        self.up().map(|(_, now)| now)
+    }
+
     async fn ping(&self) -> Result<(), StoreError> {
         self.up().map(|_| ())
     }

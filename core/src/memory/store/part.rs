@@ -7,7 +7,7 @@ use vmctl_api_types::{JobId, LogLine};
 
 use super::{expiring::Expiring, line::Lines as ProjectLines};
 use crate::{
-    clock::from_unix_ms,
+    clock::{from_unix_ms, is_ahead},
     fact::JobFact,
     lines::{Lines, LogChunk},
     merge::{history_entry, is_foreign, merge, merge_history, merge_tick, shown},
@@ -20,6 +20,9 @@ const BAD: usize = 100;
 
 /// How long a server's mark is kept after its last, by the newest mark.
 const MARK_LIFE: SignedDuration = SignedDuration::from_hours(1);
+
+/// Of how many servers the newest mark is kept.
+const SERVERS: usize = 100;
 
 #[derive(Debug, Clone, Default)]
 struct Kept {
@@ -139,8 +142,11 @@ impl Part {
         for step in &batch.steps {
             self.line.apply(step, now);
         }
-        for (server, time) in batch.marks {
-            self.mark(server, milliseconds(time));
+        if batch.expected.is_none() {
+            self.state.since = batch.first_time.map(milliseconds);
+        }
+        if !batch.marks.is_empty() {
+            self.mark(batch.marks, now);
         }
         self.bad.extend(batch.bad);
         self.bad.drain(..self.bad.len().saturating_sub(BAD));
@@ -150,14 +156,25 @@ impl Part {
         FoldOutcome::Written { changed }
     }
 
-    fn mark(&mut self, server: String, time: Timestamp) {
+    fn mark(&mut self, marks: Vec<(String, Timestamp)>, now: Timestamp) {
         let state = &mut self.state;
-        let newest = state.newest_mark.max(Some(time));
-        let own = state.marks.entry(server).or_insert(time);
-        *own = time.max(*own);
-        state.newest_mark = newest;
-        let since = newest.and_then(|at| at.checked_sub(MARK_LIFE).ok());
+        for (server, time) in marks {
+            let time = milliseconds(time);
+            let own = state.marks.entry(server).or_insert(time);
+            *own = time.max(*own);
+        }
+        state.marks.retain(|_, at| !is_ahead(*at, now));
+        state.newest_mark = state.marks.values().max().copied();
+        let since = state
+            .newest_mark
+            .and_then(|at| at.checked_sub(MARK_LIFE).ok());
         state.marks.retain(|_, at| Some(*at) >= since);
+        while state.marks.len() > SERVERS
+            && let Some(oldest) = state.marks.iter().min_by_key(|(_, at)| **at)
+        {
+            let oldest = oldest.0.clone();
+            state.marks.remove(&oldest);
+        }
     }
 
     pub fn overdue(&self, at: Timestamp, limit: usize) -> Vec<JobId> {

@@ -185,7 +185,7 @@ pub async fn marks_are_kept_for_an_hour<F: StoreFixture>(fixture: &F) {
         let mut batch = batch(here(), job.position().await, &[]);
         let mark = |(server, minutes): &(&str, i64)| ((*server).to_owned(), after(*minutes));
         batch.marks = marks.iter().map(mark).collect();
-        job.store.fold(vec![batch], job.now).await.unwrap();
+        job.store.fold(vec![batch], after(64)).await.unwrap();
         job.lookup().await.partition
     };
     let state = fold(&[("s1", 1), ("s2", 0), ("s1", 3), ("s1", 2)]).await;
@@ -199,6 +199,64 @@ pub async fn marks_are_kept_for_an_hour<F: StoreFixture>(fixture: &F) {
     assert_eq!(state.newest_mark, Some(after(64)));
     let servers: Vec<_> = state.marks.keys().map(String::as_str).collect();
     assert_eq!(servers, ["s2", "s3"]);
+}
+
+/// A mark from the future is forgotten, also one that a reader with another clock has believed; honest
+/// ones stay. However many servers are named, some of them are kept.
+pub async fn marks_from_the_future_are_forgotten<F: StoreFixture>(fixture: &F) {
+    let job = OneJob::new(fixture);
+    let after = |seconds| {
+        job.now
+            .checked_add(SignedDuration::from_secs(seconds))
+            .unwrap()
+    };
+    let fold = async |marks: &[(&str, i64)], now| {
+        let mut batch = batch(here(), job.position().await, &[]);
+        let mark = |(server, seconds): &(&str, i64)| ((*server).to_owned(), after(*seconds));
+        batch.marks = marks.iter().map(mark).collect();
+        job.store.fold(vec![batch], now).await.unwrap();
+        job.lookup().await.partition
+    };
+    let state = fold(&[("honest", 0), ("evil", 7200), ("fast", 10)], job.now).await;
+    assert_eq!(state.newest_mark, Some(after(10)));
+    let servers: Vec<_> = state.marks.keys().map(String::as_str).collect();
+    assert_eq!(servers, ["fast", "honest"]);
+    let state = fold(&[("evil", 7200)], after(7200)).await;
+    assert_eq!(state.newest_mark, Some(after(7200)));
+    let state = fold(&[("honest", 1)], job.now).await;
+    assert_eq!(state.newest_mark, Some(after(1)));
+    assert_eq!(state.marks.len(), 1);
+
+    let names: Vec<_> = (0..300).map(|n| format!("s{n}")).collect();
+    let many: Vec<_> = names.iter().map(|name| (name.as_str(), 2)).collect();
+    let state = fold(&many, job.now).await;
+    assert_eq!(
+        (state.newest_mark, state.marks.len()),
+        (Some(after(2)), 100)
+    );
+}
+
+/// A partition that begins anew says from when on it has read every entry.
+pub async fn a_partition_says_since_when_it_has_no_gap<F: StoreFixture>(fixture: &F) {
+    let job = OneJob::new(fixture);
+    let fold = async |ms: i64| {
+        let mut batch = batch(here(), job.position().await, &[]);
+        batch.first_time = Some(job.story.at(ms));
+        job.store.fold(vec![batch], job.now).await.unwrap();
+        job.lookup().await.partition.since
+    };
+    assert_eq!(fold(500).await, Some(job.story.at(500)));
+    assert_eq!(fold(600).await, Some(job.story.at(500)));
+    let stands = job.position().await.unwrap();
+    job.store.void_position(here(), &stands).await.unwrap();
+    assert_eq!(fold(700).await, Some(job.story.at(700)));
+}
+
+/// The store tells the time by which it forgets.
+pub async fn the_store_tells_the_time<F: StoreFixture>(fixture: &F) {
+    let told = fixture.store().time().await.unwrap();
+    let differs = told.duration_since(fixture.now()).abs();
+    assert!(differs < SignedDuration::from_secs(10), "{differs}");
 }
 
 /// A partition knows from when on it was built, also after it was built again.

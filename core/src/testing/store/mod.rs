@@ -94,6 +94,8 @@ macro_rules! store_suite {
             a_voided_position_is_the_first_entry
             a_flushed_store_starts_at_the_first_entry
             marks_are_kept_for_an_hour
+            marks_from_the_future_are_forgotten
+            a_partition_says_since_when_it_has_no_gap
             the_oldest_entry_is_remembered
             what_cannot_be_merged_is_kept_in_a_bounded_list
             a_written_ahead_job_is_read_at_once
@@ -160,6 +162,7 @@ macro_rules! store_suite {
             a_dead_readers_partitions_are_taken_over
             released_partitions_are_free
             the_store_answers
+            the_store_tells_the_time
         }
     };
     (@each $fixture:ty, $attributes:tt, $($case:ident)*) => {

@@ -1,0 +1,230 @@
+//! What can be said of a job after what the log has said of it before.
+//!
+//! The merge takes facts in any order. Whether an honest process can have said one is another question, and
+//! has an order: that of the log. Who asks it has the record that the entries before have made. Because each
+//! entry is judged by what lies before it, every reader and every rebuild judges alike.
+//!
+//! | said of a job that the log knows | is believed |
+//! |---|---|
+//! | anything of a later epoch | if it opens the epoch, and that is the next one |
+//! | by a worker, before `run_at` by its own time | never |
+//! | `succeeded`, `failed` by a worker | once a worker has begun the job in this epoch |
+//! | `cancelled` | once a worker has begun it, or somebody has asked to cancel it |
+//! | `deadline` | not before the deadline, or before `start_by` of a job that nobody has begun |
+//!
+//! What is said of a job that the log does not know is believed: a shortened log may begin anywhere. So is
+//! what is said of a record from before a gap in the log.
+
+use jiff::Timestamp;
+use vmctl_api_types::JobState;
+
+use crate::{clock, event::EventType, fact::JobFact, record::Record};
+
+/// Says why a fact cannot be true after what `record` has from the entries before it. `since` is from when
+/// on the log was read without a gap.
+pub fn unfounded(
+    record: &Record,
+    fact: &JobFact,
+    since: Option<Timestamp>,
+) -> Option<&'static str> {
+    let winner = record.winner.as_ref()?;
+    if since.is_some_and(|since| winner.time < since) {
+        return None;
+    }
+    let opens = fact.event_type.is_submission();
+    if fact.epoch > winner.epoch {
+        return if !opens {
+            Some("its epoch was never opened")
+        } else if fact.epoch - winner.epoch > 1 {
+            Some("its epoch is not the next one")
+        } else {
+            None
+        };
+    }
+    // What a server wrote ahead of the log says nothing of what the log has.
+    if opens || fact.given_up || fact.epoch < winner.epoch || winner.offset.is_none() {
+        return None;
+    }
+    unfounded_in_epoch(record, fact)
+}
+
+/// The same inside the record's epoch.
+fn unfounded_in_epoch(record: &Record, fact: &JobFact) -> Option<&'static str> {
+    let before = |at: Timestamp| fact.time < at;
+    if fact.event_type == EventType::Deadline {
+        // Whoever says it has waited by a clock of its own.
+        let latest = clock::add(fact.time, clock::DIFFERENCE);
+        let is_early = record.next_limit().is_some_and(|at| latest < at);
+        return is_early.then_some("its time is not over");
+    }
+    if record.may_have_begun() {
+        return None;
+    }
+    let run_at = record.spec.as_ref().and_then(|s| s.spec.run_at);
+    match fact.event_type {
+        EventType::Succeeded | EventType::Failed => Some("no worker has started it"),
+        EventType::Cancelled if record.cancel_requested().is_none() => {
+            Some("nobody has asked to cancel it")
+        }
+        EventType::Kept if begins(fact) => Some("no worker has started it"),
+        EventType::Started | EventType::Retry | EventType::Continued
+            if run_at.is_some_and(before) =>
+        {
+            Some("it is not to run yet")
+        }
+        _ => None,
+    }
+}
+
+/// Says whether a fact shows a job that a worker has begun.
+fn begins(fact: &JobFact) -> bool {
+    (fact.state, fact.attempt, fact.seq) != (JobState::Queued, 1, 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use EventType::{
+        CancelRequested, Cancelled, Continued, Deadline, Failed, Kept, Redriven, Retry, Started,
+        Submitted, Succeeded,
+    };
+    use serde_json::json;
+
+    use super::*;
+    use crate::{
+        clock::from_unix_ms,
+        event::{Caller, Event, EventData, JobSpec},
+        fact::Retention,
+        merge::merge,
+    };
+
+    fn at(seconds: i64) -> Timestamp {
+        from_unix_ms(1_795_000_000_000 + seconds * 1000)
+    }
+
+    /// A job with an hour, to be run in ten minutes if it is scheduled.
+    fn says(event_type: EventType, epoch: u32, seconds: i64, scheduled: bool) -> JobFact {
+        let mut spec = JobSpec::new(
+            "019ab0f3-7c00-7a00-8abc-1f2e3d4c5b6a".parse().unwrap(),
+            "vm.create".parse().unwrap(),
+            json!({}),
+            at(0),
+            at(3600),
+            Caller::default(),
+        );
+        spec.run_at = scheduled.then(|| at(600));
+        let state = match event_type {
+            Submitted | Redriven | CancelRequested | Kept => JobState::Queued,
+            Succeeded => JobState::Succeeded,
+            Failed | Deadline => JobState::Failed,
+            Cancelled => JobState::Cancelled,
+            _ => JobState::Running,
+        };
+        let data = EventData {
+            epoch,
+            ..EventData::new(state, spec)
+        };
+        let id = uuid::Uuid::from_u128(u128::from(seconds.unsigned_abs()));
+        let event = Event::new(id, event_type, "/t", at(seconds), data);
+        JobFact::from_event(event, Some(7), Retention(Duration::from_secs(3600)))
+    }
+
+    fn record(facts: &[JobFact]) -> Record {
+        let mut record = Record::default();
+        for fact in facts {
+            merge(&mut record, fact, at(0));
+        }
+        record
+    }
+
+    fn is_believed(before: &[JobFact], fact: &JobFact) -> bool {
+        unfounded(&record(before), fact, None).is_none()
+    }
+
+    #[test]
+    fn a_job_that_nobody_has_begun_is_ended_by_a_wish_its_time_or_the_broker() {
+        let submitted = says(Submitted, 0, 0, false);
+        let started = says(Started, 0, 1, false);
+        let wish = says(CancelRequested, 0, 1, false);
+        for (end, untouched, wished) in [
+            (says(Succeeded, 0, 2, false), false, false),
+            (says(Failed, 0, 2, false), false, false),
+            (says(Cancelled, 0, 2, false), false, true),
+            (says(Deadline, 0, 2, false), false, false),
+            (says(Deadline, 0, 3600, false), true, true),
+        ] {
+            let is = |before: &[JobFact]| is_believed(before, &end);
+            assert_eq!(is(std::slice::from_ref(&submitted)), untouched, "{end:?}");
+            assert_eq!(is(&[submitted.clone(), wish.clone()]), wished, "{end:?}");
+            // Its deadline has not come for a running job either.
+            let is_early = end.event_type == Deadline && end.time < at(3600);
+            let begun = [submitted.clone(), started.clone()];
+            assert_eq!(is(&begun), !is_early, "{end:?}");
+            let given_up = JobFact {
+                given_up: true,
+                ..end.clone()
+            };
+            assert!(is_believed(std::slice::from_ref(&submitted), &given_up));
+            // The log begins with it, or there is a gap before it.
+            assert!(is_believed(&[], &end));
+            let old = record(std::slice::from_ref(&submitted));
+            assert_eq!(unfounded(&old, &end, Some(at(1))), None);
+        }
+    }
+
+    #[test]
+    fn an_epoch_is_opened_by_its_own_command_one_after_the_other() {
+        let ended = [
+            says(Submitted, 0, 0, false),
+            says(Started, 0, 1, false),
+            says(Failed, 0, 2, false),
+        ];
+        for what in [
+            Started,
+            Retry,
+            Continued,
+            Succeeded,
+            Failed,
+            Cancelled,
+            CancelRequested,
+            Kept,
+        ] {
+            for epoch in [1, 1 << 30] {
+                assert!(!is_believed(&ended, &says(what, epoch, 3, false)), "{what}");
+            }
+        }
+        assert!(is_believed(&ended, &says(Redriven, 1, 3, false)));
+        assert!(!is_believed(&ended, &says(Redriven, 2, 3, false)));
+        let mut again = ended.to_vec();
+        again.push(says(Redriven, 1, 3, false));
+        assert!(!is_believed(&again, &says(Succeeded, 1, 4, false)));
+        assert!(
+            is_believed(&again, &says(Succeeded, 0, 4, false)),
+            "late, and nothing comes of it"
+        );
+        again.push(says(Started, 1, 4, false));
+        assert!(is_believed(&again, &says(Succeeded, 1, 5, false)));
+    }
+
+    #[test]
+    fn nobody_begins_a_scheduled_job_before_it_is_due() {
+        let submitted = [says(Submitted, 0, 0, true)];
+        for what in [Started, Retry, Continued] {
+            assert!(
+                !is_believed(&submitted, &says(what, 0, 599, true)),
+                "{what}"
+            );
+            assert!(is_believed(&submitted, &says(what, 0, 600, true)), "{what}");
+        }
+        // Its own word for when it is due is not asked.
+        assert!(!is_believed(&submitted, &says(Started, 0, 599, false)));
+        assert!(is_believed(&submitted, &says(Kept, 0, 100, true)));
+        let mut begun = says(Kept, 0, 100, true);
+        begun.seq = 1;
+        assert!(!is_believed(&submitted, &begun));
+        let mut wished = submitted.to_vec();
+        wished.push(says(CancelRequested, 0, 1, true));
+        assert!(is_believed(&wished, &says(Cancelled, 0, 2, true)));
+    }
+}
