@@ -11,7 +11,7 @@ pub mod polling;
 pub mod population;
 pub mod port;
 pub mod process;
-#[path = "../../../../worker/tests/support/receiver.rs"]
+#[path = "../../../../worker/tests/suite/support/receiver.rs"]
 #[allow(
     dead_code,
     clippy::unwrap_used,

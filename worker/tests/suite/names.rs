@@ -1,13 +1,9 @@
 //! Names of jobs that jobs ask for: who holds them, what a taken one does, and when they are free.
 
-#![expect(clippy::unwrap_used, reason = "a panic is a failed test")]
-
-mod support;
-
 use std::{sync::Arc, time::Duration};
 
+use crate::support::{Script, Started, World, kind, vm_input};
 use serde_json::{Value, json};
-use support::{Script, Started, World, kind, vm_input};
 use vmctl_core::{
     JobId, JobState, Kind,
     children::{Child, child_id},
@@ -35,7 +31,7 @@ fn start(world: &World) -> Started {
     let delete = Script::new(|_| async { Outcome::Done(json!({"deleted": true})) });
     let play = Script::new(|ctx: Ctx| async move {
         if ctx.job().input["playbook"] == "bad.yml" {
-            return Outcome::Fail(support::error("bad"));
+            return Outcome::Fail(crate::support::error("bad"));
         }
         Outcome::Done(json!({"hosts": {}}))
     });

@@ -1,16 +1,11 @@
 //! What strangers publish on a real RabbitMQ, with any body, properties and headers, to every exchange and
 //! straight into every queue: it changes nothing, ends where it should, and stops nobody. Says so and does
 //! nothing when there is no RabbitMQ.
-#![cfg(feature = "backends")]
-#![expect(clippy::unwrap_used, reason = "a panic is a failed test")]
-
-mod support;
-
 use std::{sync::Arc, time::Duration};
 
+use crate::support::{Script, World};
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde_json::{Value, json};
-use support::{Script, World};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use vmctl_backends::rabbitmq::{self, RabbitMq};

@@ -1,14 +1,10 @@
 //! A flow that fails at each position, on a real RabbitMQ with a reader. Says so and does nothing when
 //! there is none.
 
-#![expect(clippy::unwrap_used, reason = "a panic is a failed test")]
-
-mod support;
-
 use std::{sync::Arc, time::Duration};
 
+use crate::support::{Script, World, kind, vm_input};
 use serde_json::{Value, json};
-use support::{Script, World, kind, vm_input};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 use vmctl_backends::{

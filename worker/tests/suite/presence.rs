@@ -1,13 +1,9 @@
 //! What a worker says of itself.
 
-#![expect(clippy::unwrap_used, reason = "a panic is a failed test")]
-
-mod support;
-
 use std::time::Duration;
 
+use crate::support::{Script, World, kind};
 use serde_json::json;
-use support::{Script, World, kind};
 use tokio::time::{Instant, timeout};
 use vmctl_api_types::{Presence, WorkerState};
 use vmctl_core::{

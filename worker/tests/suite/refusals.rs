@@ -1,16 +1,12 @@
 //! A broker that refuses what a worker has to say: no permission, a missing exchange.
 
-#![expect(clippy::unwrap_used, reason = "a panic is a failed test")]
-
-mod support;
-
 use std::{
     sync::{Arc, Mutex},
     time::Duration,
 };
 
+use crate::support::{Script, World, kind, vm_input};
 use async_trait::async_trait;
-use support::{Script, World, kind, vm_input};
 use tokio::time::Instant;
 use vmctl_core::{
     JobState,
@@ -71,7 +67,7 @@ impl Publisher for Refusing {
 }
 
 /// Starts a worker that publishes through `publisher`.
-fn start(world: &World, publisher: &Arc<Refusing>, handler: &Script) -> support::Started {
+fn start(world: &World, publisher: &Arc<Refusing>, handler: &Script) -> crate::support::Started {
     let bus = Bus {
         publisher: publisher.clone(),
         ..world.bus.clone()
@@ -90,7 +86,7 @@ async fn an_outcome_that_the_broker_never_takes_ends_the_job_as_failed() {
         let _worker = start(&world, &publisher, &handler);
         let job = world.publish(&world.command(kind(), vm_input())).await;
 
-        support::until("dead letter", || {
+        crate::support::until("dead letter", || {
             world.log().iter().any(|seen| seen.reason.is_some())
         })
         .await;
@@ -127,7 +123,7 @@ async fn another_worker_may_say_what_one_is_not_allowed_to() {
     let handler = Script::busy(Duration::ZERO);
     let refused = start(&world, &publisher, &handler);
     let job = world.submit().await;
-    support::until("first refusals", || publisher.refused().len() >= 5).await;
+    crate::support::until("first refusals", || publisher.refused().len() >= 5).await;
     refused.kill().await;
     let _other = world.start("w2", handler);
     let end = world.end(job).await;

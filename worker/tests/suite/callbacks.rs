@@ -1,8 +1,4 @@
 //! Deliveries of callbacks: real requests to receivers on this machine.
-#![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
-
-mod support;
-
 use std::{
     io::Write as _,
     net::IpAddr,
@@ -11,13 +7,13 @@ use std::{
     time::Duration,
 };
 
-use async_trait::async_trait;
-use axum::http::Method;
-use serde_json::{Value, json};
-use support::{
+use crate::support::{
     receiver::{Receiver, answer},
     site::{OLD, SECRET, Site, error_type, policy, verify},
 };
+use async_trait::async_trait;
+use axum::http::Method;
+use serde_json::{Value, json};
 use vmctl_core::{
     JobState, clock,
     event::{Event, EventType},
@@ -94,7 +90,7 @@ async fn t16_a_receiver_in_python_verifies() {
         let mut child = Command::new(&python)
             .arg(concat!(
                 env!("CARGO_MANIFEST_DIR"),
-                "/tests/support/verify.py"
+                "/tests/suite/support/verify.py"
             ))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -125,7 +121,7 @@ async fn every_attempt_has_the_same_id_and_body_and_a_time_of_its_own() {
     next.data.not_before = None;
     next.id = clock::new_uuid(&*site.world.clock);
     site.world.publish(&next).await;
-    support::until("two attempts", || receiver.hits().len() == 2).await;
+    crate::support::until("two attempts", || receiver.hits().len() == 2).await;
     let hits = receiver.hits();
     assert_eq!(hits[0].header("webhook-id"), hits[1].header("webhook-id"));
     assert_eq!(hits[0].body, hits[1].body);

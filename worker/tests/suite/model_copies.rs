@@ -16,23 +16,19 @@
 //! - no delivery is left, in a queue or in hand.
 //!
 //! A failure prints the steps, and a seed that is tried first from then on.
-#![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
-
-mod support;
-
 use std::{
     collections::BTreeSet,
     sync::{Arc, Mutex},
     time::Duration,
 };
 
-use proptest::{prelude::*, test_runner::FileFailurePersistence};
-use support::{
+use crate::support::{
     Started, World,
     book::{End, Planned},
     kind,
     wire::{Seen, Wire},
 };
+use proptest::{prelude::*, test_runner::FileFailurePersistence};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use vmctl_core::{
@@ -397,13 +393,13 @@ impl Run {
         self.publish(&command).await;
     }
 
-    fn entries(&self, job: JobId, epoch: u32) -> impl Iterator<Item = support::book::Entry> {
+    fn entries(&self, job: JobId, epoch: u32) -> impl Iterator<Item = crate::support::book::Entry> {
         let entries = self.handler.book().entries.clone();
-        let of = move |key: support::wire::StepKey| (key.0, key.1) == (job, epoch);
+        let of = move |key: crate::support::wire::StepKey| (key.0, key.1) == (job, epoch);
         entries.into_iter().filter(move |e| of(e.key))
     }
 
-    fn redelivered(&self, is_it: impl Fn(&support::wire::StepKey) -> bool) -> u32 {
+    fn redelivered(&self, is_it: impl Fn(&crate::support::wire::StepKey) -> bool) -> u32 {
         let seen = self.seen.lock().unwrap();
         let all = seen.redelivered.iter();
         all.filter(|(key, _)| is_it(key)).map(|(_, n)| n).sum()
@@ -492,7 +488,7 @@ impl Run {
 
     fn was_cancelled(&self, job: JobId, epoch: u32, at: Instant, untouched: bool) {
         // What was about to be entered then is told in the handler.
-        let later = |e: &support::book::Entry| e.at > at;
+        let later = |e: &crate::support::book::Entry| e.at > at;
         for entry in self.entries(job, epoch).filter(later) {
             assert!(entry.was_cancelled, "{entry:?} was not told");
         }

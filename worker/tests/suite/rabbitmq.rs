@@ -1,13 +1,8 @@
 //! The main path on a real RabbitMQ. Says so and does nothing when there is none.
-#![cfg(feature = "backends")]
-#![expect(clippy::unwrap_used, reason = "a panic is a failed test")]
-
-mod support;
-
 use std::{sync::Arc, time::Duration};
 
+use crate::support::{World, kind, until, vm_input};
 use serde_json::json;
-use support::{World, kind, until, vm_input};
 use tempfile::TempDir;
 use vmctl_backends::rabbitmq::{self, RabbitMq};
 use vmctl_core::{Kind, clock::SystemClock, event::EventType};

@@ -1,9 +1,5 @@
 //! Jobs that ask for jobs: what is published, when the parent goes on, and what stops it.
 
-#![expect(clippy::unwrap_used, reason = "a panic is a failed test")]
-
-mod support;
-
 use std::{
     sync::{
         Arc,
@@ -12,8 +8,8 @@ use std::{
     time::Duration,
 };
 
+use crate::support::{Script, Started, World, error, kind, vm_input};
 use serde_json::{Value, json};
-use support::{Script, Started, World, error, kind, vm_input};
 use vmctl_core::{
     Compensation, JobId, JobState, Kind,
     children::{Child, Join, MAX_CHILDREN, OnFailure, child_id},

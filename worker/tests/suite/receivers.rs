@@ -1,15 +1,11 @@
 //! Receivers of callbacks that are slow, and those that are not who they say they are.
-#![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
-
-mod support;
-
 use std::{net::IpAddr, sync::Arc};
 
-use async_trait::async_trait;
-use support::{
+use crate::support::{
     receiver::Receiver,
     site::{Site, error_type, policy},
 };
+use async_trait::async_trait;
 use vmctl_core::event::{Event, EventType};
 use vmctl_daemon::testing::{Authority, Identity};
 use vmctl_egress::{Guard, ResolveError, Resolver};
@@ -28,7 +24,7 @@ async fn a_slow_receiver_holds_no_more_than_its_places() {
     for _ in 0..MANY {
         ids.push(site.world.publish(&site.command(&slow.url(), 1)).await);
     }
-    support::until("the slow one has all its places", || {
+    crate::support::until("the slow one has all its places", || {
         slow.hits().len() == places
     })
     .await;

@@ -1,13 +1,9 @@
 //! When a job may start, how long an attempt may take, and what is done about a handler that is silent.
 
-#![expect(clippy::unwrap_used, reason = "a panic is a failed test")]
-
-mod support;
-
 use std::{sync::Arc, time::Duration};
 
+use crate::support::{Script, World, error, kind, vm_input};
 use serde_json::{Value, json};
-use support::{Script, World, error, kind, vm_input};
 use vmctl_core::{
     JobId, JobState, clock,
     event::{Control, Event, EventType},

@@ -1,13 +1,9 @@
 //! What each outcome of a handler becomes on the bus, and how it is numbered.
 
-#![expect(clippy::unwrap_used, reason = "a panic is a failed test")]
-
-mod support;
-
 use std::time::Duration;
 
+use crate::support::{Script, World, error, kind, vm_input};
 use serde_json::{Value, json};
-use support::{Script, World, error, kind, vm_input};
 use vmctl_core::{
     JobState, clock,
     event::EventType,

@@ -1,12 +1,12 @@
 //! A whole small world in memory: bus, store, a reader that folds the log, and workers that can be
 //! started, drained and killed.
-#![allow(
-    dead_code,
-    unreachable_pub,
-    reason = "every test file uses its own part of it"
+#![cfg_attr(
+    not(all(feature = "backends", feature = "testing")),
+    allow(dead_code, reason = "the tests of these features use it")
 )]
 
 pub mod book;
+#[allow(dead_code, reason = "the tests of all programs use it too")]
 pub mod receiver;
 pub mod site;
 pub mod wire;
@@ -154,7 +154,7 @@ pub struct World {
     pub clock: Arc<dyn Clock>,
     pub registry: Arc<Registry>,
     log: watch::Sender<Vec<Seen>>,
-    reader: AbortOnDrop,
+    _reader: AbortOnDrop,
 }
 
 struct AbortOnDrop(JoinHandle<()>);
@@ -239,7 +239,7 @@ impl World {
             clock,
             registry: Arc::new(registry),
             log,
-            reader: AbortOnDrop(tokio::spawn(reader)),
+            _reader: AbortOnDrop(tokio::spawn(reader)),
         }
     }
 

@@ -1,9 +1,5 @@
 //! `ansible.run` with a real `ansible-playbook`, on the local connection.
 
-#![expect(clippy::unwrap_used, reason = "a panic is a failed test")]
-
-mod support;
-
 use std::{
     path::Path,
     process::Command,
@@ -11,8 +7,8 @@ use std::{
     time::Duration,
 };
 
+use crate::support::{Started, World};
 use serde_json::{Value, json};
-use support::{Started, World};
 use tempfile::TempDir;
 use vmctl_core::{
     Kind,
@@ -104,7 +100,7 @@ fn kind() -> Kind {
 
 async fn exists(path: &Path) -> String {
     let mut text = String::new();
-    support::until("the playbook has begun", || {
+    crate::support::until("the playbook has begun", || {
         text = std::fs::read_to_string(path).unwrap_or_default();
         text.ends_with('\n')
     })
@@ -157,7 +153,7 @@ async fn a_playbook_runs_with_its_variables_and_its_output_is_the_jobs_log() {
     }
     assert_eq!(std::fs::read_to_string(target).unwrap(), who);
     for part in ["hello joe", "PLAY RECAP"] {
-        support::until(part, || {
+        crate::support::until(part, || {
             lines.lock().unwrap().iter().any(|line| line.contains(part))
         })
         .await;
@@ -190,7 +186,7 @@ async fn a_cancel_ends_the_playbook_and_all_that_it_has_started() {
     site.world.cancel(command.subject, "enough").await;
     let end = tokio::time::timeout(Duration::from_secs(60), site.world.end(command.subject)).await;
     assert_eq!(end.unwrap().event_type, EventType::Cancelled);
-    support::until("the task is gone", || is_gone(&pid)).await;
+    crate::support::until("the task is gone", || is_gone(&pid)).await;
 }
 
 fn is_gone(pid: &str) -> bool {
@@ -219,7 +215,7 @@ async fn what_has_left_the_process_group_ends_with_the_playbook() {
         }
         let end = site.world.end(command.subject).await;
         assert_eq!(end.event_type, word, "{:?}", end.data.error);
-        support::until("the daemon is gone", || is_gone(&pid)).await;
+        crate::support::until("the daemon is gone", || is_gone(&pid)).await;
     }
 }
 

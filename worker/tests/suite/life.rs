@@ -1,13 +1,9 @@
 //! Building, starting, draining and stopping a worker.
 
-#![expect(clippy::unwrap_used, reason = "a panic is a failed test")]
-
-mod support;
-
 use std::{sync::Arc, time::Duration};
 
+use crate::support::{Script, World, kind, until, vm_input};
 use serde_json::{Value, json};
-use support::{Script, World, kind, until, vm_input};
 use vmctl_core::{
     event::EventType,
     topology::{Topology, work_queue},

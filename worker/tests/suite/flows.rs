@@ -1,17 +1,13 @@
 //! Flows: steps, references, undoing, and what happens when any of it fails.
 
-#![expect(clippy::unwrap_used, reason = "a panic is a failed test")]
-
-mod support;
-
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex},
     time::Duration,
 };
 
+use crate::support::{Script, Started, World, error, kind, vm_input};
 use serde_json::{Value, json};
-use support::{Script, Started, World, error, kind, vm_input};
 use tempfile::TempDir;
 use vmctl_core::{
     Compensation, JobId, JobState, Kind,

@@ -1,13 +1,9 @@
 //! `vm.create` and `vm.delete` on the simulation, through the bus.
 
-#![expect(clippy::unwrap_used, reason = "a panic is a failed test")]
-
-mod support;
-
 use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 
+use crate::support::{Started, World, error, kind, until, vm_input};
 use serde_json::{Value, json};
-use support::{Started, World, error, kind, until, vm_input};
 use tempfile::TempDir;
 use vmctl_core::{
     JobId, Kind,
