@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use reqwest::{
     Method, StatusCode,
     header::{self, HeaderName},
@@ -58,6 +59,12 @@ pub struct ListQuery {
     pub parent: Option<JobId>,
     /// This job, and those asked for below it.
     pub root: Option<JobId>,
+    /// Submitted later than this.
+    pub created_after: Option<Timestamp>,
+    /// Submitted earlier than this.
+    pub created_before: Option<Timestamp>,
+    /// Oldest first, and not newest first.
+    pub oldest_first: bool,
     /// At most so many; all when `None`.
     pub limit: Option<usize>,
 }
@@ -130,6 +137,18 @@ impl Api {
                 if let Some(job) = job {
                     request = request.query(name, job.to_string());
                 }
+            }
+            let times = [
+                ("created_after", query.created_after),
+                ("created_before", query.created_before),
+            ];
+            for (name, time) in times {
+                if let Some(time) = time {
+                    request = request.query(name, time.to_string());
+                }
+            }
+            if query.oldest_first {
+                request = request.query("order", "created_at");
             }
             if let Some(cursor) = &cursor {
                 request = request.query("cursor", cursor);
@@ -485,7 +504,11 @@ impl Api {
                 None => error,
             },
             StatusCode::FORBIDDEN => error.next("vmctl whoami"),
-            StatusCode::NOT_FOUND => error.next("vmctl job list"),
+            StatusCode::NOT_FOUND => match problem_type(answer) {
+                Some(ProblemType::JobNotFound) => error.next("vmctl job list"),
+                Some(ProblemType::MachineNotFound) => error.next("vmctl vm list"),
+                _ => error,
+            },
             StatusCode::TOO_MANY_REQUESTS => {
                 let quota = error
                     .problem
@@ -499,13 +522,12 @@ impl Api {
                 }
             }
             StatusCode::CONFLICT => {
-                let other = error.problem.as_ref().and_then(|problem| {
-                    let duplicate = ProblemType::from_uri(&problem.problem_type);
-                    (duplicate == Some(ProblemType::Duplicate)).then_some(problem.job_id)?
-                });
-                match other {
-                    Some(id) => error.next(format!("vmctl job show {id}   is the other job")),
-                    None => error,
+                let other = error.problem.as_ref().and_then(|problem| problem.job_id);
+                match (problem_type(answer), other) {
+                    (Some(ProblemType::Duplicate), Some(id)) => {
+                        error.next(format!("vmctl job show {id}   is the other job"))
+                    }
+                    _ => error,
                 }
             }
             _ => error,

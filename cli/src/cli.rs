@@ -7,6 +7,7 @@ use clap::{
     Args, Parser, ValueEnum,
     builder::{FalseyValueParser, styling::Styles},
 };
+use jiff::Timestamp;
 
 use crate::{commands::Command, endpoint::Endpoint, exit};
 
@@ -145,6 +146,18 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
     Ok(duration)
 }
 
+/// Reads an instant, or how long ago it was.
+pub fn parse_past(text: &str) -> Result<Timestamp, String> {
+    if let Ok(instant) = text.parse::<Timestamp>() {
+        return Ok(instant);
+    }
+    let ago = parse_duration(text)
+        .map_err(|error| format!("{error}, or an instant such as 2026-11-24T06:00:00Z"))?;
+    crate::clock::now()
+        .checked_sub(ago)
+        .map_err(|error| error.to_string())
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory as _;
@@ -161,5 +174,15 @@ mod tests {
         assert_eq!(parse_duration("90s"), Ok(Duration::from_secs(90)));
         assert!(parse_duration("90").is_err());
         assert!(parse_duration("31d").is_err());
+    }
+
+    #[test]
+    fn a_past_is_an_instant_or_a_duration_ago() {
+        let instant = "2026-11-24T06:00:00Z";
+        assert_eq!(parse_past(instant), Ok(instant.parse().unwrap()));
+        let ago = crate::clock::now().duration_since(parse_past("2h").unwrap());
+        assert_eq!(ago.as_hours(), 2);
+        let no = parse_past("yesterday").unwrap_err();
+        assert!(no.contains("or an instant"), "{no}");
     }
 }

@@ -54,6 +54,31 @@ fn a_list_is_a_table_for_people_and_the_servers_own_json() {
 }
 
 #[test]
+fn a_list_may_be_of_a_time_and_begin_with_the_oldest() {
+    let fake =
+        Fake::start(|_| Reply::ok(json!({"items": [], "next_cursor": null, "incomplete": false})));
+    let home = Home::new();
+    let list = |more: &[&str]| home.run(&fake, &[&["job", "list"], more].concat());
+    list(&[
+        "--created-after",
+        "2026-11-24T06:00:00Z",
+        "--created-before",
+        "2026-11-24T07:00:00+01:00",
+        "--oldest-first",
+    ])
+    .expect(0);
+    assert_eq!(
+        fake.seen()[0].target,
+        "/v1/jobs?limit=50&created_after=2026-11-24T06%3A00%3A00Z\
+         &created_before=2026-11-24T06%3A00%3A00Z&order=created_at"
+    );
+    list(&["--created-after", "yesterday"])
+        .expect(2)
+        .says("an instant such as 2026-11-24T06:00:00Z");
+    assert_eq!(fake.seen().len(), 1);
+}
+
+#[test]
 fn pages_are_followed_as_far_as_asked() {
     let fake = Fake::start(|request| {
         let cursor = if request.target.contains("cursor=two") {
@@ -625,7 +650,9 @@ fn a_machine_is_shown_by_its_name_and_a_job_by_its_id() {
         "{}",
         ran.stdout
     );
-    home.run(&fake, &["vm", "show", "lx9"]).expect(6);
+    home.run(&fake, &["vm", "show", "lx9"])
+        .expect(6)
+        .says("vmctl vm list");
     let ran = home.run(&fake, &["vm", "show", ID]).expect(0);
     assert!(ran.stdout.contains("running"), "{}", ran.stdout);
     assert!(

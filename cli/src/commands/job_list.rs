@@ -8,6 +8,7 @@ use vmctl_api_types::{JobState, Kind};
 use crate::{
     api::{ListQuery, Listed},
     app::App,
+    cli::parse_past,
     error::CliError,
     exit::Exit,
     job_ref::{self, JobRef},
@@ -31,6 +32,15 @@ pub struct JobList {
     /// Only this job and those that were asked for below it
     #[arg(long, value_name = "ID")]
     pub root: Option<JobRef>,
+    /// Only jobs submitted later than this: a duration ago such as 2h, or an instant such as 2026-11-24T06:00:00Z
+    #[arg(long, value_name = "WHEN", value_parser = parse_past)]
+    pub created_after: Option<Timestamp>,
+    /// Only jobs submitted earlier than this: as --created-after
+    #[arg(long, value_name = "WHEN", value_parser = parse_past)]
+    pub created_before: Option<Timestamp>,
+    /// Oldest first [default: newest first]
+    #[arg(long)]
+    pub oldest_first: bool,
     /// At most so many
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..))]
     pub limit: u16,
@@ -51,6 +61,9 @@ pub fn run(app: &App, args: JobList) -> Result<Exit, CliError> {
         root: resolve(args.root.as_ref())?,
         states: args.state,
         kind: args.kind.map(|kind| kind.to_string()),
+        created_after: args.created_after,
+        created_before: args.created_before,
+        oldest_first: args.oldest_first,
         limit: (!args.all).then(|| usize::from(args.limit)),
     };
     let (jobs, incomplete) = app.block_on(api.list_jobs(&query))??;

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use vmctl_api_types::KindMode;
+
 use crate::{app::App, error::CliError, exit::Exit, output::Field, text};
 
 /// Runs the command.
@@ -15,13 +17,19 @@ pub fn run(app: &App) -> Result<Exit, CliError> {
     let rows = list.value.items.iter().map(|kind| {
         [
             Field::from(kind.kind.as_str()),
+            Field::from(match kind.mode {
+                KindMode::Async => "async",
+                KindMode::Sync => "sync",
+            }),
             Field::from(&kind.required_role),
             Field::from(kind.max_attempts.to_string()),
             Field::from(text::duration(Duration::from_secs(kind.deadline_seconds))),
             Field::from(&kind.summary),
         ]
     });
-    app.out
-        .table(&["KIND", "ROLE", "ATTEMPTS", "DEADLINE", "SUMMARY"], rows)?;
+    app.out.table(
+        &["KIND", "MODE", "ROLE", "ATTEMPTS", "DEADLINE", "SUMMARY"],
+        rows,
+    )?;
     Ok(Exit::Ok)
 }
