@@ -28,6 +28,7 @@ mod projects;
 mod rolling;
 mod secrets;
 mod signals;
+mod strangers;
 mod streams;
 mod synchronous;
 mod tls;
