@@ -376,12 +376,13 @@ async fn confirm(shared: Arc<Shared>, (job, epoch): (JobId, u32)) {
             pause = (pause * 2).min(longest);
         }
     };
-    match timeout(CONFIRM, wished).await {
-        Ok(wish) => shared.running.cancel(job, epoch, wish.reason),
-        Err(_) => tracing::warn!(
+    if let Ok(wish) = timeout(CONFIRM, wished).await {
+        shared.running.cancel(job, epoch, wish.reason);
+    } else {
+        tracing::warn!(
             job.id = %job,
             "heard a cancel that the view does not have: nothing is cancelled for now"
-        ),
+        );
     }
 }
 

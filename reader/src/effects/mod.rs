@@ -90,9 +90,10 @@ impl Effects {
         let result = match fact.and_then(terminal) {
             Ok(fact) => {
                 let mut following = self.following(&fact);
-                let believed = match following.is_empty() {
-                    true => Some(true),
-                    false => self.is_believed(&fact, &delivery.lost).await,
+                let believed = if following.is_empty() {
+                    Some(true)
+                } else {
+                    self.is_believed(&fact, &delivery.lost).await
                 };
                 // Whoever gets a lost one begins again.
                 let Some(believed) = believed else { return };
