@@ -13,7 +13,7 @@ use vmctl_core::{
     identity::Identity,
     kinds::Registry,
     partition::Partition,
-    store::{JobStore, Lookup, StoreError, Story},
+    store::{JobStore, Lookup, StoreError},
 };
 
 use crate::{
@@ -25,8 +25,9 @@ use crate::{
         entry::Standing,
         marks::Marks,
         skew::Skew,
+        stories::Stories,
         twins::Twins,
-        view::{Overview, Seen},
+        view::{Overview, Seen, SharedStory},
     },
     logins::Logins,
     streams::Places,
@@ -44,6 +45,8 @@ pub(crate) struct App {
     pub registry: Arc<Registry>,
     /// How far the view was when this server last looked.
     pub seen: Seen,
+    /// Reads of stories under way.
+    pub stories: Stories,
     /// Wakes those who wait for a change.
     pub doorbell: Doorbell,
     /// The marks that this server has published.
@@ -84,6 +87,7 @@ impl App {
         let limits = &config.limits;
         Self {
             seen: Seen::default(),
+            stories: Stories::default(),
             doorbell: Doorbell::default(),
             marks: Marks::default(),
             skew: Skew::default(),
@@ -131,12 +135,18 @@ impl App {
         Ok(lookup)
     }
 
-    /// Reads a record and its history, and remembers how far the partition is.
-    pub async fn story(&self, id: JobId) -> Result<Story, StoreError> {
-        let story = self.bounded(self.store.story(id)).await?;
-        let (number, state) = (Partition::of(id), &story.lookup.partition);
-        self.seen.observe(number, state, self.now());
-        Ok(story)
+    /// Reads a record and its history, together with whoever asks for them now, and remembers how far
+    /// the partition is.
+    pub async fn story(&self, id: JobId) -> Result<SharedStory, Arc<StoreError>> {
+        let read = async {
+            let story = self.bounded(self.store.story(id)).await?;
+            self.seen
+                .observe(Partition::of(id), &story.lookup.partition, self.now());
+            Ok(story.into())
+        };
+        // One read that had begun before, and one that begins from now on.
+        let bound = self.config.limits.store_deadline * 2;
+        within(bound, self.stories.read(id, read)).await
     }
 
     /// Reads the newest lines of a job's log. Whose job it is, its record says.
@@ -168,11 +178,11 @@ impl App {
 }
 
 /// Puts a bound on a call to the store.
-pub(crate) async fn within<T>(
+pub(crate) async fn within<T, E: From<StoreError>>(
     bound: Duration,
-    call: impl Future<Output = Result<T, StoreError>>,
-) -> Result<T, StoreError> {
+    call: impl Future<Output = Result<T, E>>,
+) -> Result<T, E> {
     tokio::time::timeout(bound, call)
         .await
-        .unwrap_or_else(|_| Err(StoreError::Unavailable("no answer in time".into())))
+        .unwrap_or_else(|_| Err(StoreError::Unavailable("no answer in time".into()).into()))
 }

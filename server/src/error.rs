@@ -145,6 +145,13 @@ impl From<StoreError> for ApiError {
     }
 }
 
+/// The same for each of those who share a read.
+impl From<Arc<StoreError>> for ApiError {
+    fn from(error: Arc<StoreError>) -> Self {
+        Self::new(ProblemType::StateUnavailable).because(error)
+    }
+}
+
 impl From<IdentityError> for ApiError {
     fn from(error: IdentityError) -> Self {
         match error {

@@ -16,6 +16,7 @@ pub(crate) mod publish;
 pub(crate) mod request;
 pub(crate) mod retry;
 pub(crate) mod skew;
+pub(crate) mod stories;
 pub(crate) mod submit;
 pub(crate) mod twins;
 pub(crate) mod unique;

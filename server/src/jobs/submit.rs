@@ -62,7 +62,8 @@ pub(crate) async fn submit(app: &Arc<App>, submission: Submission) -> Result<Acc
     let id = job_id(app, &submission);
     let submitting = {
         let app = Arc::clone(app);
-        async move { run(&app, id, submission).await }
+        // In a box: a future is moved more than once on its way into a task, and this one is large.
+        Box::pin(async move { run(&app, id, submission).await })
     };
     let outcome = publish::to_the_end(app, id, submitting).await;
     let word = match &outcome {
@@ -90,7 +91,7 @@ fn job_id(app: &App, submission: &Submission) -> JobId {
 async fn run(app: &App, id: JobId, submission: Submission) -> Result<Accepted, ApiError> {
     let Some(key) = &submission.key else {
         admit(app, id, &submission).await?;
-        return publish_command(app, id, submission, None).await;
+        return Box::pin(publish_command(app, id, submission, None)).await;
     };
     let fingerprint = &submission.request.fingerprint;
     let name = ids::short_hash(&[
@@ -171,7 +172,7 @@ async fn first(
             degraded: false,
             fields: Vec::new(),
         },
-        known => publish_command(app, id, submission, known).await?,
+        known => Box::pin(publish_command(app, id, submission, known)).await?,
     };
     ticket.land(&accepted);
     Ok(accepted)

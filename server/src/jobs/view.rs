@@ -19,7 +19,7 @@
 use std::{
     collections::HashMap,
     convert::Infallible,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -175,36 +175,71 @@ fn has_passed(own: Option<Timestamp>, mark: Timestamp) -> bool {
     own >= Some(clock::from_unix_ms(mark.as_millisecond()))
 }
 
+/// What the view has about a job, for all who have asked at the same moment.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct SharedStory {
+    pub record: Option<Arc<Record>>,
+    pub partition: PartitionState,
+    pub history: Arc<[HistoryEntry]>,
+}
+
+impl From<Story> for SharedStory {
+    fn from(story: Story) -> Self {
+        Self {
+            record: story.lookup.record.map(Arc::new),
+            partition: story.lookup.partition,
+            history: story.history.into(),
+        }
+    }
+}
+
+/// What the store has answered about one job.
+trait Answer {
+    /// Returns the record, and how far its partition was.
+    fn parts(&self) -> (Option<&Record>, &PartitionState);
+}
+
+impl Answer for Lookup {
+    fn parts(&self) -> (Option<&Record>, &PartitionState) {
+        (self.record.as_ref(), &self.partition)
+    }
+}
+
+impl Answer for SharedStory {
+    fn parts(&self) -> (Option<&Record>, &PartitionState) {
+        (self.record.as_deref(), &self.partition)
+    }
+}
+
 /// A job with its history, at one moment.
 #[derive(Debug)]
 pub(crate) struct Told {
-    pub record: Record,
+    pub record: Arc<Record>,
     /// In log order.
-    pub history: Vec<HistoryEntry>,
+    pub history: Arc<[HistoryEntry]>,
     /// Up to which offset the history has everything that it keeps.
     pub stands: Option<u64>,
     /// Whether the view has lost something that this server has seen.
     pub behind: bool,
 }
 
-/// What is read of a job.
-#[derive(Clone, Copy)]
-enum Scope {
-    Record,
-    Story,
-}
-
 /// Finds a job of a project.
 ///
 /// Waits for a view that is catching up, at most for the server's patience.
 pub(crate) async fn find(app: &App, project: &str, id: JobId) -> Result<Record, ApiError> {
-    let told = ask(app, project, id, Scope::Record).await?;
-    Ok(told.record)
+    let (lookup, _) = ask(app, project, id, || app.get(id)).await?;
+    lookup.record.ok_or_else(|| not_found(id))
 }
 
 /// Finds a job of a project, with its history; otherwise as [`find`].
 pub(crate) async fn tell(app: &App, project: &str, id: JobId) -> Result<Told, ApiError> {
-    ask(app, project, id, Scope::Story).await
+    let (story, behind) = ask(app, project, id, || app.story(id)).await?;
+    Ok(Told {
+        record: story.record.ok_or_else(|| not_found(id))?,
+        history: story.history,
+        stands: Reach::of(&story.partition).offset(),
+        behind,
+    })
 }
 
 /// What the view has of a job at one moment.
@@ -220,13 +255,13 @@ pub(crate) struct Look {
 pub(crate) async fn look(app: &App, project: &str, id: JobId) -> Result<Look, ApiError> {
     let number = Partition::of(id);
     let seen = app.seen.reach(number);
-    let Story { lookup, history } = app.story(id).await?;
-    let behind = is_behind(app, number, &lookup.partition, seen);
-    let stands = Reach::of(&lookup.partition).offset();
-    let ours = |record: &Record| record.project() == Some(project) && record.winner.is_some();
-    let told = lookup.record.filter(ours).map(|record| Told {
+    let story = app.story(id).await?;
+    let behind = is_behind(app, number, &story.partition, seen);
+    let stands = Reach::of(&story.partition).offset();
+    let ours = |r: &Arc<Record>| r.project() == Some(project) && r.winner.is_some();
+    let told = story.record.filter(ours).map(|record| Told {
         record,
-        history,
+        history: story.history,
         stands,
         behind,
     });
@@ -236,7 +271,18 @@ pub(crate) async fn look(app: &App, project: &str, id: JobId) -> Result<Look, Ap
     })
 }
 
-async fn ask(app: &App, project: &str, id: JobId, scope: Scope) -> Result<Told, ApiError> {
+/// Asks until the answer holds; returns it, and whether its partition is behind.
+async fn ask<T, E, F>(
+    app: &App,
+    project: &str,
+    id: JobId,
+    read: impl Fn() -> F,
+) -> Result<(T, bool), ApiError>
+where
+    T: Answer,
+    ApiError: From<E>,
+    F: Future<Output = Result<T, E>>,
+{
     if !id.is_ours() {
         return Err(not_found(id));
     }
@@ -246,34 +292,21 @@ async fn ask(app: &App, project: &str, id: JobId, scope: Scope) -> Result<Told, 
     loop {
         let number = Partition::of(id);
         let seen = app.seen.reach(number);
-        let Story { lookup, history } = match scope {
-            Scope::Record => Story {
-                lookup: app.get(id).await?,
-                history: Vec::new(),
-            },
-            Scope::Story => app.story(id).await?,
-        };
-        let stands = Reach::of(&lookup.partition).offset();
-        let behind = is_behind(app, number, &lookup.partition, seen);
+        let answer = read().await?;
+        let (record, partition) = answer.parts();
+        let behind = is_behind(app, number, partition, seen);
         let question = Question {
             project,
             id,
             arrived,
             now: app.now(),
-            own: own_mark(app, &lookup.partition),
+            own: own_mark(app, partition),
             retention: app.config.job_ttl,
             behind,
             since: app.seen.since(number),
         };
-        match question.judge(lookup) {
-            Verdict::Found(record) => {
-                return Ok(Told {
-                    record: *record,
-                    history,
-                    stands,
-                    behind,
-                });
-            }
+        match question.judge(record, partition) {
+            Verdict::Found => return Ok((answer, behind)),
             Verdict::Unknown => return Err(not_found(id)),
             Verdict::Expired => return Err(expired(id)),
             Verdict::NotYet if Instant::now() + pause > deadline => return Err(rebuilding(id)),
@@ -320,20 +353,19 @@ struct Question<'a> {
 /// What the view can say.
 #[derive(Debug, PartialEq)]
 enum Verdict {
-    Found(Box<Record>),
+    Found,
     Unknown,
     Expired,
     NotYet,
 }
 
 impl Question<'_> {
-    fn judge(&self, lookup: Lookup) -> Verdict {
-        let ours = lookup
-            .record
+    fn judge(&self, record: Option<&Record>, partition: &PartitionState) -> Verdict {
+        let ours = record
             .filter(|record| record.project() == Some(self.project) && record.winner.is_some());
         if let Some(record) = ours {
-            if record.is_terminal() || !self.behind || self.is_fresh(&record) {
-                return Verdict::Found(Box::new(record));
+            if record.is_terminal() || !self.behind || self.is_fresh(record) {
+                return Verdict::Found;
             }
             return Verdict::NotYet;
         }
@@ -341,7 +373,7 @@ impl Question<'_> {
             return Verdict::NotYet;
         }
         match self.drawn_at() {
-            Some(at) if self.is_over(at, &lookup.partition) => Verdict::Expired,
+            Some(at) if self.is_over(at, partition) => Verdict::Expired,
             _ => Verdict::Unknown,
         }
     }
@@ -476,8 +508,8 @@ mod tests {
             behind,
             since: None,
         };
-        match question.judge(Lookup { record, partition }) {
-            Verdict::Found(_) => "found",
+        match question.judge(record.as_ref(), &partition) {
+            Verdict::Found => "found",
             Verdict::Unknown => "404",
             Verdict::Expired => "410",
             Verdict::NotYet => "wait",

@@ -75,8 +75,8 @@ async fn list(
     let limit = query.limit(DEFAULT_LIMIT, app.config.limits.page)?;
     let after = query.one("after")?;
     let told = view::tell(app, &caller.project.id, id).await?;
-    let events = told.history.into_iter().map(|entry| entry.event).collect();
-    let body = page(events, after, limit);
+    let events = told.history.iter().map(|entry| entry.event.clone());
+    let body = page(events.collect(), after, limit);
     let headers = [(header::CACHE_CONTROL, "private, no-cache")];
     Ok((headers, Json(body)).into_response())
 }

@@ -224,8 +224,8 @@ mod tests {
             ..Record::default()
         };
         Told {
-            record,
-            history,
+            record: record.into(),
+            history: history.into(),
             stands: Some(stands),
             behind: false,
         }

@@ -24,6 +24,8 @@ mod result;
 mod retry;
 mod scheduled;
 mod serving;
+mod shared_reads;
+mod slow_store;
 mod socket;
 mod streams;
 mod submission;

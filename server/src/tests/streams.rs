@@ -98,7 +98,7 @@ impl Suite {
     }
 }
 
-fn ids(frames: &[Frame]) -> Vec<&str> {
+pub(super) fn ids(frames: &[Frame]) -> Vec<&str> {
     frames.iter().map(|frame| frame.id.as_str()).collect()
 }
 

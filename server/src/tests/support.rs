@@ -173,7 +173,8 @@ impl Suite {
         Self::of((config, backends, parts)).await
     }
 
-    async fn of((config, backends, parts): Parts) -> Self {
+    /// Starts with these parts.
+    pub async fn of((config, backends, parts): Parts) -> Self {
         let (broker, store, identity) = parts;
         let app = Arc::new(App::new(config, backends));
         let tasks = server::background(&app);
