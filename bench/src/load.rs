@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -20,13 +20,28 @@ pub(crate) struct Sample {
     times: Vec<Duration>,
     /// From the first start to the last end.
     pub elapsed: Duration,
-    /// Requests that were answered with 503 and not counted.
+    /// Requests that were answered with 503 or 429 and not counted.
     pub refused: usize,
 }
 
 impl Sample {
+    pub(crate) fn of(times: Vec<Duration>, elapsed: Duration) -> Self {
+        Self {
+            times,
+            elapsed,
+            refused: 0,
+        }
+    }
+
     pub(crate) fn extend(&mut self, times: Vec<Duration>) {
         self.times.extend(times);
+    }
+
+    /// Adds a sample that was taken after this one.
+    pub(crate) fn join(&mut self, other: Self) {
+        self.times.extend(other.times);
+        self.elapsed += other.elapsed;
+        self.refused += other.refused;
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -74,18 +89,30 @@ pub(crate) async fn submit(suite: &Suite, clients: usize, span: Duration) -> Res
         span.as_secs()
     ));
     let token = suite.login().await?;
-    submit_to(&suite.endpoint, &token, clients, span).await
+    submit_to(&suite.endpoint, &[token], clients, span).await
 }
 
-/// Submits to this endpoint as fast as it accepts.
+/// Submits to this endpoint as fast as it accepts, with each token in turn.
 pub(crate) async fn submit_to(
     endpoint: &str,
-    token: &str,
+    tokens: &[String],
     clients: usize,
     span: Duration,
 ) -> Result<Sample> {
-    run(clients, Until::Elapsed(span), |http| {
-        let (endpoint, token) = (endpoint.to_owned(), token.to_owned());
+    submit_until(endpoint, tokens, clients, Until::Elapsed(span)).await
+}
+
+/// As [`submit_to`], until the load is to end.
+pub(crate) async fn submit_until(
+    endpoint: &str,
+    tokens: &[String],
+    clients: usize,
+    until: Until<'_>,
+) -> Result<Sample> {
+    let turn = AtomicUsize::new(0);
+    run(clients, until, |http| {
+        let token = &tokens[turn.fetch_add(1, Ordering::Relaxed) % tokens.len()];
+        let (endpoint, token) = (endpoint.to_owned(), token.clone());
         async move {
             let sent = Instant::now();
             let answer = post(&http, &endpoint, &token).await?;
@@ -97,52 +124,81 @@ pub(crate) async fn submit_to(
 
 /// When a load ends.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Until {
+pub(crate) enum Until<'a> {
     Elapsed(Duration),
     Jobs(usize),
+    Told(&'a AtomicBool),
 }
 
 /// Submits a job, waits for its end, and so on.
-pub(crate) async fn follow(suite: &Suite, clients: usize, until: Until) -> Result<Sample> {
+pub(crate) async fn follow(suite: &Suite, clients: usize, until: Until<'_>) -> Result<Sample> {
     report::command(&format!(
         "{clients} client(s): POST {}/v1/jobs, then GET with Prefer: wait=30 until succeeded",
         suite.endpoint
     ));
     let token = suite.login().await?;
+    follow_at(&suite.endpoint, &token, clients, until).await
+}
+
+/// As [`follow`], as the user of a token.
+pub(crate) async fn follow_at(
+    endpoint: &str,
+    token: &str,
+    clients: usize,
+    until: Until<'_>,
+) -> Result<Sample> {
     run(clients, until, |http| {
-        let (endpoint, token) = (suite.endpoint.clone(), token.clone());
+        let (endpoint, token) = (endpoint.to_owned(), token.to_owned());
         async move {
             let sent = Instant::now();
-            let Some(mut job) = post(&http, &endpoint, &token).await? else {
-                return Ok(None);
-            };
-            while job.state != "succeeded" {
-                if sent.elapsed() > Duration::from_secs(60) {
-                    bail!("job {} is still {} after a minute", job.id, job.state);
-                }
-                job = get(&http, &endpoint, &token, job).await?;
-            }
-            Ok(Some(sent.elapsed()))
+            let ended = submit_and_wait(&http, &endpoint, &token).await?;
+            Ok(ended.map(|_| sent.elapsed()))
         }
     })
     .await
 }
 
-async fn run<F, T>(clients: usize, until: Until, one: F) -> Result<Sample>
+/// Submits a job and waits for its end; `None` when the server refused for now.
+pub(crate) async fn submit_and_wait(
+    http: &Client,
+    endpoint: &str,
+    token: &str,
+) -> Result<Option<Seen>> {
+    let sent = Instant::now();
+    let Some(mut job) = post(http, endpoint, token).await? else {
+        return Ok(None);
+    };
+    while job.state != "succeeded" {
+        if sent.elapsed() > Duration::from_secs(60) {
+            bail!("job {} is still {} after a minute", job.id, job.state);
+        }
+        job = get(http, endpoint, token, job).await?;
+    }
+    Ok(Some(job))
+}
+
+/// Makes an HTTP client that goes to loopback and gives up after a minute.
+pub(crate) fn http(clients: usize) -> Result<Client> {
+    let http = Client::builder()
+        .no_proxy()
+        .pool_max_idle_per_host(clients)
+        .timeout(Duration::from_secs(60));
+    Ok(http.build()?)
+}
+
+/// Lets each client do one thing after the other.
+pub(crate) async fn run<F, T>(clients: usize, until: Until<'_>, one: F) -> Result<Sample>
 where
     F: Fn(Client) -> T,
     T: Future<Output = Result<Option<Duration>>> + Send + 'static,
 {
-    let http = Client::builder()
-        .no_proxy()
-        .pool_max_idle_per_host(clients)
-        .timeout(Duration::from_secs(60))
-        .build()?;
+    let http = http(clients)?;
     let started = Instant::now();
     let done = Arc::new(AtomicUsize::new(0));
     let over = || match until {
         Until::Elapsed(span) => started.elapsed() >= span,
         Until::Jobs(jobs) => done.load(Ordering::Relaxed) >= jobs,
+        Until::Told(over) => over.load(Ordering::Relaxed),
     };
     let workers = (0..clients).map(|_| async {
         let mut times = Vec::new();
@@ -169,14 +225,16 @@ where
     Ok(sample)
 }
 
-struct Seen {
-    id: String,
-    state: String,
+/// A job as the server has shown it.
+pub(crate) struct Seen {
+    pub id: String,
+    pub state: String,
+    pub project: String,
     etag: Option<String>,
 }
 
 /// Submits; `None` when the server refused for now.
-async fn post(http: &Client, endpoint: &str, token: &str) -> Result<Option<Seen>> {
+pub(crate) async fn post(http: &Client, endpoint: &str, token: &str) -> Result<Option<Seen>> {
     let answer = http
         .post(format!("{endpoint}/v1/jobs"))
         .header("X-Auth-Token", token)
@@ -185,7 +243,7 @@ async fn post(http: &Client, endpoint: &str, token: &str) -> Result<Option<Seen>
         .await?;
     match answer.status() {
         StatusCode::ACCEPTED | StatusCode::OK => Ok(Some(seen(answer, None).await?)),
-        StatusCode::SERVICE_UNAVAILABLE => Ok(None),
+        StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => Ok(None),
         status => bail!("POST answered {status}: {}", answer.text().await?),
     }
 }
@@ -222,9 +280,14 @@ async fn seen(answer: reqwest::Response, unchanged: Option<Seen>) -> Result<Seen
             .with_context(|| format!("no {name} in {body}"))?
             .to_owned())
     };
-    let (id, state) = (text("id")?, text("state")?);
+    let (id, state, project) = (text("id")?, text("state")?, text("project_id")?);
     if state == "failed" || state == "cancelled" {
         bail!("job {id} {state}: {}", body["error"]);
     }
-    Ok(Seen { id, state, etag })
+    Ok(Seen {
+        id,
+        state,
+        project,
+        etag,
+    })
 }

@@ -4,118 +4,193 @@
 //! what another left behind. Load goes to loopback and every phase is bounded in time. Nothing here
 //! asserts: figures are for people.
 
+mod audit;
 mod broker;
+mod client;
+mod cpu;
+mod fairness;
 mod load;
 mod programs;
+mod rebuild;
 mod report;
+mod serve;
+mod services;
 mod standalone;
 mod streams;
+mod submissions;
+mod watchers;
 
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
-use clap::Parser;
+use anyhow::{Context as _, Result, anyhow, bail};
+use clap::{Parser, Subcommand, ValueEnum};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::OnceCell,
+    time::timeout,
+};
 
 /// Prints the figures of the suite on real services
 #[derive(Debug, Parser)]
 struct Args {
+    #[command(subcommand)]
+    command: Option<Command>,
+    /// Measure only this; may be repeated
+    #[arg(long, value_enum)]
+    only: Vec<Phase>,
     /// How long each phase puts load on the suite, in seconds
     #[arg(long, default_value_t = 10)]
     seconds: u64,
-    /// How many jobs the latency phase follows from submission to end
+    /// How many jobs one client follows from submission to end
     #[arg(long, default_value_t = 300)]
     jobs: usize,
     /// How many streams of events are open at once
     #[arg(long, default_value_t = 2_000)]
     streams: usize,
+    /// How many streams follow one job
+    #[arg(long, default_value_t = 500)]
+    watchers: usize,
+    /// How many events the log has when Redis is lost
+    #[arg(long, default_value_t = 100_000)]
+    events: u32,
     /// Where the release binaries are
     #[arg(long, default_value = "target/release")]
     bin: std::path::PathBuf,
     /// The stripped client, whose size and start are measured
     #[arg(long, default_value = "target/dist/vmctl")]
     client: std::path::PathBuf,
-    /// Measure only the standalone, which needs no service
-    #[arg(long)]
-    standalone_only: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve, for the phase `audit`
+    #[command(hide = true)]
+    Serve {
+        /// Throw audit entries away
+        #[arg(long)]
+        no_audit: bool,
+    },
+}
+
+/// What is measured, in this order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Phase {
+    /// The client's size and start
+    Client,
+    /// What the broker can do by itself
+    Ceiling,
+    /// Accepted submissions, without and with a worker
+    Submissions,
+    /// From submission to the end of a job
+    EndToEnd,
+    /// Many open streams, each of a job of its own
+    Streams,
+    /// Many open streams of one job
+    Watchers,
+    /// Losing Redis, and the way back
+    Rebuild,
+    /// What audit entries cost
+    Audit,
+    /// How long a project waits behind one that floods
+    Fairness,
+    /// The suite in one process, in memory and with a data directory
+    Standalone,
+}
+
+impl Phase {
+    /// The longest that it may take, whatever happens.
+    fn limit(self, span: Duration) -> Duration {
+        let minutes = match self {
+            Self::Rebuild | Self::Standalone => 6,
+            _ => 2,
+        };
+        Duration::from_secs(minutes * 60) + 3 * span
+    }
+}
+
+/// What the phases share.
+struct Bench {
+    args: Args,
+    ceiling: OnceCell<broker::Ceiling>,
+    /// What the view took to be rebuilt, for each job.
+    rebuild: OnceCell<Duration>,
+}
+
+impl Bench {
+    fn span(&self) -> Duration {
+        Duration::from_secs(self.args.seconds)
+    }
+
+    /// Measures what others are compared with, once.
+    async fn ceiling(&self) -> Result<&broker::Ceiling> {
+        let measure = || broker::ceiling(self.span());
+        self.ceiling.get_or_try_init(measure).await
+    }
+
+    async fn all(&self, phases: Vec<Phase>) -> Result<()> {
+        for phase in phases {
+            let measured = timeout(phase.limit(self.span()), self.measure(phase)).await;
+            measured
+                .unwrap_or_else(|_| Err(anyhow!("not over in time")))
+                .with_context(|| format!("measuring {phase:?}"))?;
+        }
+        Ok(())
+    }
+
+    async fn measure(&self, phase: Phase) -> Result<()> {
+        let (args, span) = (&self.args, self.span());
+        let bin = args.bin.as_path();
+        match phase {
+            Phase::Client => client::measure(&args.client),
+            Phase::Ceiling => self.ceiling().await.map(|_| ()),
+            Phase::Submissions => submissions::measure(bin, span, self.ceiling().await?).await,
+            Phase::EndToEnd => {
+                let ceiling = self.ceiling().await?;
+                submissions::to_the_end(bin, span, args.jobs, ceiling).await
+            }
+            Phase::Streams => streams::measure(bin, args.streams).await,
+            Phase::Watchers => watchers::measure(bin, args.watchers).await,
+            Phase::Rebuild => {
+                let each = rebuild::measure(bin, args.events).await?;
+                Ok(self.rebuild.set(each)?)
+            }
+            Phase::Audit => audit::measure(bin, span).await,
+            Phase::Fairness => fairness::measure(bin, span).await,
+            Phase::Standalone => {
+                let rebuild = self.rebuild.get().copied();
+                standalone::measure(bin, span, rebuild).await
+            }
+        }
+    }
 }
 
 #[tokio::main]
 async fn main() -> Result<()> {
     let args = Args::parse();
-    rustls::crypto::ring::default_provider()
-        .install_default()
-        .map_err(|_| anyhow::anyhow!("a TLS provider is installed already"))?;
-    let span = Duration::from_secs(args.seconds);
-
+    vmctl_daemon::install_crypto();
+    if let Some(Command::Serve { no_audit }) = args.command {
+        return serve::run(!no_audit).await;
+    }
+    let phases = match &*args.only {
+        [] => Phase::value_variants(),
+        only => only,
+    }
+    .to_vec();
+    let bench = Bench {
+        args,
+        ceiling: OnceCell::new(),
+        rebuild: OnceCell::new(),
+    };
     report::title("The machine");
     report::machine();
-
-    if args.standalone_only {
-        return standalone::measure(&args.bin, span, None).await;
-    }
-
-    report::title("The client");
-    programs::client(&args.client).context("measuring the client")?;
-
-    report::title("The ceiling: confirmed publishes, same topology, 32 channels, nothing else");
-    let ceiling = broker::ceiling(span).await.context("the ceiling")?;
-
-    report::title("Submissions: 64 clients, one valid token, server and reader running");
-    let suite = programs::Suite::start(&args.bin, "submit", false).await?;
-    let stopped = load::submit(&suite, 64, span).await?;
-    report::rate("accepted, worker stopped", stopped.per_second());
-    report::ratio(
-        "ratio to the ceiling (aim: at least 0.6)",
-        stopped.per_second() / ceiling.per_second,
+    let (mut interrupt, mut terminate) = (
+        signal(SignalKind::interrupt())?,
+        signal(SignalKind::terminate())?,
     );
-    report::latency("  answer", &stopped);
-    suite.stop().await?;
-
-    let suite = programs::Suite::start(&args.bin, "both", true).await?;
-    let idle = suite.memory();
-    let running = load::submit(&suite, 64, span).await?;
-    report::rate("accepted, worker running", running.per_second());
-    report::ratio(
-        "ratio to the ceiling",
-        running.per_second() / ceiling.per_second,
-    );
-    report::latency("  answer", &running);
-    suite.stop().await?;
-
-    report::title("End to end: submit to `succeeded` visible, no work, one client");
-    let suite = programs::Suite::start(&args.bin, "latency", true).await?;
-    let whole = load::follow(&suite, 1, load::Until::Jobs(args.jobs)).await?;
-    report::latency("submit to succeeded", &whole);
-    report::ratio(
-        "p50 / p50 of one confirm (aim: at most 5)",
-        whole.quantile(0.5).as_secs_f64() / ceiling.confirm_p50.as_secs_f64(),
-    );
-
-    // Beside the standalone's, at the end.
-    let alone = load::submit(&suite, 1, Duration::from_secs(3)).await?;
-
-    report::title("Finished jobs: 64 in flight, no work");
-    let finished = load::follow(&suite, 64, load::Until::Elapsed(span)).await?;
-    report::rate("finished", finished.per_second());
-    report::latency("  submit to succeeded", &finished);
-
-    report::title("Resident memory (aim: 30 MB idle)");
-    let loaded = suite.memory();
-    for (name, bytes) in &idle {
-        report::memory(name, "idle", *bytes);
+    // What a phase has started ends when the phase is dropped.
+    tokio::select! {
+        measured = bench.all(phases) => measured,
+        _ = interrupt.recv() => bail!("interrupted"),
+        _ = terminate.recv() => bail!("asked to stop"),
     }
-    for (name, bytes) in &loaded {
-        report::memory(name, "under that load", *bytes);
-    }
-    suite.stop().await?;
-
-    report::title("Streams of events: one server, each follows a job of its own");
-    let suite = programs::Suite::start(&args.bin, "streams", false).await?;
-    let streams = streams::open(&suite, args.streams).await?;
-    report::text("open at once", &streams.open.to_string());
-    report::kib("memory of the server for each", streams.each);
-    report::latency("cancel asked to event seen", &streams.delay);
-    suite.stop().await?;
-
-    standalone::measure(&args.bin, span, Some(&alone)).await
 }

@@ -4,6 +4,8 @@
     reason = "printing figures is what this program is for"
 )]
 
+use std::time::Duration;
+
 use crate::load::Sample;
 
 pub(crate) fn title(text: &str) {
@@ -35,6 +37,49 @@ pub(crate) fn latency(what: &str, sample: &Sample) {
             refused => format!(", {refused} refused"),
         }
     );
+}
+
+/// As [`latency`], in seconds, with the longest.
+pub(crate) fn spread(what: &str, sample: &Sample) {
+    let at = |quantile| seconds(sample.quantile(quantile));
+    println!(
+        "{what:<44} p50 {}, p99 {}, max {}, n = {}",
+        at(0.5),
+        at(0.99),
+        at(1.0),
+        sample.len()
+    );
+}
+
+pub(crate) fn seconds(time: Duration) -> String {
+    format!("{:.3} s", time.as_secs_f64())
+}
+
+/// Prints the processor time of each process; for each 1,000 of `count`, if there is one.
+pub(crate) fn cpu(used: &[(&'static str, Duration)], count: usize) {
+    let per = match count {
+        0 => "",
+        _ => " for each 1,000",
+    };
+    for (name, time) in used {
+        #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
+        let thousands = if count == 0 { 1.0 } else { count as f64 / 1e3 };
+        let time = time.as_secs_f64() / thousands;
+        println!(
+            "{:<44} {time:>9.2} s",
+            format!("  processor time of {name}{per}")
+        );
+    }
+}
+
+/// Adds up processor times.
+pub(crate) fn add(all: &mut Vec<(&'static str, Duration)>, more: Vec<(&'static str, Duration)>) {
+    for (name, time) in more {
+        match all.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, sum)) => *sum += time,
+            None => all.push((name, time)),
+        }
+    }
 }
 
 pub(crate) fn memory(name: &str, when: &str, bytes: u64) {

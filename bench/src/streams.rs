@@ -1,40 +1,40 @@
 //! Many open streams of events on one server.
 
-use std::time::{Duration, Instant};
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use futures::{StreamExt as _, stream};
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 use reqwest::{Client, Response};
 use serde_json::{Value, json};
-use tokio::{sync::mpsc, time::timeout};
+use tokio::time::timeout;
 
 use crate::{
     load::{self, Sample},
-    programs::Suite,
+    programs::{Setup, Suite},
     report,
 };
 
-/// How many requests open streams at the same time.
+/// How many streams are opened at the same time.
 const AT_ONCE: usize = 64;
 
-/// How many events are timed.
-const EVENTS: usize = 200;
+/// How many jobs are cancelled at the same time.
+const CANCELS: usize = 4;
 
 /// Longest wait for an event.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// What the streams cost.
-pub(crate) struct Streams {
-    pub open: usize,
-    /// Memory of the server for each, in bytes.
-    pub each: u64,
-    /// From asking to cancel a job to its event at the client.
-    pub delay: Sample,
-}
-
-/// Opens one stream for each of `count` queued jobs, then cancels some of them and waits for the
-/// event on the job's stream.
-pub(crate) async fn open(suite: &Suite, count: usize) -> Result<Streams> {
+/// Opens one stream for each of `count` queued jobs, then cancels them all and waits for the event on
+/// each job's stream.
+pub(crate) async fn measure(bin: &Path, count: usize) -> Result<()> {
+    report::title("Streams of events: one server, each follows a job of its own");
+    let setup = Setup {
+        name: "streams",
+        ..Setup::default()
+    };
+    let suite = Suite::start(bin, setup).await?;
     let endpoint = &suite.endpoint;
     report::command(&format!(
         "{count} times: GET {endpoint}/v1/jobs/{{id}}/events with Accept: text/event-stream"
@@ -48,45 +48,51 @@ pub(crate) async fn open(suite: &Suite, count: usize) -> Result<Streams> {
     let jobs: Vec<String> = stream::iter(0..count)
         .map(|_| submit(&http, endpoint, &token))
         .buffered(AT_ONCE)
-        .collect::<Vec<_>>()
-        .await
-        .into_iter()
-        .collect::<Result<_>>()?;
+        .try_collect()
+        .await?;
 
     let before = suite.memory_of("vmctl-server")?;
-    let (seen, mut arrivals) = mpsc::channel(EVENTS);
-    let opened: Vec<Result<Response>> = stream::iter(&jobs)
+    let streams: Vec<_> = stream::iter(&jobs)
         .map(|id| follow(&http, endpoint, &token, id))
         .buffered(AT_ONCE)
-        .collect()
-        .await;
-    for stream in opened {
-        tokio::spawn(watch(stream?, seen.clone()));
-    }
+        .try_collect()
+        .await?;
+    let watching: Vec<_> = streams
+        .into_iter()
+        .map(|s| tokio::spawn(watch(s)))
+        .collect();
     let after = suite.memory_of("vmctl-server")?;
+    let cpu = suite.cpu()?;
 
-    let mut times = Vec::new();
     let started = Instant::now();
-    for id in jobs.iter().take(EVENTS) {
-        let asked = Instant::now();
-        let answer = http
-            .post(format!("{endpoint}/v1/jobs/{id}/cancel"))
-            .header("X-Auth-Token", &token)
-            .send()
-            .await?;
-        ensure!(answer.status() == 202, "{} for a cancel", answer.status());
-        let arrived = timeout(PATIENCE, arrivals.recv()).await;
-        let arrived = arrived.context("no event")?.context("no stream is left")?;
-        times.push(arrived.duration_since(asked));
+    let asked: Vec<Instant> = stream::iter(&jobs)
+        .map(|id| cancel(&http, endpoint, &token, id))
+        .buffered(CANCELS)
+        .try_collect()
+        .await?;
+    let mut times = Vec::new();
+    for (asked, seen) in asked.into_iter().zip(watching) {
+        let seen = timeout(PATIENCE, seen).await.context("no event")??;
+        let seen = seen.context("a stream has ended without its event")?;
+        times.push(seen.duration_since(asked));
     }
-    let mut delay = Sample::default();
-    delay.extend(times);
-    delay.elapsed = started.elapsed();
-    Ok(Streams {
-        open: jobs.len(),
-        each: after.saturating_sub(before) / jobs.len().max(1) as u64,
-        delay,
-    })
+    report::text("open at once", &jobs.len().to_string());
+    let each = after.saturating_sub(before) / jobs.len().max(1) as u64;
+    report::kib("memory of the server for each", each);
+    let delay = Sample::of(times, started.elapsed());
+    report::spread("cancel asked to event seen, each stream", &delay);
+    report::rate("  events", delay.per_second());
+    report::cpu(&cpu.since(), delay.len());
+    suite.stop().await
+}
+
+/// Asks to cancel a job; returns when it did.
+async fn cancel(http: &Client, endpoint: &str, token: &str, id: &str) -> Result<Instant> {
+    let asked = Instant::now();
+    let request = http.post(format!("{endpoint}/v1/jobs/{id}/cancel"));
+    let answer = request.header("X-Auth-Token", token).send().await?;
+    ensure!(answer.status() == 202, "{} for a cancel", answer.status());
+    Ok(asked)
 }
 
 async fn submit(http: &Client, endpoint: &str, token: &str) -> Result<String> {
@@ -101,7 +107,12 @@ async fn submit(http: &Client, endpoint: &str, token: &str) -> Result<String> {
 }
 
 /// Opens a stream and reads its snapshot.
-async fn follow(http: &Client, endpoint: &str, token: &str, id: &str) -> Result<Response> {
+pub(crate) async fn follow(
+    http: &Client,
+    endpoint: &str,
+    token: &str,
+    id: &str,
+) -> Result<Response> {
     let answer = http
         .get(format!("{endpoint}/v1/jobs/{id}/events"))
         .header("X-Auth-Token", token)
@@ -119,17 +130,16 @@ async fn follow(http: &Client, endpoint: &str, token: &str, id: &str) -> Result<
     Ok(answer)
 }
 
-/// Reads a stream and says when it told of the cancel.
-async fn watch(mut stream: Response, seen: mpsc::Sender<Instant>) {
+/// Reads a stream until it tells of the cancel; returns when that was.
+async fn watch(mut stream: Response) -> Option<Instant> {
     let mut text = Vec::new();
     while let Ok(Some(bytes)) = stream.chunk().await {
         text.extend_from_slice(&bytes);
         if contains(&text, b"event: cancel_requested") {
-            // Nobody asks any more: the measurement is over.
-            let _ = seen.send(Instant::now()).await;
-            text.clear();
+            return Some(Instant::now());
         }
     }
+    None
 }
 
 fn contains(text: &[u8], part: &[u8]) -> bool {
