@@ -233,6 +233,12 @@ impl Fold {
                         metrics::add(metrics::EVENTS, "stale", stale);
                         metrics::add(metrics::EVENTS, "invalid", batch.bad.len());
                     }
+                    // Written already, and the answer was lost.
+                    FoldOutcome::Moved(Some(at)) if at == batch.position => {
+                        cursors.written(batch);
+                        metrics::add(metrics::EVENTS, "stale", batch.facts.len());
+                        metrics::add(metrics::EVENTS, "invalid", batch.bad.len());
+                    }
                     FoldOutcome::Moved(_) => moved = Some(batch.partition),
                 }
             }
@@ -262,7 +268,7 @@ impl Fold {
     }
 
     /// Writes what is believed until the store takes it. A batch that was written although the answer was lost is
-    /// then refused as moved, and reading starts anew from what is stored.
+    /// then refused as moved, to just where it moves its partition.
     async fn write(
         &self,
         batches: &[PartitionBatch],

@@ -6,7 +6,7 @@ mod support;
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -83,6 +83,46 @@ async fn a_flushed_view_comes_back_by_itself() {
     for job in &jobs {
         world.until(job.id, JobState::Queued).await;
     }
+    reader.stop().await;
+}
+
+/// Counts how often somebody begins to read.
+struct Counted {
+    log: Arc<dyn Log>,
+    reads: AtomicUsize,
+}
+
+#[async_trait]
+impl Log for Counted {
+    async fn read(&self, start: LogStart) -> Result<Box<dyn LogReader>, BusError> {
+        self.reads.fetch_add(1, Ordering::Relaxed);
+        self.log.read(start).await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_written_without_an_answer_is_not_read_again() {
+    let world = World::new().await;
+    let log = Arc::new(Counted {
+        log: Arc::clone(&world.bus.log),
+        reads: AtomicUsize::new(0),
+    });
+    let bus = Bus {
+        log: Arc::clone(&log) as _,
+        ..world.bus.clone()
+    };
+    let reader = world.start_on("r1", bus);
+    let first = world.submit().await;
+    world.until(first.id, JobState::Queued).await;
+    let reads = log.reads.load(Ordering::Relaxed);
+    for _ in 0..3 {
+        world.store.lose_next_answers(1);
+        let job = world.submit().await;
+        world.until(job.id, JobState::Queued).await;
+        let later = world.submit().await;
+        world.until(later.id, JobState::Queued).await;
+    }
+    assert_eq!(log.reads.load(Ordering::Relaxed), reads);
     reader.stop().await;
 }
 

@@ -53,6 +53,8 @@ pub struct InMemoryJobStore {
 #[derive(Clone, Default)]
 struct Inner {
     down: bool,
+    /// How many answers of folds are to be lost.
+    losing: usize,
     /// Counts flushes and failovers.
     life: u64,
     parts: BTreeMap<Partition, Part>,
@@ -116,6 +118,11 @@ impl InMemoryJobStore {
     /// Makes every call fail as if the store were away, or no longer.
     pub fn set_down(&self, down: bool) {
         self.lock().down = down;
+    }
+
+    /// Loses the answers of the next folds, which are written all the same.
+    pub fn lose_next_answers(&self, count: usize) {
+        self.lock().losing = count;
     }
 
     /// Returns the entries of a partition that could not be merged: offset and reason, oldest first.
@@ -433,10 +440,15 @@ impl FoldStore for InMemoryJobStore {
                 book.note(&note, now);
             }
         }
-        Ok(batches
+        let outcomes = batches
             .into_iter()
             .map(|batch| inner.part(batch.partition).fold(batch, now))
-            .collect())
+            .collect();
+        if inner.losing > 0 {
+            inner.losing -= 1;
+            return Err(StoreError::Unavailable("its answer was lost".into()));
+        }
+        Ok(outcomes)
     }
 
     async fn void_position(
