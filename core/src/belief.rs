@@ -11,14 +11,21 @@
 //! | `succeeded`, `failed` by a worker | once a worker has begun the job in this epoch |
 //! | `cancelled` | once a worker has begun it, or somebody has asked to cancel it |
 //! | `deadline` | not before the deadline, or before `start_by` of a job that nobody has begun |
+//! | `kept` | if it says nothing that the log has not said |
 //!
 //! What is said of a job that the log does not know is believed: a shortened log may begin anywhere. So is
-//! what is said of a record from before a gap in the log.
+//! what is said of a record from before a gap in the log. A `kept` tells of a job that was submitted before the
+//! log begins what the log has forgotten: that is believed too.
 
 use jiff::Timestamp;
-use vmctl_api_types::JobState;
 
-use crate::{clock, event::EventType, fact::JobFact, record::Record};
+use crate::{
+    clock,
+    event::EventType,
+    fact::JobFact,
+    merge::merge,
+    record::{Record, Winner},
+};
 
 /// Says why a fact cannot be true after what `record` has from the entries before it. `since` is from when
 /// on the log was read without a gap.
@@ -30,6 +37,9 @@ pub fn unfounded(
     let winner = record.winner.as_ref()?;
     if since.is_some_and(|since| winner.time < since) {
         return None;
+    }
+    if fact.event_type == EventType::Kept {
+        return unfounded_kept(record, winner, fact, since);
     }
     let opens = fact.event_type.is_submission();
     if fact.epoch > winner.epoch {
@@ -66,7 +76,6 @@ fn unfounded_in_epoch(record: &Record, fact: &JobFact) -> Option<&'static str> {
         EventType::Cancelled if record.cancel_requested().is_none() => {
             Some("nobody has asked to cancel it")
         }
-        EventType::Kept if begins(fact) => Some("no worker has started it"),
         EventType::Started | EventType::Retry | EventType::Continued
             if run_at.is_some_and(before) =>
         {
@@ -76,9 +85,45 @@ fn unfounded_in_epoch(record: &Record, fact: &JobFact) -> Option<&'static str> {
     }
 }
 
-/// Says whether a fact shows a job that a worker has begun.
-fn begins(fact: &JobFact) -> bool {
-    (fact.state, fact.attempt, fact.seq) != (JobState::Queued, 1, 0)
+/// The same for a job that is said again. Whoever keeps it may have read the view before what was said last, so it may
+/// say less.
+fn unfounded_kept(
+    record: &Record,
+    winner: &Winner,
+    fact: &JobFact,
+    since: Option<Timestamp>,
+) -> Option<&'static str> {
+    let spec = record.spec.as_ref()?;
+    let begins = since.map(|since| clock::add(since, clock::DIFFERENCE));
+    let is_whole = begins.is_none_or(|begins| begins <= spec.spec.created_at);
+    if !is_whole || winner.offset.is_none() {
+        return None;
+    }
+    let Some(kept) = &fact.kept else {
+        return Some("it does not say what it keeps");
+    };
+    let describes = kept.described.id == spec.id;
+    if describes && fact.spec.as_ref() != Some(&spec.spec) {
+        return Some("it keeps another job");
+    }
+    let mut after = record.clone();
+    merge(&mut after, fact, Timestamp::MIN);
+    // A confirm is not in the log.
+    after.confirmed = record.confirmed;
+    let again = after.winner.take().map(said);
+    after.winner = record.winner.clone();
+    (again != Some(said(winner.clone())) || after != *record)
+        .then_some("it keeps what nobody has said")
+}
+
+/// A message, wherever it can be read.
+fn said(winner: Winner) -> Winner {
+    Winner {
+        first: winner.first_said(),
+        offset: None,
+        kept: false,
+        ..winner
+    }
 }
 
 #[cfg(test)]
@@ -90,13 +135,14 @@ mod tests {
         Submitted, Succeeded,
     };
     use serde_json::json;
+    use vmctl_api_types::JobState;
 
     use super::*;
     use crate::{
         clock::from_unix_ms,
         event::{Caller, Event, EventData, JobSpec},
         fact::Retention,
-        merge::merge,
+        kept::kept,
     };
 
     fn at(seconds: i64) -> Timestamp {
@@ -208,6 +254,47 @@ mod tests {
     }
 
     #[test]
+    fn what_keeps_a_job_says_nothing_that_the_log_has_not_said() {
+        let before = [
+            says(Submitted, 0, 0, false),
+            says(CancelRequested, 0, 1, false),
+            says(Started, 0, 2, false),
+        ];
+        let keeps = |before: &[JobFact]| {
+            let event = kept(&record(before), None, at(3), "/reader/r", at(3)).unwrap();
+            JobFact::from_event(event, Some(9), Retention(Duration::from_secs(3600)))
+        };
+        let fact = keeps(&before);
+        assert!(is_believed(&before, &fact));
+        // It was read from the view before the rest was said.
+        assert!(is_believed(&before, &keeps(&before[..1])));
+        let mut ended = before.to_vec();
+        ended.push(says(Succeeded, 0, 4, false));
+        assert!(is_believed(&ended, &fact));
+        // That comes later, if it comes at all.
+        assert!(!is_believed(&before[..1], &fact));
+        assert!(!is_believed(&before[..2], &fact));
+        assert!(!is_believed(&before, &says(Kept, 0, 3, false)));
+        let forge: [fn(&mut JobFact); 6] = [
+            |fact| fact.seq = 5,
+            |fact| fact.epoch = 1,
+            |fact| fact.body.worker = Some("another".to_owned()),
+            |fact| fact.spec.as_mut().unwrap().labels = [("a".to_owned(), "b".to_owned())].into(),
+            |fact| fact.kept.as_mut().unwrap().id = uuid::Uuid::max(),
+            |fact| fact.kept.as_mut().unwrap().first = Some(0),
+        ];
+        for (n, forge) in forge.iter().enumerate() {
+            let mut fact = fact.clone();
+            forge(&mut fact);
+            assert!(!is_believed(&before, &fact), "{n}");
+        }
+        // What was submitted before the log begins may have been said before that, too.
+        let known = record(&before[..1]);
+        assert_eq!(unfounded(&known, &fact, Some(at(0))), None);
+        assert!(unfounded(&known, &fact, Some(at(-60))).is_some());
+    }
+
+    #[test]
     fn nobody_begins_a_scheduled_job_before_it_is_due() {
         let submitted = [says(Submitted, 0, 0, true)];
         for what in [Started, Retry, Continued] {
@@ -219,10 +306,6 @@ mod tests {
         }
         // Its own word for when it is due is not asked.
         assert!(!is_believed(&submitted, &says(Started, 0, 599, false)));
-        assert!(is_believed(&submitted, &says(Kept, 0, 100, true)));
-        let mut begun = says(Kept, 0, 100, true);
-        begun.seq = 1;
-        assert!(!is_believed(&submitted, &begun));
         let mut wished = submitted.to_vec();
         wished.push(says(CancelRequested, 0, 1, true));
         assert!(is_believed(&wished, &says(Cancelled, 0, 2, true)));

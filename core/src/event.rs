@@ -17,6 +17,7 @@ use vmctl_api_types::{
 use crate::{
     bus::{Message, RoutingKey},
     children::Waits,
+    kept::Kept,
     topology::{EXCHANGE_CONTROL, EXCHANGE_JOBS, EXCHANGE_TICK, Tier},
     unique::Unique,
 };
@@ -242,6 +243,10 @@ pub struct EventData {
     /// The job waited for its turn, and this is its command now that the turn has come.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub turn: bool,
+    /// What a `kept` repeats.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schemas", schema(value_type = Option<Kept>))]
+    pub kept: Option<Box<Kept>>,
     /// The job as submitted.
     pub job: JobSpec,
     /// Fields of newer versions, kept as they are.
@@ -274,9 +279,15 @@ impl EventData {
             waits: None,
             compensation: None,
             turn: false,
+            kept: None,
             job,
             extra: Map::new(),
         }
+    }
+
+    /// Says whether a job waits for its turn that such a message says this of.
+    pub fn is_in_line(&self, event_type: EventType) -> bool {
+        event_type.is_submission() && !self.turn && self.job.waits_for_its_turn()
     }
 }
 
@@ -367,6 +378,11 @@ pub struct JobSpec {
 }
 
 impl JobSpec {
+    /// Says whether it runs only when those before it under one of its keys have ended.
+    pub fn waits_for_its_turn(&self) -> bool {
+        self.unique.iter().any(|unique| unique.queue)
+    }
+
     /// Makes a job with one attempt and nothing that a caller may leave out.
     pub fn new(
         id: JobId,
@@ -513,6 +529,12 @@ impl Event {
         if data.attempt == 0 {
             return Err(ParseEventError::OutOfRange("attempt"));
         }
+        let kept = data.kept.as_ref();
+        if kept.map_or(self.event_type == EventType::Kept, |k| !k.is_usable()) {
+            return Err(ParseEventError::Malformed(
+                "what it keeps decides no state of a live job".to_owned(),
+            ));
+        }
         if self.event_type.is_terminal() != data.state.is_terminal() {
             return Err(ParseEventError::Malformed(format!(
                 "{} cannot announce {}",
@@ -573,8 +595,7 @@ impl Event {
 
     /// Says whether this is the command of a job that waits for its turn: no worker gets it yet.
     pub fn is_in_line(&self) -> bool {
-        let data = &self.data;
-        self.event_type.is_submission() && !data.turn && data.job.unique.iter().any(|u| u.queue)
+        self.data.is_in_line(self.event_type)
     }
 
     /// Says whether this is the command that opens an epoch, and nothing has been done of it.

@@ -17,6 +17,7 @@ use crate::{
     children::Waits,
     clock,
     event::{Event, EventData, EventType, JobSpec, MARK_TYPE, MAX_COUNT, Mark},
+    kept::Kept,
     kinds::MAX_DEADLINE,
     report,
     topology::{EXCHANGE_JOBS, EXCHANGE_READY, QUEUE_DEAD},
@@ -84,6 +85,9 @@ pub struct JobFact {
     /// Whether the broker says it, which gave the command up.
     #[serde(default)]
     pub given_up: bool,
+    /// The message that it repeats, if it is a `kept`: all that decides comes from there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept: Option<Box<Kept>>,
 }
 
 /// What a client is shown of a message.
@@ -121,10 +125,16 @@ pub struct FactBody {
 impl JobFact {
     /// Reduces an event.
     pub fn from_event(event: Event, offset: Option<u64>, retention: Retention) -> Self {
-        let in_line = event.is_in_line();
-        let data = event.data;
+        let mut data = event.data;
+        let kept = data.kept.take();
+        let kept = kept.filter(|_| event.event_type == EventType::Kept);
+        let said = kept.as_ref().map_or(event.time, |kept| kept.time);
+        let what = kept
+            .as_ref()
+            .map_or(event.event_type, |kept| kept.event_type);
+        let in_line = data.is_in_line(what);
         let left = is_command_left(event.event_type, &data, event.time);
-        let expires = expiry(&data.job, data.state, left, event.time, retention);
+        let expires = expiry(&data.job, data.state, left, said, retention);
         Self {
             job: event.subject,
             id: event.id,
@@ -151,7 +161,16 @@ impl JobFact {
             reason: data.reason,
             confirmed: false,
             given_up: false,
+            kept,
         }
+    }
+
+    /// Returns where the log says first what this fact says: of a `kept`, where it knows that the message
+    /// was which it repeats.
+    pub fn first_said(&self) -> Option<u64> {
+        let known = self.kept.as_ref().and_then(|kept| kept.first);
+        self.offset
+            .map(|at| known.map_or(at, |first| first.min(at)))
     }
 
     /// Orders states inside one attempt: scheduled or in line, queued, running.
@@ -182,7 +201,8 @@ pub const CLOCK_TRUST: Duration = Duration::from_secs(24 * 3600);
 pub fn implausible(fact: &JobFact, now: Timestamp) -> Option<&'static str> {
     let latest = clock::add(now, CLOCK_TRUST);
     let spec = fact.spec.as_ref();
-    if fact.time > latest {
+    let said = fact.kept.as_ref().map_or(fact.time, |kept| kept.time);
+    if fact.time.max(said) > latest {
         return Some("its time is in the future");
     }
     if spec.is_some_and(|s| s.deadline > clock::add(latest, MAX_DEADLINE)) {
@@ -334,6 +354,7 @@ fn dead_letter(entry: &LogEntry, event: Option<Event>, retention: Retention) -> 
         reason: None,
         confirmed: false,
         given_up: true,
+        kept: None,
     }))
 }
 

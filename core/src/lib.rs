@@ -23,6 +23,7 @@ pub mod event;
 pub mod fact;
 pub mod flow;
 pub mod identity;
+pub mod kept;
 pub mod kinds;
 pub mod lines;
 pub mod memory;

@@ -5,12 +5,14 @@
 //!
 //! | part | which fact it comes from |
 //! |---|---|
-//! | winner | the greatest by epoch, then terminal; among terminals the first in the log; else attempt, rank, seq, id; of copies of one message the first in the log |
+//! | winner | the greatest by epoch, then terminal; among terminals the first in the log; else attempt, rank, seq, id; of copies of one message the newest `kept`, else the first in the log |
 //! | submission | the greatest epoch, then the submission itself before copies in other messages, then the earliest `created_at`, the smallest id, the earliest copy |
 //! | cancel | the greatest epoch, then the earliest wish; sets this flag and nothing else |
 //! | started | the greatest epoch, then the earliest start |
-//! | confirmed | the greatest epoch; set by servers only |
+//! | confirmed | the greatest epoch; said by servers, and by a `kept` that repeats it |
 //! | tick | the greatest of the winner's epoch and attempt; touches only a live record |
+//!
+//! A [`kept`](crate::kept) is a copy of the winner that it repeats, and says the other parts as they were.
 //!
 //! All messages of a job name the same project and kind. One that does not is not merged, which is the
 //! one place where the order counts: who came first stays.
@@ -31,6 +33,7 @@ use vmctl_api_types::JobEvent;
 use crate::{
     event::EventType,
     fact::JobFact,
+    kept::Described,
     record::{
         Cancel, HISTORY_HEAD, HISTORY_TAIL, HISTORY_TERMINAL, HistoryEntry, Record, Started,
         Submission, Tick, Winner,
@@ -59,13 +62,12 @@ pub fn merge(record: &mut Record, fact: &JobFact, now: Timestamp) -> bool {
     merge_spec(record, fact);
     if decides_state(fact) {
         merge_winner(record, fact);
-        merge_started(record, fact);
-    } else {
-        merge_cancel(record, fact);
     }
-    if fact.confirmed {
-        record.confirmed = record.confirmed.max(Some(fact.epoch));
-    }
+    merge_cancel(record, fact);
+    merge_started(record, fact);
+    let confirmed = fact.confirmed.then_some(fact.epoch);
+    let kept = fact.kept.as_ref().and_then(|kept| kept.confirmed);
+    record.confirmed = record.confirmed.max(confirmed).max(kept);
     *record != before
 }
 
@@ -90,16 +92,19 @@ pub fn decides_state(fact: &JobFact) -> bool {
 
 /// Returns what a record says of its state if this fact decides it.
 pub fn candidate(fact: &JobFact) -> Winner {
+    let kept = fact.kept.as_deref();
     Winner {
-        id: fact.id,
+        id: kept.map_or(fact.id, |kept| kept.id),
         offset: fact.offset,
-        event_type: fact.event_type,
+        kept: kept.is_some(),
+        first: kept.and_then(|_| fact.first_said()),
+        event_type: kept.map_or(fact.event_type, |kept| kept.event_type),
         state: fact.state,
         epoch: fact.epoch,
         attempt: fact.attempt,
         rank: fact.rank(),
         seq: fact.seq,
-        time: fact.time,
+        time: kept.map_or(fact.time, |kept| kept.time),
         expires: fact.expires,
         body: fact.body.clone(),
     }
@@ -118,7 +123,7 @@ fn merge_winner(record: &mut Record, fact: &JobFact) {
 
 /// The order of winners. It is total, down to copies of one message, so that taking the greatest is
 /// a join. A message without an offset was written ahead of the log; any place in the log is before
-/// it.
+/// it. The log has dropped all copies before the newest `kept`, or will: that one is the one to read.
 fn order(a: &Winner, b: &Winner) -> Ordering {
     let terminal = a.state.is_terminal();
     let place = |w: &Winner| w.offset.unwrap_or(u64::MAX);
@@ -130,7 +135,8 @@ fn order(a: &Winner, b: &Winner) -> Ordering {
                 let key = |w: &Winner| Reverse((place(w), w.id));
                 key(a).cmp(&key(b))
             } else {
-                let key = |w: &Winner| (w.attempt, w.rank, w.seq, w.id, Reverse(place(w)));
+                let kept = |w: &Winner| w.kept.then(|| place(w));
+                let key = |w: &Winner| (w.attempt, w.rank, w.seq, w.id, kept(w), Reverse(place(w)));
                 key(a).cmp(&key(b))
             }
         })
@@ -142,11 +148,11 @@ fn order(a: &Winner, b: &Winner) -> Ordering {
 
 fn merge_spec(record: &mut Record, fact: &JobFact) {
     let Some(spec) = &fact.spec else { return };
-    let original = fact.event_type.is_submission();
+    let described = described(fact);
     let candidate = (
-        fact.epoch,
-        original,
-        Reverse((spec.created_at, fact.id, fact.time)),
+        described.epoch,
+        described.original,
+        Reverse((spec.created_at, described.id, described.at)),
     );
     let key = |s: &Submission| {
         let earliest = Reverse((s.spec.created_at, s.id, s.at));
@@ -155,42 +161,53 @@ fn merge_spec(record: &mut Record, fact: &JobFact) {
     let have = record.spec.as_ref();
     if have.is_none_or(|have| candidate > key(have)) {
         record.spec = Some(Submission {
-            epoch: fact.epoch,
-            original,
-            id: fact.id,
-            at: fact.time,
+            epoch: described.epoch,
+            original: described.original,
+            id: described.id,
+            at: described.at,
             spec: spec.clone(),
         });
     }
 }
 
+/// Which message the job's fields come from that a fact carries.
+fn described(fact: &JobFact) -> Described {
+    let kept = fact.kept.as_ref().map(|kept| kept.described.clone());
+    kept.unwrap_or_else(|| Described {
+        epoch: fact.epoch,
+        original: fact.event_type.is_submission(),
+        id: fact.id,
+        at: fact.time,
+    })
+}
+
 fn merge_cancel(record: &mut Record, fact: &JobFact) {
-    let wins = record.cancel.as_ref().is_none_or(|have| {
-        (fact.epoch, Reverse((fact.time, fact.id))) > (have.epoch, Reverse((have.at, have.id)))
-    });
-    if wins {
-        record.cancel = Some(Cancel {
+    let said = match fact.event_type {
+        EventType::CancelRequested => Some(Cancel {
             epoch: fact.epoch,
             at: fact.time,
             id: fact.id,
             reason: fact.reason.clone(),
-        });
+        }),
+        _ => fact.kept.as_ref().and_then(|kept| kept.cancel.clone()),
+    };
+    let key = |c: &Cancel| (c.epoch, Reverse((c.at, c.id)));
+    if said.as_ref().map(key) > record.cancel.as_ref().map(key) {
+        record.cancel = said;
     }
 }
 
 fn merge_started(record: &mut Record, fact: &JobFact) {
-    if fact.event_type != EventType::Started {
-        return;
-    }
-    let wins = record
-        .started
-        .as_ref()
-        .is_none_or(|have| (fact.epoch, Reverse(fact.time)) > (have.epoch, Reverse(have.at)));
-    if wins {
-        record.started = Some(Started {
+    let said = match fact.event_type {
+        EventType::Started => Some(Started {
             epoch: fact.epoch,
             at: fact.time,
-        });
+        }),
+        _ => fact.kept.as_ref().and_then(|kept| kept.started.clone()),
+    };
+    let key = |s: &Started| (s.epoch, Reverse(s.at));
+    if said.as_ref().map(key) > record.started.as_ref().map(key) {
+        record.started = said;
     }
 }
 

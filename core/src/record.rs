@@ -30,6 +30,10 @@ pub struct Record {
     pub confirmed: Option<u32>,
     /// The newest progress.
     pub tick: Option<Tick>,
+    /// When it is forgotten, if that is earlier than its winner says: the store had no room. No part of
+    /// the merge.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shortened: Option<Timestamp>,
 }
 
 /// The message that decides the state.
@@ -39,6 +43,12 @@ pub struct Winner {
     pub id: Uuid,
     /// Its place in the log; `None` when a server wrote it ahead of the log.
     pub offset: Option<u64>,
+    /// Whether that is the place of a [`crate::kept`] that repeats it.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub kept: bool,
+    /// Where the log said it first, if that is somewhere else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first: Option<u64>,
     /// What it says.
     pub event_type: EventType,
     /// The state.
@@ -59,7 +69,20 @@ pub struct Winner {
     pub body: FactBody,
 }
 
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes a reference"
+)]
+fn is_false(flag: &bool) -> bool {
+    !flag
+}
+
 impl Winner {
+    /// Returns where the log said it first, as far as that is known.
+    pub fn first_said(&self) -> Option<u64> {
+        self.first.or(self.offset)
+    }
+
     /// Says whether the job has failed for good, by its worker or by the broker's giving its command up:
     /// what lies in the queue of dead messages. Past its deadline or cancelled is another end.
     pub fn is_dead(&self) -> bool {
@@ -84,10 +107,12 @@ pub struct Submission {
 
 /// A wish to cancel.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(utoipa::ToSchema))]
 pub struct Cancel {
     /// The run that is meant.
     pub epoch: u32,
     /// When it was asked first.
+    #[cfg_attr(feature = "schemas", schema(value_type = String, format = DateTime))]
     pub at: Timestamp,
     /// The message that asked.
     pub id: Uuid,
@@ -97,10 +122,12 @@ pub struct Cancel {
 
 /// The first start of an epoch.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(utoipa::ToSchema))]
 pub struct Started {
     /// The run.
     pub epoch: u32,
     /// When.
+    #[cfg_attr(feature = "schemas", schema(value_type = String, format = DateTime))]
     pub at: Timestamp,
 }
 
@@ -184,12 +211,14 @@ impl Record {
     }
 
     /// Returns the validator of RFC 9110, section 8.8.3, without quotes: the winner's id and the
-    /// number of the newest tick.
+    /// number of the newest tick. One that is forgotten earlier is shown otherwise than before.
     pub fn etag(&self) -> Option<String> {
         let winner = self.winner.as_ref()?;
         let cancel = u8::from(self.cancel_requested().is_some());
         let tick = self.live_tick().map_or(0, Tick::order);
-        Some(format!("{}.{tick}.{cancel}", winner.id))
+        let shortened = self.shortened.map(|at| format!(".{}", at.as_millisecond()));
+        let shortened = shortened.unwrap_or_default();
+        Some(format!("{}.{tick}.{cancel}{shortened}", winner.id))
     }
 
     /// Returns the tick, if it belongs to what the winner says.
@@ -268,7 +297,7 @@ impl Record {
                 .not_before
                 .filter(|_| winner.state == JobState::Retrying),
             deadline: spec.deadline,
-            expires_at: winner.expires,
+            expires_at: self.shortened.unwrap_or(winner.expires),
             cancel_requested_at: self.cancel_requested().map(|c| c.at),
             request_id: spec.auth.request_id.clone(),
             callback: self.callback_to_come(),

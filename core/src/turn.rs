@@ -14,8 +14,9 @@
 //!
 //! What must always hold: a run that waits goes on only if nobody runs at its keys and nobody waits
 //! there whose submission is before its own in the log. Two runs that wait at one key never both find
-//! that: the later one is in no line in which the earlier one is not, until that one has ended. Marks,
-//! clocks and locks have no part in it.
+//! that: the later one is in no line in which the earlier one is not, until that one has ended. A log that has
+//! forgotten the earlier one has what keeps it (see [`crate::kept`]), which may lie behind the later one; so
+//! whoever lets a run go on asks besides that the log was read to its end. Clocks and locks have no part in it.
 
 use std::collections::BTreeSet;
 
@@ -52,7 +53,7 @@ pub struct Step {
 pub enum Moved {
     /// It waits, unless it was in the line before.
     In {
-        /// Where the log says so.
+        /// Where the log says so first.
         offset: u64,
     },
     /// It runs, or is free to.
@@ -70,7 +71,7 @@ impl Step {
         if expires <= now || !decides_state(fact) {
             return None;
         }
-        let moved = match fact.offset? {
+        let moved = match fact.first_said()? {
             _ if fact.state.is_terminal() => Moved::Out,
             offset if fact.body.in_line => Moved::In { offset },
             _ => Moved::On,
@@ -99,6 +100,15 @@ pub struct Place {
     pub run: Run,
     /// The offset of the message that put it there, while it waits; `None` = it runs.
     pub waits: Option<u64>,
+}
+
+/// Who is at some keys of a project, in one step, and how far the log had been read.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Line {
+    /// The places. A run is named once for each of its keys.
+    pub places: Vec<Place>,
+    /// The newest mark that had been read.
+    pub newest_mark: Option<Timestamp>,
 }
 
 /// What a run finds at its keys.

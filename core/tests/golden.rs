@@ -15,6 +15,7 @@ use vmctl_core::{
     bus::{HeaderValue, Message},
     clock::{add, from_unix_ms},
     event::{Caller, Control, Event, EventData, EventType, JobSpec, Mark, SaidLine},
+    kept::{Described, Kept},
     presence,
     topology::Tier,
 };
@@ -139,7 +140,22 @@ fn messages() -> Vec<(&'static str, Message)> {
     cancelled.data.reason = Some("wrong region".to_owned());
     let mut deadline = by_worker(86_400, T::Deadline, S::Failed);
     deadline.data.error = Some(error("deadline", "the deadline passed", false, 1));
-    let kept = event(43_200, T::Kept, S::Queued);
+    let mut kept = event(43_200, T::Kept, S::Queued);
+    kept.data.kept = Some(Box::new(Kept {
+        first: Some(4711),
+        id: submitted.id,
+        event_type: T::Submitted,
+        time: submitted.time,
+        described: Described {
+            epoch: 0,
+            original: true,
+            id: submitted.id,
+            at: submitted.time,
+        },
+        cancel: None,
+        started: None,
+        confirmed: Some(0),
+    }));
     let mut ticked = by_worker(40, T::Progress, S::Running);
     ticked.data.progress = Some(progress(40));
     ticked.data.tick = Some(7);

@@ -7,6 +7,7 @@
 
 use jiff::Timestamp;
 use proptest::prelude::*;
+use uuid::Uuid;
 use vmctl_core::{
     JobState,
     clock::from_unix_ms,
@@ -150,7 +151,12 @@ fn expected_winner(facts: &[JobFact]) -> Option<&JobFact> {
     of_epoch()
         .filter(|f| f.state.is_terminal() && f.offset.is_some())
         .min_by_key(|f| f.offset)
-        .or_else(|| of_epoch().max_by_key(|f| (f.attempt, f.rank(), f.seq, f.id)))
+        .or_else(|| of_epoch().max_by_key(|f| (f.attempt, f.rank(), f.seq, decides(f))))
+}
+
+/// The id of the message that decides if a fact does.
+fn decides(fact: &JobFact) -> Uuid {
+    fact.kept.as_ref().map_or(fact.id, |kept| kept.id)
 }
 
 /// The state as a client compares it: it must never get smaller.
@@ -197,17 +203,18 @@ proptest! {
         let (record, _) = fold(&read);
         let winner = record.winner.as_ref();
         let expected = expected_winner(&log);
-        prop_assert_eq!(winner.map(|w| w.id), expected.map(|f| f.id));
+        prop_assert_eq!(winner.map(|w| w.id), expected.map(decides));
         prop_assert_eq!(record.state(), expected.map(|f| f.state));
+        let kept = || log.iter().filter_map(|f| f.kept.as_ref());
         let cancel = log
             .iter()
             .filter(|f| f.event_type == EventType::CancelRequested)
-            .max_by_key(|f| (f.epoch, std::cmp::Reverse(f.time)));
-        prop_assert_eq!(
-            record.cancel.as_ref().map(|c| (c.epoch, c.at)),
-            cancel.map(|f| (f.epoch, f.time))
-        );
-        let confirmed = log.iter().filter(|f| f.confirmed).map(|f| f.epoch).max();
+            .map(|f| (f.epoch, f.time))
+            .chain(kept().filter_map(|k| Some((k.cancel.as_ref()?.epoch, k.cancel.as_ref()?.at))))
+            .max_by_key(|(epoch, at)| (*epoch, std::cmp::Reverse(*at)));
+        prop_assert_eq!(record.cancel.as_ref().map(|c| (c.epoch, c.at)), cancel);
+        let confirmed = log.iter().filter(|f| f.confirmed).map(|f| f.epoch);
+        let confirmed = confirmed.chain(kept().filter_map(|k| k.confirmed)).max();
         prop_assert_eq!(record.confirmed, confirmed);
     }
 

@@ -6,8 +6,9 @@
 //! - [`leases`]: partitions are shared with the other readers alive;
 //! - [`ticks`]: progress and lines of logs, which may be lost, are merged into records;
 //! - [`lag`]: how far behind the reader is, in seconds and in entries;
-//! - [`sweep`]: jobs past their deadline, or not started in time, are ended by an event in the log;
-//! - `turns`: jobs that wait for their turn go on, one after the other;
+//! - [`sweep`]: jobs past their deadline, or not started in time, are ended by an event in the log; those
+//!   that nobody has spoken of for long are said again, to the log or to a queue that was emptied;
+//! - [`pressure`]: in a store that is nearly full, records of ended jobs are forgotten earlier;
 //! - `effects`: what must follow the end of a job is published, such as its callback;
 //! - `reports`: what simple workers say becomes the events that they mean.
 //!
@@ -17,11 +18,15 @@
 
 pub mod cursor;
 mod effects;
+mod emptied;
 pub mod fold;
 pub mod lag;
 pub mod leases;
 pub mod metrics;
+pub mod pressure;
 mod reports;
+mod said;
+mod silent;
 pub mod status;
 pub mod sweep;
 mod taking;
@@ -33,6 +38,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio_util::sync::CancellationToken;
 use vmctl_core::{
+    Kind,
     bus::{Bus, BusError},
     clock::Clock,
     error::chain,
@@ -62,6 +68,12 @@ pub struct Config {
     pub sweep_grace: Duration,
     /// How long after the instant by which it had to be started a job is ended that nobody has started.
     pub start_grace: Duration,
+    /// After how long without a word of it a live job is said again, so that the log holds it.
+    pub keep_after: Duration,
+    /// How long a work queue must have been empty before jobs that wait in it are published again.
+    pub empty_for: Duration,
+    /// How long an ended job's record is kept at least, however full the store is.
+    pub least_kept: Duration,
     /// How long the entry at a position may take to arrive before the position is void.
     pub position_timeout: Duration,
 }
@@ -79,6 +91,9 @@ impl Config {
             sweep_grace: Duration::from_secs(300),
             // A worker that has taken longer to say `started` looks again before it enters the job.
             start_grace: Duration::from_secs(60),
+            keep_after: Duration::from_hours(12),
+            empty_for: Duration::from_mins(5),
+            least_kept: Duration::from_mins(5),
             position_timeout: Duration::from_secs(5),
         }
     }
@@ -99,6 +114,7 @@ pub struct Reader {
     store: Arc<dyn FoldStore>,
     clock: Arc<dyn Clock>,
     topology: Topology,
+    kinds: Vec<Kind>,
     callbacks: effects::Callbacks,
     status: StatusWatch,
 }
@@ -120,7 +136,8 @@ impl Reader {
         clock: Arc<dyn Clock>,
         registry: &Registry,
     ) -> Self {
-        let topology = Topology::new(registry.kinds().map(|k| &k.kind));
+        let kinds: Vec<_> = registry.kinds().map(|k| k.kind.clone()).collect();
+        let topology = Topology::new(&kinds);
         let callbacks = effects::Callbacks::new(registry, &config.name);
         Self {
             config,
@@ -128,6 +145,7 @@ impl Reader {
             store,
             clock,
             topology,
+            kinds,
             callbacks,
             status: StatusWatch::default(),
         }
@@ -179,7 +197,14 @@ impl Reader {
             store: Arc::clone(&self.store),
             clock: Arc::clone(&self.clock),
             config: self.config.clone(),
-            holds,
+            holds: holds.clone(),
+            silent: silent::Silent::new(
+                self.bus.clone(),
+                self.store.clone(),
+                Arc::clone(&self.clock),
+                &self.config,
+                self.kinds,
+            ),
         };
         let turns = Arc::new(turns::Turns {
             publisher: Arc::clone(&self.bus.publisher),
@@ -188,6 +213,13 @@ impl Reader {
             clock: Arc::clone(&self.clock),
             reader: self.config.name.clone(),
         });
+        let pressure = pressure::Pressure::new(
+            Arc::clone(&self.store),
+            Arc::clone(&self.clock),
+            &self.config,
+            holds,
+            self.status.clone(),
+        );
         let effects = effects::Effects {
             publisher: Arc::clone(&self.bus.publisher),
             consumer: Arc::clone(&self.bus.consumer),
@@ -224,6 +256,7 @@ impl Reader {
             fold.run(&shutdown),
             ticks.run(&shutdown),
             sweep.run(&shutdown),
+            pressure.run(&shutdown),
             effects.run(&shutdown),
             turns.run(&shutdown),
             reports.run(&shutdown),

@@ -39,6 +39,9 @@ async fn run(settings: Settings, process: Process) -> anyhow::Result<()> {
     let reader = Reader::new(
         Config {
             retention: Retention(settings.job_ttl),
+            keep_after: settings.sweep_keep_after,
+            empty_for: settings.sweep_empty_for,
+            least_kept: settings.pressure_least_kept,
             ..Config::new(&process.name)
         },
         rabbitmq.bus(),
@@ -75,6 +78,14 @@ fn watch(health: &Health, bus: Bus, status: StatusWatch, store: redis::RedisStor
         // The log can be read all the same; the sweep waits.
         BusState::Blocked(reason) => Status::Degraded(format!("the broker is blocked: {reason}")),
         BusState::Down(reason) => Status::Failing(format!("no connection to the broker: {reason}")),
+    });
+    let pressed = status.clone();
+    health.check("memory", move || match pressed.get().pressed {
+        Some(share) => Status::Degraded(format!(
+            "Redis is {:.0} % full, the oldest ended jobs are forgotten early",
+            share * 100.0
+        )),
+        None => Status::Ok,
     });
     health.check("fold", move || match status.not_ready(SILENCE) {
         Some(reason) => Status::Failing(reason),

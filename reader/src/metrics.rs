@@ -25,6 +25,13 @@ pub const TICKS: &str = "reader_ticks_total";
 pub const LINES: &str = "reader_log_lines_total";
 /// Jobs ended by the sweep.
 pub const SWEPT: &str = "reader_deadlines_total";
+/// Live jobs said again: `kept` for the log, `queued` for a work queue that was emptied, `failed` when it
+/// was not confirmed.
+pub const SAID_AGAIN: &str = "reader_said_again_total";
+/// Records of ended jobs that are forgotten before their time, because the store is nearly full.
+pub const SHORTENED: &str = "reader_shortened_total";
+/// How full the store is where it is fullest; 0 without a limit.
+pub const FULLNESS: &str = "reader_store_fullness";
 /// Ends of jobs taken from their queue, by what became of them: `followed` by something, `nothing` to
 /// follow, `unusable`, `lost` before it was followed.
 pub const EFFECTS: &str = "reader_effects_total";
@@ -61,6 +68,9 @@ pub fn describe() {
     describe_counter!(TURNS, "Looks at jobs that wait for their turn, by result");
     describe_counter!(EFFECTS, "Ends of jobs that something may follow, by result");
     describe_counter!(LINES, "Lines of jobs' logs, by result");
+    describe_counter!(SAID_AGAIN, "Live jobs said again, by what for");
+    describe_counter!(SHORTENED, "Ended jobs forgotten early for want of room");
+    describe_gauge!(FULLNESS, "How full the store is, from 0 to 1");
     describe_counter!(SWEPT, "Jobs ended because their deadline had passed");
 }
 

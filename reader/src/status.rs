@@ -19,6 +19,8 @@ pub struct Status {
     pub lowest: Option<u64>,
     /// When the newest entry folded was published.
     pub newest: Option<Timestamp>,
+    /// How full the store is, when ended jobs are forgotten early for it.
+    pub pressed: Option<f64>,
     /// Why nothing is being written, when that is so.
     pub trouble: Option<String>,
 }

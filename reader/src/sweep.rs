@@ -1,11 +1,11 @@
 //! Ends jobs whose deadline has passed and that no worker has ended, and jobs that no worker has started
-//! in time.
+//! in time; has those said again that nobody has spoken of for long (see [`crate::silent`]).
 //!
 //! Only partitions that are caught up are swept, and their time is that of the newest mark: a
 //! reader that lags must not end a job whose success it has not read yet. The end is an event in
 //! the log like any other, with an id that is derived, so that saying it twice says it once.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use tokio::sync::watch;
@@ -22,7 +22,7 @@ use vmctl_core::{
     store::{FoldStore, StoreError},
 };
 
-use crate::{Config, metrics};
+use crate::{Config, metrics, silent::Silent};
 
 /// A partition whose newest mark is older than this is not caught up.
 const CAUGHT_UP: Duration = Duration::from_secs(10);
@@ -36,10 +36,11 @@ pub(crate) struct Sweep {
     pub clock: Arc<dyn Clock>,
     pub config: Config,
     pub holds: watch::Receiver<Vec<Partition>>,
+    pub silent: Silent,
 }
 
 impl Sweep {
-    pub(crate) async fn run(self, shutdown: &CancellationToken) {
+    pub(crate) async fn run(mut self, shutdown: &CancellationToken) {
         let mut interval = tokio::time::interval(self.config.sweep_interval);
         interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -56,19 +57,23 @@ impl Sweep {
         }
     }
 
-    async fn round(&self) -> Result<(), StoreError> {
+    async fn round(&mut self) -> Result<(), StoreError> {
         let held = self.holds.borrow().clone();
         if held.is_empty() {
             return Ok(());
         }
         let states = self.store.partitions().await?;
+        let mut marks = BTreeMap::new();
         for partition in held {
             let mark = states.get(partition.index()).and_then(|s| s.newest_mark);
             if let Some(mark) = mark.filter(|mark| is_caught_up(*mark, self.clock.now())) {
-                self.sweep(partition, mark).await?;
+                marks.insert(partition, mark);
             }
         }
-        Ok(())
+        for (&partition, &mark) in &marks {
+            self.sweep(partition, mark).await?;
+        }
+        self.silent.round(&marks).await
     }
 
     async fn sweep(&self, partition: Partition, mark: Timestamp) -> Result<(), StoreError> {
@@ -106,7 +111,8 @@ impl Sweep {
     }
 }
 
-fn is_caught_up(mark: Timestamp, now: Timestamp) -> bool {
+/// Says whether whoever has read this mark has read what was said until a moment ago.
+pub(crate) fn is_caught_up(mark: Timestamp, now: Timestamp) -> bool {
     now.duration_since(mark).unsigned_abs() <= CAUGHT_UP
 }
 

@@ -39,7 +39,7 @@ use vmctl_core::{
 
 use crate::{
     metrics,
-    sweep::{self, Limits},
+    sweep::{self, Limits, is_caught_up},
     taking::{publish, publish_delayed, take},
 };
 
@@ -173,7 +173,8 @@ impl Turns {
         let project = &job.auth.project_id;
         let run = run_of(command);
         let keys: Vec<_> = job.unique.iter().map(|unique| unique.key.clone()).collect();
-        let places = self.store.places(project, &keys).await?;
+        let line = self.store.line(project, &keys).await?;
+        let places = line.places;
         let record = self.store.get(job.id).await?.record;
         let now = self.clock.now();
         let wanted = match wanted(run, turn(run, &places), record.as_ref(), now) {
@@ -187,6 +188,9 @@ impl Turns {
             Wanted::Wait => return Ok(Next::Wait),
             Wanted::Again if self.is_confirmed(command).await? => return Ok(Next::Nothing),
             Wanted::Again => return Ok(Next::Say(Box::new(pass(command, now, &self.reader)))),
+            Wanted::Pass if !line.newest_mark.is_some_and(|mark| is_caught_up(mark, now)) => {
+                return Ok(Next::Wait);
+            }
             Wanted::Pass if self.is_entering(command, &keys, &places).await? => {
                 return Ok(Next::Wait);
             }

@@ -6,11 +6,11 @@ use jiff::Timestamp;
 use redis::Value;
 use serde::{Serialize, de::DeserializeOwned};
 use vmctl_core::{
-    LogLine,
+    JobId, LogLine,
     fact::JobFact,
     lines, merge,
-    record::{HistoryEntry, Record},
-    store::{DeadKey, FoldOutcome, PartitionState, Position, StoreError},
+    record::{HistoryEntry, Record, Winner},
+    store::{FoldOutcome, PartitionState, Position, StoreError},
 };
 
 use super::{error::corrupt, join, keys::milliseconds, script::Call};
@@ -31,6 +31,7 @@ pub fn push_fact(call: &mut Call, fact: &JobFact, now: Timestamp) -> Result<(), 
     };
     let dead = alone.winner.as_ref().filter(|w| w.is_dead());
     let died = dead.map(|w| milliseconds(w.time));
+    let heard = milliseconds(fact.time.min(now));
     let spec = alone.spec.as_ref().map(|s| &s.spec);
     let deadline = spec.map(|s| milliseconds(s.deadline));
     let start_by = spec.and_then(|s| Some(milliseconds(s.start_by?.min(s.deadline))));
@@ -44,6 +45,7 @@ pub fn push_fact(call: &mut Call, fact: &JobFact, now: Timestamp) -> Result<(), 
         .arg(winner_key)
         .arg(json(alone.winner.as_ref())?)
         .arg(died.map(|ms| ms.to_string()).unwrap_or_default())
+        .arg(heard.to_string())
         .arg(
             alone
                 .spec
@@ -167,7 +169,8 @@ pub fn partition_state(value: Value, server: Option<&str>) -> Result<PartitionSt
             "r" => answered = value,
             "n" => state.newest_mark = Some(instant(&value)?),
             "t" => state.oldest = Some(instant(&value)?),
-            "s" if !value.is_empty() => state.since = Some(instant(&value)?),
+            "s" => state.since = some_instant(&value)?,
+            "e" => state.shortened = Some(instant(&value)?),
             other => {
                 if let Some(server) = other.strip_prefix("m:") {
                     let time = instant(&value)?;
@@ -181,19 +184,31 @@ pub fn partition_state(value: Value, server: Option<&str>) -> Result<PartitionSt
     Ok(state)
 }
 
-/// Reads dead jobs.
-pub fn dead(value: Value) -> Result<Vec<DeadKey>, StoreError> {
+/// Reads a part of an order of jobs: each with its time.
+pub fn order<K>(value: Value, key: impl Fn(Timestamp, JobId) -> K) -> Result<Vec<K>, StoreError> {
     let texts = texts(value)?;
-    let key = |pair: &[String]| {
+    let line = |pair: &[String]| {
         let [id, ms] = pair else {
-            return Err(corrupt("a dead job without a time"));
+            return Err(corrupt("a job without a time"));
         };
-        Ok(DeadKey {
-            died_at: instant(ms)?,
-            id: id.parse().map_err(corrupt)?,
-        })
+        Ok(key(instant(ms)?, id.parse().map_err(corrupt)?))
     };
-    texts.chunks(2).map(key).collect()
+    texts.chunks(2).map(line).collect()
+}
+
+/// Reads what share of its limit a server uses; none without a limit.
+pub fn fullness(value: Value) -> Result<Option<f64>, StoreError> {
+    let numbers = texts(value)?;
+    let numbers = numbers.iter().map(|n| n.parse::<f64>().map_err(corrupt));
+    match numbers.collect::<Result<Vec<_>, _>>()?.as_slice() {
+        [counts, limit] => Ok((*limit > 0.0).then(|| counts / limit)),
+        _ => Err(corrupt("no share of a limit")),
+    }
+}
+
+/// Reads an instant; none of an empty text.
+pub fn some_instant(ms: &str) -> Result<Option<Timestamp>, StoreError> {
+    (!ms.is_empty()).then(|| instant(ms)).transpose()
 }
 
 fn instant(ms: &str) -> Result<Timestamp, StoreError> {
@@ -203,11 +218,19 @@ fn instant(ms: &str) -> Result<Timestamp, StoreError> {
 
 /// Reads a record; none as long as nothing has decided its state.
 pub fn record(value: Value) -> Result<Option<Record>, StoreError> {
-    let fields = <[Value; 6]>::try_from(array(value)?);
-    let [winner, spec, cancel, started, confirmed, tick] =
+    let fields = <[Value; 7]>::try_from(array(value)?);
+    let [winner, spec, cancel, started, confirmed, tick, forgotten] =
         fields.map_err(|_| corrupt("a record of another size"))?;
+    let winner: Option<Winner> = parse(winner)?;
+    let forgotten = bytes(forgotten)?.map(String::from_utf8).transpose();
+    let forgotten = forgotten.map_err(corrupt)?;
+    let forgotten = forgotten.map(|ms| instant(&ms)).transpose()?;
+    let shortened = winner.as_ref().and_then(|winner| {
+        let said = milliseconds(winner.expires);
+        forgotten.filter(|at| milliseconds(*at) < said)
+    });
     let record = Record {
-        winner: parse(winner)?,
+        winner,
         spec: parse(spec)?,
         cancel: parse(cancel)?,
         started: parse(started)?,
@@ -216,6 +239,7 @@ pub fn record(value: Value) -> Result<Option<Record>, StoreError> {
             epoch => Some(text(epoch)?.parse().map_err(corrupt)?),
         },
         tick: parse(tick)?,
+        shortened,
     };
     Ok(record.winner.is_some().then_some(record))
 }

@@ -15,7 +15,8 @@ use vmctl_core::{
     partition::Partition,
     record::Tick,
     store::{
-        FoldOutcome, FoldStore, IndexKey, MOST_DEAD, PartitionBatch, Position, StoreError,
+        FoldOutcome, FoldStore, HeardKey, IndexKey, MOST_DEAD, MOST_SHORTENED, PartitionBatch,
+        Position, StoreError,
         share::{Share, share},
     },
     turn::{Moved, Step},
@@ -27,11 +28,11 @@ use super::{
     jobs, join,
     keys::{Keys, line, milliseconds},
     project,
-    script::{ALIVE, Call, FOLD, INDEX, LEASE, LINES, OVERDUE, TICKS, VOID},
+    script::{ALIVE, Call, EARLIEST, FOLD, FULLNESS, INDEX, LEASE, LINES, SHORTEN, TICKS, VOID},
 };
 
-/// How many overdue jobs one call returns at most.
-const OVERDUE_LIMIT: usize = 1000;
+/// How many jobs of an order one call returns at most.
+const EARLIEST_LIMIT: usize = 1000;
 
 /// Whether a batch looks at the position.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -165,18 +166,67 @@ impl FoldStore for RedisStore {
         at: Timestamp,
         limit: usize,
     ) -> Result<Vec<JobId>, StoreError> {
-        let call = OVERDUE
-            .call(vec![self.keys.live(partition)])
-            .with(milliseconds(at).to_string())
-            .with(limit.min(OVERDUE_LIMIT).to_string())
-            .with(self.keys.jobs(partition));
-        let jobs = codec::texts(self.one("overdue", call).await?)?;
-        let jobs = jobs.iter().map(|id| id.parse().map_err(corrupt));
-        jobs.collect()
+        let call = self.earliest(self.keys.live(partition), partition, at, limit);
+        let answer = self.one("overdue", call.with("").with("")).await?;
+        codec::order(answer, |_, id| id)
+    }
+
+    async fn silent(
+        &self,
+        partition: Partition,
+        after: Option<&HeardKey>,
+        at: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<HeardKey>, StoreError> {
+        let call = self.earliest(self.keys.heard(partition), partition, at, limit);
+        let time = after.map(|key| milliseconds(key.heard_at).to_string());
+        let id = after.map(|key| key.id.to_string());
+        let call = call
+            .with(time.unwrap_or_default())
+            .with(id.unwrap_or_default());
+        let answer = self.one("silent", call).await?;
+        codec::order(answer, |heard_at, id| HeardKey { heard_at, id })
+    }
+
+    async fn fullness(&self, partitions: &[Partition]) -> Result<Vec<Option<f64>>, StoreError> {
+        let ask = |partition: &Partition| FULLNESS.call(vec![self.keys.position(*partition)]);
+        let calls: Vec<_> = partitions.iter().map(ask).collect();
+        let answers = self.send("fullness", &calls).await?;
+        answers.into_iter().map(codec::fullness).collect()
+    }
+
+    async fn shorten(
+        &self,
+        partition: Partition,
+        latest: Timestamp,
+        at: Timestamp,
+    ) -> Result<usize, StoreError> {
+        let keys = vec![
+            self.keys.ended_jobs(partition),
+            self.keys.position(partition),
+        ];
+        let mut call = SHORTEN.call(keys);
+        for instant in [latest, at] {
+            call.arg(milliseconds(instant).to_string());
+        }
+        call.arg(MOST_SHORTENED.to_string())
+            .arg(self.keys.jobs(partition))
+            .arg(self.keys.histories(partition))
+            .arg(self.keys.all_lines(partition));
+        let taken = codec::number(self.one("shorten", call).await?)?;
+        usize::try_from(taken).map_err(corrupt)
     }
 }
 
 impl RedisStore {
+    fn earliest(&self, order: String, partition: Partition, at: Timestamp, limit: usize) -> Call {
+        EARLIEST
+            .call(vec![order])
+            .with(milliseconds(at).to_string())
+            .with(limit.min(EARLIEST_LIMIT).to_string())
+            .with(self.keys.jobs(partition))
+    }
+
     fn lease(&self, partition: Partition, reader: &str, ttl: &str) -> Call {
         let call = LEASE.call(vec![self.keys.lease(partition)]);
         call.with(reader).with(ttl)
@@ -247,6 +297,8 @@ pub fn fold_call(
         keys.bad(partition),
         keys.dead(partition),
         keys.past(partition),
+        keys.heard(partition),
+        keys.ended_jobs(partition),
     ];
     let line = |step: &Step, key: &String| keys.line(&step.project, key);
     let lines: BTreeSet<_> = batch
@@ -272,6 +324,7 @@ pub fn fold_call(
     call.arg(first.unwrap_or_default())
         // Names the life of a partition that has none yet.
         .arg(format!("{:016x}", rand::random::<u64>()))
+        .arg(milliseconds(now).to_string())
         .arg(batch.marks.len().to_string())
         .arg(milliseconds(clock::add(now, clock::DIFFERENCE)).to_string());
     for (server, time) in &batch.marks {
@@ -282,8 +335,7 @@ pub fn fold_call(
     for bad in &batch.bad {
         call.arg(codec::json(Some(bad))?);
     }
-    call.arg(milliseconds(now).to_string())
-        .arg(lines.len().to_string())
+    call.arg(lines.len().to_string())
         .arg(batch.steps.len().to_string());
     for step in &batch.steps {
         let (what, since) = match step.moved {

@@ -13,7 +13,7 @@ use vmctl_core::{
         DeadKey, IndexKey, JobStore, Lookup, PartitionBatch, PartitionState, Position, RunKey,
         StoreError, Story,
     },
-    turn::Place,
+    turn::{Line, Place},
 };
 
 use super::{
@@ -21,7 +21,7 @@ use super::{
     error::corrupt,
     fold,
     keys::{self, line, parse_line},
-    script::{CLAIM, Call, DEAD, LEASE, PLACES, READ, STORY},
+    script::{CLAIM, Call, DEAD, LINE, READ, STORY},
 };
 
 #[async_trait]
@@ -145,7 +145,7 @@ impl JobStore for RedisStore {
         let calls: Vec<_> = Partition::all().map(read).collect();
         let mut dead = Vec::new();
         for answer in self.send("dead", &calls).await? {
-            dead.extend(codec::dead(answer)?);
+            dead.extend(codec::order(answer, |died_at, id| DeadKey { died_at, id })?);
         }
         dead.sort_unstable_by(|a, b| b.cmp(a));
         dead.truncate(limit);
@@ -171,9 +171,9 @@ impl JobStore for RedisStore {
     ) -> Result<bool, StoreError> {
         // The number tells a call that is sent twice from a second call.
         let taker = format!("{worker} {:016x}", rand::random::<u64>());
-        let call = LEASE.call(vec![self.keys.run(run)]).with(taker);
+        let call = CLAIM.call(vec![self.keys.run(run)]).with(taker.as_str());
         let call = call.with(milliseconds(ttl));
-        Ok(codec::number(self.one("claim_run", call).await?)? == 1)
+        Ok(codec::text(self.one("claim_run", call).await?)? == taker)
     }
 
     async fn claim(
@@ -188,10 +188,12 @@ impl JobStore for RedisStore {
         codec::text(self.one("claim", call).await?)
     }
 
-    async fn places(&self, project: &str, keys: &[String]) -> Result<Vec<Place>, StoreError> {
+    async fn line(&self, project: &str, keys: &[String]) -> Result<Line, StoreError> {
+        let position = self.keys.position(Partition::of_project(project));
         let lines = keys.iter().map(|key| self.keys.line(project, key));
-        let call = PLACES.call(lines.collect());
-        let answer = codec::texts(self.one("places", call).await?)?;
+        let call = LINE.call(std::iter::once(position).chain(lines).collect());
+        let answer = codec::texts(self.one("line", call).await?)?;
+        let (mark, places) = answer.split_first().ok_or_else(|| corrupt("no line"))?;
         let place = |pair: &[String]| {
             let [run, since] = pair else {
                 return Err(corrupt("a place of another size"));
@@ -202,7 +204,10 @@ impl JobStore for RedisStore {
                 waits: waits.transpose()?,
             })
         };
-        answer.chunks(2).map(place).collect()
+        Ok(Line {
+            places: places.chunks(2).map(place).collect::<Result<_, _>>()?,
+            newest_mark: codec::some_instant(mark)?,
+        })
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

@@ -37,6 +37,15 @@ impl Digits {
         self.number((u64::MAX - offset.unwrap_or(u64::MAX)).into(), 20)
     }
 
+    /// The newest `kept` is greater than every other place.
+    fn copy(self, winner: &Winner) -> Self {
+        if !winner.kept {
+            return self.place(winner.offset);
+        }
+        let offset = winner.offset.unwrap_or(u64::MAX);
+        self.number((1 << 64) + u128::from(offset), 20)
+    }
+
     fn id(self, id: Uuid) -> Self {
         self.number(id.as_u128(), 39)
     }
@@ -63,7 +72,7 @@ pub fn winner(winner: &Winner) -> String {
             .number(winner.rank.into(), 1)
             .small(winner.seq)
             .id(winner.id)
-            .place(winner.offset)
+            .copy(winner)
     };
     text.earliest(winner.time).earliest(winner.expires).0
 }

@@ -11,6 +11,8 @@
 //! | `{p17}:dead` | sorted set | dead jobs by when they failed |
 //! | `{p17}:line:<length>:<project>:<key>` | hash | runs at a unique key of a project, since which offset they wait, and until when that counts |
 //! | `{p17}:past` | sorted set | runs with keys that have ended, by when that is forgotten |
+//! | `{p17}:heard` | sorted set | live jobs by when they were last heard of |
+//! | `{p17}:ended` | sorted set | ended jobs by when they are forgotten |
 //! | `{p17}:bad` | list | entries that could not be merged |
 //! | `{p17}:lease` | string | the reader that holds the partition |
 //! | `{ix:<project>}` | sorted set | a project's jobs, as `<created ms>:<id>` |
@@ -49,12 +51,22 @@ impl Keys {
         format!("{}{id}", self.jobs(Partition::of(id)))
     }
 
+    /// What the keys of a partition's histories begin with.
+    pub fn histories(&self, partition: Partition) -> String {
+        self.of(partition, "hist:")
+    }
+
     pub fn history(&self, id: JobId) -> String {
-        format!("{}{id}", self.of(Partition::of(id), "hist:"))
+        format!("{}{id}", self.histories(Partition::of(id)))
+    }
+
+    /// What the keys of the logs of a partition's jobs begin with.
+    pub fn all_lines(&self, partition: Partition) -> String {
+        self.of(partition, "lines:")
     }
 
     pub fn lines(&self, id: JobId) -> String {
-        format!("{}{id}", self.of(Partition::of(id), "lines:"))
+        format!("{}{id}", self.all_lines(Partition::of(id)))
     }
 
     pub fn run(&self, run: &RunKey) -> String {
@@ -78,6 +90,14 @@ impl Keys {
 
     pub fn dead(&self, partition: Partition) -> String {
         self.of(partition, "dead")
+    }
+
+    pub fn heard(&self, partition: Partition) -> String {
+        self.of(partition, "heard")
+    }
+
+    pub fn ended_jobs(&self, partition: Partition) -> String {
+        self.of(partition, "ended")
     }
 
     pub fn bad(&self, partition: Partition) -> String {

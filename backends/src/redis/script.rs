@@ -28,7 +28,9 @@ scripts! {
     INDEX = "lua/index.lua";
     ALIVE = "lua/alive.lua";
     LEASE = "lua/lease.lua";
-    OVERDUE = "lua/overdue.lua";
+    EARLIEST = "lua/earliest.lua";
+    FULLNESS = "lua/fullness.lua";
+    SHORTEN = "lua/shorten.lua";
     DEAD = "lua/dead.lua";
     VOID = "lua/void.lua";
     CLAIM = "lua/claim.lua";
@@ -38,7 +40,7 @@ scripts! {
     RELEASE = "lua/release.lua";
     USAGE = "lua/usage.lua";
     NOTE = "lua/note.lua";
-    PLACES = "lua/places.lua";
+    LINE = "lua/line.lua";
 }
 
 impl Script {

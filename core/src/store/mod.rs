@@ -21,7 +21,7 @@ use crate::{
     lines::LogChunk,
     partition::Partition,
     record::{HistoryEntry, Record, Tick},
-    turn::{Place, Step},
+    turn::{Line, Step},
 };
 
 /// Why a call to the store failed.
@@ -64,6 +64,9 @@ pub struct PartitionState {
     /// The time of the first entry that it has read without a gap since. What a record from before it
     /// lacks may have been in entries that nobody has read.
     pub since: Option<Timestamp>,
+    /// Jobs with ids that were drawn until then may have been forgotten before their time (see
+    /// [`FoldStore::shorten`]).
+    pub shortened: Option<Timestamp>,
     /// Which life of the partition this is. It differs from what was read before if the partition
     /// may have lost something in between: it was flushed, or another server answers for it.
     pub life: Option<String>,
@@ -106,6 +109,23 @@ pub struct DeadKey {
     pub died_at: Timestamp,
     /// The job.
     pub id: JobId,
+}
+
+/// One line of the order of live jobs by when they were last heard of.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct HeardKey {
+    /// The time of the newest message about the job, to the millisecond.
+    pub heard_at: Timestamp,
+    /// The job.
+    pub id: JobId,
+}
+
+/// Most ended records that one call of [`FoldStore::shorten`] takes.
+pub const MOST_SHORTENED: usize = 1_000;
+
+/// Returns how many of so many ended records one call of [`FoldStore::shorten`] takes at most.
+pub fn shortened_of(ended: usize) -> usize {
+    ended.div_ceil(8).min(MOST_SHORTENED)
 }
 
 /// Names one run of one command, so that a copy of it does not run beside it.
@@ -193,8 +213,8 @@ pub trait JobStore: project::ProjectStore {
     ) -> Result<String, StoreError>;
 
     /// Reads who is at these keys of a project, in one step: what some beginning of the log says (see
-    /// [`crate::turn`]). A run is named once for each of its keys.
-    async fn places(&self, project: &str, keys: &[String]) -> Result<Vec<Place>, StoreError>;
+    /// [`crate::turn`]).
+    async fn line(&self, project: &str, keys: &[String]) -> Result<Line, StoreError>;
 
     /// Says whether the store answers.
     async fn ping(&self) -> Result<(), StoreError>;
@@ -310,6 +330,32 @@ pub trait FoldStore: JobStore {
         at: Timestamp,
         limit: usize,
     ) -> Result<Vec<JobId>, StoreError>;
+
+    /// Returns at most `limit` live jobs of a partition that were last heard of at or before `at`,
+    /// longest ago first, starting after `after`. A message counts with its own time, and not later
+    /// than the fold's; whatever the log says of a live job counts, also what changes nothing.
+    async fn silent(
+        &self,
+        partition: Partition,
+        after: Option<&HeardKey>,
+        at: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<HeardKey>, StoreError>;
+
+    /// Says how full the store is where each of these partitions is: at 1.0 it takes no writes. `None`
+    /// where it has no limit.
+    async fn fullness(&self, partitions: &[Partition]) -> Result<Vec<Option<f64>>, StoreError>;
+
+    /// Has ended records of a partition forgotten at `at`: those that would be forgotten first, of those
+    /// that would be at or before `latest`; an eighth of all ended ones, at most [`MOST_SHORTENED`]. From
+    /// then on they say so (see [`crate::record::Record::shortened`]), and so does the partition. Live
+    /// records stay, and a job that runs again has its whole time. Works in a full store. Returns how many.
+    async fn shorten(
+        &self,
+        partition: Partition,
+        latest: Timestamp,
+        at: Timestamp,
+    ) -> Result<usize, StoreError>;
 }
 
 /// An id that no entry has; for tests and for marks without a message id.

@@ -26,6 +26,7 @@ mod names;
 mod outages;
 mod projects;
 mod rolling;
+mod room;
 mod secrets;
 mod signals;
 mod strangers;

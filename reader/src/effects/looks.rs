@@ -11,17 +11,9 @@ use std::{
     time::Duration,
 };
 
-use tokio::{
-    sync::Notify,
-    time::{sleep, timeout},
-};
+use tokio::{sync::Notify, time::sleep};
 use uuid::Uuid;
-use vmctl_core::{
-    JobId,
-    bus::{Log, LogStart},
-    event::Event,
-    record::Winner,
-};
+use vmctl_core::JobId;
 
 use crate::metrics;
 
@@ -30,9 +22,6 @@ const LOOKS: u32 = 9;
 
 /// The first pause between two looks; each is twice the one before.
 const FIRST: Duration = Duration::from_millis(10);
-
-/// How long the log may take to give one entry.
-const READ: Duration = Duration::from_secs(5);
 
 /// Things that are looked at at once; the others look by themselves.
 const AT_ONCE: usize = 64;
@@ -173,16 +162,4 @@ impl Drop for Series<'_> {
             looking.remove(&self.job);
         }
     }
-}
-
-/// Reads the command that decides a job's state, as it lies in the log.
-pub(super) async fn command(log: &Arc<dyn Log>, winner: &Winner) -> Option<Event> {
-    let offset = winner.offset?;
-    let read = async {
-        let mut log = log.read(LogStart::Offset(offset)).await.ok()?;
-        log.next_batch(1).await.ok()?.into_iter().next()
-    };
-    let entry = timeout(READ, read).await.ok()??;
-    let event = Event::parse(&entry.message.body).ok()?;
-    (event.id == winner.id && event.event_type.is_command()).then_some(event)
 }

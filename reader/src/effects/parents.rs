@@ -17,7 +17,8 @@ use vmctl_core::{
     store::JobStore,
 };
 
-use super::looks::{self, Known, Look, Looks};
+use super::looks::{Known, Look, Looks};
+use crate::said;
 
 /// Least pause for each child that a look reads.
 const FOR_EACH_CHILD: Duration = Duration::from_micros(200);
@@ -94,7 +95,7 @@ impl Parents {
                 _ => return not_yet(ids.len()),
             }
         }
-        let Some(mut command) = looks::command(&self.log, winner).await else {
+        let Some(mut command) = said::command(&*self.log, winner).await else {
             return Look::NotYet(Duration::ZERO);
         };
         command.data.not_before = None;

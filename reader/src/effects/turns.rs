@@ -13,8 +13,11 @@ use vmctl_core::{
     turn::next,
 };
 
-use super::looks::{self, Look, Looks};
-use crate::turns::{Next, Turns, run_of};
+use super::looks::{Look, Looks};
+use crate::{
+    said,
+    turns::{Next, Turns, run_of},
+};
 
 /// Wakes whoever is next in line.
 pub(crate) struct Waking {
@@ -64,7 +67,7 @@ impl Waking {
         let mut found = Look::Over;
         for unique in &spec.unique {
             let key = std::slice::from_ref(&unique.key);
-            let places = self.store.places(&spec.auth.project_id, key).await?;
+            let places = self.store.line(&spec.auth.project_id, key).await?.places;
             if places.iter().any(|place| place.run == run) {
                 found = NOT_YET;
             } else if places.iter().all(|place| place.waits.is_some())
@@ -87,7 +90,7 @@ impl Waking {
         if !winner.body.in_line {
             return Ok(Look::Over);
         }
-        let Some(command) = looks::command(&self.log, winner).await else {
+        let Some(command) = said::command(&*self.log, winner).await else {
             return Ok(NOT_YET);
         };
         if !command.is_in_line() || run_of(&command) != run {

@@ -104,7 +104,7 @@ fn show(app: &App, id: JobId, record: &Record) -> Option<DeadJob> {
         epoch: winner.epoch,
         attempt: winner.attempt,
         died_at: winner.time,
-        expires_at: winner.expires,
+        expires_at: record.shortened.unwrap_or(winner.expires),
         error: winner.body.error.clone(),
         replayable: spec.is_some_and(|spec| known(&spec.kind)),
     })

@@ -22,13 +22,13 @@ pub(crate) async fn ahead(app: &App, record: &Record) -> Option<u32> {
         .iter()
         .map(|unique| unique.key.clone())
         .collect();
-    let places = app.store.places(&spec.auth.project_id, &keys);
-    let places = within(ADVISORY, places).await.ok()?;
+    let line = app.store.line(&spec.auth.project_id, &keys);
+    let line = within(ADVISORY, line).await.ok()?;
     let run = Run {
         job: spec.id,
         epoch,
     };
-    match turn(run, &places) {
+    match turn(run, &line.places) {
         Turn::After(others) => u32::try_from(others).ok(),
         Turn::Now | Turn::Past => Some(0),
         Turn::Unknown => None,

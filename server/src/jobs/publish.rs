@@ -23,14 +23,21 @@ pub(crate) struct Published {
 
 /// Runs work that publishes to its end: a client that leaves drops the handler, and must not drop
 /// what is half said.
-pub(crate) async fn to_the_end<T: Send + 'static>(
+pub(crate) fn to_the_end<T, W>(
     app: &App,
     id: JobId,
-    work: impl Future<Output = Result<T, ApiError>> + Send + 'static,
-) -> Result<T, ApiError> {
+    work: W,
+) -> impl Future<Output = Result<T, ApiError>> + use<T, W>
+where
+    T: Send + 'static,
+    W: Future<Output = Result<T, ApiError>> + Send + 'static,
+{
+    // Moved away at once: it is large.
     let task = app.tasks.spawn(work.in_current_span());
-    task.await
-        .unwrap_or_else(|panic| Err(outcome_unknown(id).because(panic)))
+    async move {
+        let ended = task.await;
+        ended.unwrap_or_else(|panic| Err(outcome_unknown(id).because(panic)))
+    }
 }
 
 /// Publishes, waits for the confirm, then tells the view, as far as it answers at once.

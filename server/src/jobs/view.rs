@@ -405,6 +405,7 @@ impl Question<'_> {
     /// Says whether a job drawn then may have been there and be forgotten.
     fn is_over(&self, at: Timestamp, partition: &PartitionState) -> bool {
         partition.oldest.is_some_and(|oldest| at < oldest)
+            || partition.shortened.is_some_and(|drawn| at <= drawn)
             || clock::add(at, self.retention) < self.now
     }
 }

@@ -211,6 +211,8 @@ mod tests {
             winner: Some(Winner {
                 id: id(winner),
                 offset: Some(winner),
+                kept: false,
+                first: None,
                 event_type: EventType::Kept,
                 state: decides.event.state,
                 epoch: 0,

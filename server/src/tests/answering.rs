@@ -4,12 +4,12 @@ use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use vmctl_core::{
-    JobState,
+    JobId, JobState,
     clock::{self, Clock},
     event::{Event, EventType},
     fact::JobFact,
     partition::Partition,
-    store::{JobStore, Position},
+    store::{FoldStore as _, JobStore, Position},
 };
 
 use super::support::{MEMBER, OTHER, Suite, eventually, next};
@@ -130,6 +130,41 @@ async fn a_fresh_id_that_was_never_seen_is_404_after_the_next_mark() {
     ));
     suite
         .get(&path(future))
+        .await
+        .is_problem(404, "job-not-found");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_that_was_forgotten_for_want_of_room_has_said_so_and_is_410() {
+    let suite = Suite::start().await;
+    let mut work = suite.work("vm.create").await;
+    let id = suite.submit().await;
+    suite.finish(next(&mut work).await).await;
+    suite.caught_up().await;
+    let first = suite.get(&path(&id)).await;
+    let partition = Partition::of(id.parse().unwrap());
+    let far = clock::add(suite.app.now(), Duration::from_hours(48));
+    let at = clock::add(suite.app.now(), Duration::from_secs(60));
+    assert_eq!(suite.store.shorten(partition, far, at).await.unwrap(), 1);
+    let shown = suite.get(&path(&id)).await;
+    let goes: Timestamp = shown.json()["expires_at"]
+        .as_str()
+        .unwrap()
+        .parse()
+        .unwrap();
+    assert_eq!(goes.as_millisecond(), at.as_millisecond());
+    assert_ne!(shown.header("etag"), first.header("etag"));
+    tokio::time::sleep(Duration::from_secs(61)).await;
+    suite.caught_up().await;
+    suite.get(&path(&id)).await.is_problem(410, "job-expired");
+    // One that was drawn later cannot be one of them.
+    let own = id.parse::<JobId>().unwrap().unix_ms().unwrap();
+    let other = (1..9000)
+        .map(|ms| drawn_at(clock::from_unix_ms(own + ms)))
+        .find(|id| Partition::of(id.parse().unwrap()) == partition)
+        .unwrap();
+    suite
+        .get(&path(&other))
         .await
         .is_problem(404, "job-not-found");
 }

@@ -4,11 +4,11 @@
 -- greater text wins. Values are JSON that is never looked into. Numbers that must not lose a digit
 -- are handed on as the texts that they came as.
 --
--- KEYS  position, live, bad, dead, runs that have ended, places at each key of a step, then job, history
---       and lines of each fact
--- ARGV  most dead jobs, check, expected offset and id, new offset and id, time of the first entry, a random text,
---       count of marks, by when a mark is believed and each server and time, count of bad entries and each text, now, count of keys of
---       steps, count of steps and for each what is read below,
+-- KEYS  position, live, bad, dead, runs that have ended, heard, ended, places at each key of a step, then job,
+--       history and lines of each fact
+-- ARGV  most dead jobs, check, expected offset and id, new offset and id, time of the first entry, a random text, now,
+--       count of marks, by when a mark is believed and each server and time, count of bad entries and each text,
+--       count of keys of steps, count of steps and for each what is read below,
 --       then for each fact what is read below, in that order
 --
 -- A record: wk w the winner, sk s d q the submission, its deadline and by when it must have started,
@@ -36,10 +36,10 @@ local function prune(history)
   if #drop > 0 then redis.call('HDEL', history, unpack(drop)) end
 end
 
-local position, live, bad, dead, past = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local position, live, bad, dead, past, heard, ended = unpack(KEYS, 1, 7)
 local most_dead = tonumber(arg())
 local check, expected_offset, expected_id = arg() == '1', arg(), arg()
-local offset, id, first, life = arg(), arg(), arg(), arg()
+local offset, id, first, life, now = arg(), arg(), arg(), arg(), tonumber(arg())
 if check then
   local stands = redis.call('HMGET', position, 'o', 'i')
   if (stands[1] or '') ~= expected_offset or (stands[2] or '') ~= expected_id then
@@ -80,22 +80,28 @@ local spoilt = tonumber(arg())
 for _ = 1, spoilt do redis.call('RPUSH', bad, arg()) end
 if spoilt > 0 then redis.call('LTRIM', bad, -BAD, -1) end
 
+-- Says whether a run that waits since that offset is new in a line, or was thought to wait since later.
+local function comes_first(line, run, since)
+  local have = redis.call('HGET', line, run)
+  local waits = not have or string.match(have, '^%d+')
+  return waits == true or (waits and tonumber(since) < tonumber(waits))
+end
+
 -- A run in the lines of its project: i, it waits since an offset; n, it runs; o, it has ended. That it has
 -- ended is remembered for as long as it would have counted.
-local now, first_job, steps = tonumber(arg()), 6 + tonumber(arg()), tonumber(arg())
+local first_job, steps = 8 + tonumber(arg()), tonumber(arg())
 if steps > 0 then redis.call('ZREMRANGEBYSCORE', past, '-inf', now) end
 for _ = 1, steps do
   local what, run, since, expires, keys = arg(), arg(), arg(), arg(), tonumber(arg())
   local over = redis.call('ZSCORE', past, run)
   for _ = 1, keys do
-    local line = KEYS[5 + tonumber(arg())]
+    local line = KEYS[7 + tonumber(arg())]
     if over then
       -- What comes late about it changes nothing.
     elseif what == 'o' then
       redis.call('HDEL', line, run)
-    else
-      local place = since .. ' ' .. expires
-      redis.call(what == 'i' and 'HSETNX' or 'HSET', line, run, place)
+    elseif what == 'n' or comes_first(line, run, since) then
+      redis.call('HSET', line, run, since .. ' ' .. expires)
       if redis.call('PTTL', line) < tonumber(expires) - now then
         redis.call('PEXPIREAT', line, expires)
       end
@@ -108,7 +114,7 @@ local changed = 0
 for key = first_job, #KEYS, 3 do
   local job, history, lines = KEYS[key], KEYS[key + 1], KEYS[key + 2]
   local job_id, over, expires = arg(), arg() == '1', arg()
-  local winner_key, winner, died = arg(), arg(), arg()
+  local winner_key, winner, died, said = arg(), arg(), arg(), arg()
   local spec_key, spec, deadline, start_by, identity = arg(), arg(), arg(), arg(), arg()
   local cancel_key, cancel = arg(), arg()
   local start_key, start = arg(), arg()
@@ -123,8 +129,7 @@ for key = first_job, #KEYS, 3 do
     -- The end of the job, already past its time: a record that does not have it is over too.
     if have[1] and wins(winner_key, have[1]) then
       redis.call('DEL', job, history, lines)
-      redis.call('ZREM', live, job_id)
-      redis.call('ZREM', dead, job_id)
+      for _, order in ipairs({live, dead, heard, ended}) do redis.call('ZREM', order, job_id) end
       changed = changed + 1
     end
   else
@@ -166,14 +171,27 @@ for key = first_job, #KEYS, 3 do
       redis.call('ZREM', dead, job_id)
     end
 
+    local decided = decides and winner_key or have[1]
+    local due = describes and deadline or have[3]
+    local is_over = decided and string.sub(decided, 11, 11) == '1'
+    local is_live = decided and due and not is_over
+    if is_live then
+      local last = redis.call('ZSCORE', heard, job_id)
+      if not last or tonumber(said) > tonumber(last) then redis.call('ZADD', heard, said, job_id) end
+    end
+    if decides and is_over then
+      redis.call('ZREM', heard, job_id)
+      redis.call('ZADD', ended, forgotten, job_id)
+    elseif decides then
+      redis.call('ZREM', ended, job_id)
+    end
+
     if decides or describes then
-      local decided = decides and winner_key or have[1]
-      local due = describes and deadline or have[3]
       local start = describes and start_by or have[8]
       if decided and start and start ~= '' and UNTOUCHED[string.sub(decided, 12, 32)] then
         due = start
       end
-      if decided and due and string.sub(decided, 11, 11) == '0' then
+      if is_live then
         redis.call('ZADD', live, due, job_id)
       else
         redis.call('ZREM', live, job_id)
@@ -183,6 +201,7 @@ for key = first_job, #KEYS, 3 do
 end
 
 if check then
+  redis.call('ZREMRANGEBYSCORE', ended, '-inf', now)
   redis.call('HSET', position, 'o', offset, 'i', id)
   local oldest = redis.call('HGET', position, 't')
   if first ~= '' and (not oldest or tonumber(first) < tonumber(oldest)) then

@@ -7,6 +7,6 @@ if ARGV[1] == '1' then
 end
 local found = {state}
 for n = 2, #KEYS do
-  found[n] = redis.call('HMGET', KEYS[n], 'w', 's', 'c', 'b', 'f', 't')
+  found[n] = redis.call('HMGET', KEYS[n], 'w', 's', 'c', 'b', 'f', 't', 'x')
 end
 return found

@@ -7,6 +7,6 @@ if ARGV[1] == '1' then
 end
 return {
   state,
-  redis.call('HMGET', KEYS[2], 'w', 's', 'c', 'b', 'f', 't'),
+  redis.call('HMGET', KEYS[2], 'w', 's', 'c', 'b', 'f', 't', 'x'),
   redis.call('HGETALL', KEYS[3]),
 }

@@ -34,6 +34,11 @@ impl<K: Clone + Eq + Hash + Ord, V> Expiring<K, V> {
         (*expires > now).then_some(value)
     }
 
+    /// Returns when an entry is over.
+    pub fn expires(&self, key: &K) -> Option<Timestamp> {
+        self.entries.get(key).map(|(_, expires)| *expires)
+    }
+
     /// Puts an entry in the place of another.
     pub fn insert(&mut self, key: K, value: V, expires: Timestamp) {
         self.remove(&key);

@@ -39,8 +39,10 @@ impl Lines {
         for key in &step.keys {
             let place = ((step.project.clone(), key.clone()), run);
             let waits = match step.moved {
-                Moved::In { .. } if self.waits.get(&place, now).is_some() => continue,
-                Moved::In { offset } => Some(offset),
+                Moved::In { offset } => match self.waits.get(&place, now) {
+                    Some(since) if since.is_none_or(|since| since <= offset) => continue,
+                    _ => Some(offset),
+                },
                 Moved::On => None,
                 Moved::Out => {
                     self.waits.remove(&place);

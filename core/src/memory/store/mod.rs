@@ -31,12 +31,12 @@ use crate::{
     partition::Partition,
     record::Tick,
     store::{
-        DeadKey, FoldOutcome, FoldStore, IndexKey, JobStore, Lookup, PartitionBatch,
+        DeadKey, FoldOutcome, FoldStore, HeardKey, IndexKey, JobStore, Lookup, PartitionBatch,
         PartitionState, Position, RunKey, StoreError, Story,
         project::{Entered, Entry, Holder, Note, ProjectLimits, ProjectStore, Run, Usage},
         share::{Share, share},
     },
-    turn::Place,
+    turn::Line,
 };
 
 /// How many records it takes.
@@ -149,7 +149,7 @@ impl InMemoryJobStore {
     fn room(&self) -> Result<(MutexGuard<'_, Inner>, Timestamp), StoreError> {
         let (mut inner, now) = self.up()?;
         inner.prune(now);
-        if inner.parts.values().map(Part::records).sum::<usize>() >= self.limit {
+        if inner.records() >= self.limit {
             let reason = format!("it holds {} records", self.limit);
             return Err(StoreError::Full(reason.into()));
         }
@@ -157,7 +157,17 @@ impl InMemoryJobStore {
     }
 }
 
+/// Returns what share of `most` there is.
+fn ratio(count: usize, most: usize) -> f64 {
+    let number = |n: usize| f64::from(u32::try_from(n).unwrap_or(u32::MAX));
+    number(count) / number(most.max(1))
+}
+
 impl Inner {
+    fn records(&self) -> usize {
+        self.parts.values().map(Part::records).sum()
+    }
+
     fn prune(&mut self, now: Timestamp) {
         for part in self.parts.values_mut() {
             part.prune(now);
@@ -408,11 +418,14 @@ impl JobStore for InMemoryJobStore {
         Ok(value.to_owned())
     }
 
-    async fn places(&self, project: &str, keys: &[String]) -> Result<Vec<Place>, StoreError> {
+    async fn line(&self, project: &str, keys: &[String]) -> Result<Line, StoreError> {
         let (inner, now) = self.up()?;
         let part = inner.parts.get(&Partition::of_project(project));
         Ok(part
-            .map(|part| part.line.places(project, keys, now))
+            .map(|part| Line {
+                places: part.line.places(project, keys, now),
+                newest_mark: part.state.newest_mark,
+            })
             .unwrap_or_default())
     }
 
@@ -529,5 +542,38 @@ impl FoldStore for InMemoryJobStore {
         let part = inner.part(partition);
         part.prune(now);
         Ok(part.overdue(milliseconds(at), limit))
+    }
+
+    async fn silent(
+        &self,
+        partition: Partition,
+        after: Option<&HeardKey>,
+        at: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<HeardKey>, StoreError> {
+        let (mut inner, now) = self.up()?;
+        let part = inner.part(partition);
+        part.prune(now);
+        let silent = part.silent(after, milliseconds(at)).take(limit);
+        Ok(silent.cloned().collect())
+    }
+
+    async fn fullness(&self, partitions: &[Partition]) -> Result<Vec<Option<f64>>, StoreError> {
+        let (mut inner, now) = self.up()?;
+        inner.prune(now);
+        let share = ratio(inner.records(), self.limit);
+        Ok(vec![Some(share); partitions.len()])
+    }
+
+    async fn shorten(
+        &self,
+        partition: Partition,
+        latest: Timestamp,
+        at: Timestamp,
+    ) -> Result<usize, StoreError> {
+        let (mut inner, now) = self.up()?;
+        let part = inner.part(partition);
+        part.prune(now);
+        Ok(part.shorten(milliseconds(latest), milliseconds(at)))
     }
 }

@@ -1,6 +1,9 @@
 //! One partition: its records, its position, its live jobs.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    ops::Bound,
+};
 
 use jiff::{SignedDuration, Timestamp};
 use vmctl_api_types::{JobId, LogLine};
@@ -12,7 +15,9 @@ use crate::{
     lines::{Lines, LogChunk},
     merge::{history_entry, is_foreign, merge, merge_history, merge_tick, shown},
     record::{HistoryEntry, Record, Tick},
-    store::{DeadKey, FoldOutcome, MOST_DEAD, PartitionBatch, PartitionState},
+    store::{
+        DeadKey, FoldOutcome, HeardKey, MOST_DEAD, PartitionBatch, PartitionState, shortened_of,
+    },
 };
 
 /// How many entries that could not be merged are kept.
@@ -29,6 +34,8 @@ struct Kept {
     record: Record,
     history: Vec<HistoryEntry>,
     lines: Lines,
+    /// When it was last heard of, while it lives.
+    heard: Option<Timestamp>,
 }
 
 impl Kept {
@@ -37,6 +44,23 @@ impl Kept {
         let live = self.record.state().is_some_and(|s| !s.is_terminal());
         let limit = self.record.next_limit()?;
         live.then(|| milliseconds(limit))
+    }
+
+    /// Where the job stands among the ended ones; `None` when it is not one of them.
+    fn ended(&self, id: JobId, expires: Timestamp) -> Option<(Timestamp, JobId)> {
+        let ended = self.record.is_terminal();
+        ended.then(|| (milliseconds(expires), id))
+    }
+
+    fn heard(&self, id: JobId) -> Option<HeardKey> {
+        let heard_at = self.heard?;
+        Some(HeardKey { heard_at, id })
+    }
+
+    /// Hears of the job.
+    fn hear(&mut self, fact: &JobFact, now: Timestamp) {
+        let said = milliseconds(fact.time.min(now));
+        self.heard = self.limit().and(self.heard.max(Some(said)));
     }
 
     /// Where the job stands among the dead ones; `None` when it is not one of them.
@@ -55,6 +79,8 @@ pub struct Part {
     pub line: ProjectLines,
     records: Expiring<JobId, Kept>,
     live: BTreeSet<(Timestamp, JobId)>,
+    heard: BTreeSet<HeardKey>,
+    ended: BTreeSet<(Timestamp, JobId)>,
     dead: BTreeSet<DeadKey>,
 }
 
@@ -65,6 +91,9 @@ impl Part {
             self.unlive(job, &kept);
         }
         self.line.prune(now);
+        while self.ended.first().is_some_and(|(at, _)| *at <= now) {
+            self.ended.pop_first();
+        }
     }
 
     pub fn records(&self) -> usize {
@@ -73,7 +102,12 @@ impl Part {
 
     pub fn record(&self, job: JobId, now: Timestamp) -> Option<Record> {
         let kept = self.records.get(&job, now)?;
-        kept.record.winner.is_some().then(|| kept.record.clone())
+        let expires = self.records.expires(&job).map(milliseconds);
+        let winner = kept.record.winner.as_ref()?;
+        Some(Record {
+            shortened: expires.filter(|at| *at < milliseconds(winner.expires)),
+            ..kept.record.clone()
+        })
     }
 
     pub fn history(&self, job: JobId, now: Timestamp) -> Vec<HistoryEntry> {
@@ -89,15 +123,20 @@ impl Part {
             return false;
         }
         self.unlive(fact.job, &kept);
-        let was_decided = kept.record.winner.is_some();
+        self.ended.remove(&(milliseconds(expires), fact.job));
+        let was = kept.record.winner.clone();
         let changed = merge(&mut kept.record, fact, now);
-        let forgotten = was_decided && kept.record.winner.is_none();
+        let forgotten = was.is_some() && kept.record.winner.is_none();
         let over = fact.expires <= now;
-        if !over && let Some(entry) = history_entry(fact) {
-            merge_history(&mut kept.history, entry);
+        if !over {
+            kept.hear(fact, now);
+            if let Some(entry) = history_entry(fact) {
+                merge_history(&mut kept.history, entry);
+            }
         }
         let expires = match &kept.record.winner {
-            Some(winner) => winner.expires,
+            Some(winner) if kept.record.winner != was => winner.expires,
+            Some(_) => expires,
             None if over => expires,
             None => expires.max(fact.expires),
         };
@@ -105,6 +144,8 @@ impl Part {
             if let Some(limit) = kept.limit() {
                 self.live.insert((limit, fact.job));
             }
+            self.heard.extend(kept.heard(fact.job));
+            self.ended.extend(kept.ended(fact.job, expires));
             self.dead.extend(kept.dead(fact.job));
             if self.dead.len() > MOST_DEAD {
                 self.dead.pop_first();
@@ -186,6 +227,36 @@ impl Part {
             .collect()
     }
 
+    /// Live jobs that were heard of at or before `at`, those behind `after`, longest ago first.
+    pub fn silent(
+        &self,
+        after: Option<&HeardKey>,
+        at: Timestamp,
+    ) -> impl Iterator<Item = &HeardKey> {
+        let behind = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let range = self.heard.range((behind, Bound::Unbounded));
+        range.take_while(move |key| key.heard_at <= at)
+    }
+
+    /// Has ended records forgotten earlier. Returns how many.
+    pub fn shorten(&mut self, latest: Timestamp, at: Timestamp) -> usize {
+        let later = self.ended.iter().filter(|(expires, _)| *expires > at);
+        let first = later.take_while(|(expires, _)| *expires <= latest);
+        let first = first.take(shortened_of(self.ended.len()));
+        let first: Vec<_> = first.copied().collect();
+        for entry in &first {
+            let (_, job) = *entry;
+            self.ended.remove(entry);
+            if let Some((kept, _)) = self.records.remove(&job) {
+                self.records.insert(job, kept, at);
+                self.ended.insert((at, job));
+            }
+            let drawn = job.unix_ms().map(from_unix_ms);
+            self.state.shortened = self.state.shortened.max(drawn);
+        }
+        first.len()
+    }
+
     /// Dead jobs before `after`, newest first.
     pub fn dead(&self, after: Option<&DeadKey>) -> impl Iterator<Item = &DeadKey> {
         let older = match after {
@@ -199,6 +270,9 @@ impl Part {
     fn unlive(&mut self, job: JobId, kept: &Kept) {
         if let Some(limit) = kept.limit() {
             self.live.remove(&(limit, job));
+        }
+        if let Some(key) = kept.heard(job) {
+            self.heard.remove(&key);
         }
         if let Some(key) = kept.dead(job) {
             self.dead.remove(&key);

@@ -13,7 +13,9 @@ mod leases;
 mod lines;
 mod live;
 pub mod names;
+mod pressure;
 pub mod sample;
+mod silence;
 mod standing;
 mod support;
 mod turns;
@@ -32,6 +34,8 @@ pub use index::*;
 pub use leases::*;
 pub use lines::*;
 pub use live::*;
+pub use pressure::*;
+pub use silence::*;
 pub use standing::*;
 pub use turns::*;
 
@@ -126,6 +130,12 @@ macro_rules! store_suite {
             an_ended_job_is_not_overdue
             a_forgotten_job_is_not_overdue
             a_redriven_job_is_live_again
+            silent_jobs_are_paged_longest_silence_first
+            what_is_said_of_a_live_job_ends_its_silence
+            a_kept_alone_gives_the_record
+            the_oldest_ends_make_room
+            a_shortened_job_that_runs_again_is_kept
+            fullness_is_told_for_each_partition
             a_dead_job_is_listed_until_it_runs_again
             dead_jobs_are_paged_newest_first
             a_forgotten_job_is_not_dead
@@ -150,6 +160,8 @@ macro_rules! store_suite {
             who_frees_what_was_made_enters
             who_waits_for_its_turn_enters_beside_live_holders
             a_line_is_in_the_order_of_the_log
+            a_place_in_line_is_the_earliest_that_is_known
+            a_line_has_the_newest_mark_before_it
             a_run_stands_at_all_its_keys
             an_ended_run_is_in_no_line_again
             a_step_is_taken_only_where_it_belongs

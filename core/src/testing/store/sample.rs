@@ -9,8 +9,9 @@ use crate::{
     clock,
     event::{Caller, Event, EventData, EventType, JobSpec},
     fact::{JobFact, Retention, derived_id},
+    kept::{Described, Kept},
     partition::Partition,
-    record::Tick,
+    record::{Cancel, Started, Tick},
 };
 
 /// The types that a fact can have.
@@ -99,19 +100,64 @@ impl Story {
     /// Returns the message as a fact; the same message has the same id wherever it is.
     pub fn fact(&self, spec: &JobSpec, said: &Saying, offset: Option<u64>) -> JobFact {
         let event_type = TYPES[said.what];
-        let id = derived_id(
-            &spec.id.to_string(),
-            &format!("{event_type} {} {} {}", said.epoch, said.attempt, said.seq),
-            self.start,
-        );
+        let mut data = data(spec.clone(), said, event_type);
+        // Every third says what it keeps; an older reader's do not.
+        if event_type == EventType::Kept && said.attempt.is_multiple_of(3) {
+            data.kept = Some(Box::new(self.kept(spec, said)));
+        }
         let event = Event::new(
-            id,
+            self.message(spec, event_type, said),
             event_type,
             "/worker/w1",
             self.at(said.at),
-            data(spec.clone(), said, event_type),
+            data,
         );
         JobFact::from_event(event, offset, Retention::default())
+    }
+
+    fn message(&self, spec: &JobSpec, event_type: EventType, said: &Saying) -> Uuid {
+        let what = format!("{event_type} {} {} {}", said.epoch, said.attempt, said.seq);
+        derived_id(&spec.id.to_string(), &what, self.start)
+    }
+
+    /// What a `kept` repeats: the message of its state, with what there was beside it.
+    fn kept(&self, spec: &JobSpec, said: &Saying) -> Kept {
+        let event_type = match state(EventType::Kept, said.seq) {
+            JobState::Queued => EventType::Retry,
+            _ => EventType::Started,
+        };
+        let earlier = said.epoch.saturating_sub(1);
+        let opened = self.message(
+            spec,
+            EventType::Submitted,
+            &Saying {
+                seq: 0,
+                ..said.clone()
+            },
+        );
+        Kept {
+            id: self.message(spec, event_type, said),
+            event_type,
+            time: self.start,
+            first: (said.seq > 1).then(|| u64::from(said.seq)),
+            described: Described {
+                epoch: said.epoch,
+                original: true,
+                id: opened,
+                at: self.start,
+            },
+            cancel: (said.seq > 1).then(|| Cancel {
+                epoch: earlier,
+                at: self.at(1),
+                id: opened,
+                reason: None,
+            }),
+            started: (said.seq > 0).then(|| Started {
+                epoch: said.epoch,
+                at: self.at(2),
+            }),
+            confirmed: (said.seq != 2).then_some(earlier),
+        }
     }
 
     /// Returns the submission of a job, as a server writes it ahead of the log.

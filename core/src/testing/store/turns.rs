@@ -78,7 +78,7 @@ impl Line {
 
     async fn places(&self, keys: &[&str]) -> Vec<Place> {
         let keys: Vec<_> = keys.iter().map(|key| (*key).to_owned()).collect();
-        let mut places = self.store.places(PROJECT, &keys).await.unwrap();
+        let mut places = self.store.line(PROJECT, &keys).await.unwrap().places;
         places.sort_by_key(|place| (place.waits, place.run));
         places
     }
@@ -163,4 +163,37 @@ pub async fn a_step_is_taken_only_where_it_belongs<F: StoreFixture>(fixture: &F)
     assert!(matches!(outcomes[..], [FoldOutcome::Moved(Some(_))]));
     assert_eq!(line.places(&["k"]).await.len(), 1);
     assert_eq!(line.turn("a", &["k"]).await, Turn::Past);
+}
+
+/// A place that is known to be an earlier one counts from then on; a later one moves nobody.
+pub async fn a_place_in_line_is_the_earliest_that_is_known<F: StoreFixture>(fixture: &F) {
+    let mut line = Line::new(fixture);
+    for (name, at) in [("a", 11), ("b", 12), ("b", 5), ("a", 21)] {
+        line.next = at - 1;
+        line.take(name, &["k"], "in").await;
+    }
+    let places = line.places(&["k"]).await;
+    let waits: Vec<_> = places.iter().map(|p| (p.run, p.waits)).collect();
+    let expected = [(line.run("b"), Some(5)), (line.run("a"), Some(11))];
+    assert_eq!(waits, expected);
+    line.take("b", &["k"], "on").await;
+    line.next = 1;
+    line.take("b", &["k"], "in").await;
+    assert_eq!(line.turn("b", &["k"]).await, Turn::Past);
+}
+
+/// A line says how far the log was read for it.
+pub async fn a_line_has_the_newest_mark_before_it<F: StoreFixture>(fixture: &F) {
+    let line = Line::new(fixture);
+    let read = async || {
+        let found = line.store.line(PROJECT, &["k".to_owned()]).await;
+        found.unwrap().newest_mark
+    };
+    assert_eq!(read().await, None);
+    let mark = line.one.story.at(7);
+    let mut batch = line.batch(Vec::new()).await;
+    batch.marks.push(("s1".to_owned(), mark));
+    line.store.fold(vec![batch], line.one.now).await.unwrap();
+    let mark = clock::from_unix_ms(mark.as_millisecond());
+    assert_eq!(read().await, Some(mark));
 }

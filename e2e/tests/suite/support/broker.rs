@@ -176,6 +176,13 @@ impl Vhost {
         Ok(())
     }
 
+    /// Throws away what is ready in a queue.
+    pub async fn purge(&self, queue: &str) -> Result<()> {
+        let path = format!("queues/{}/{queue}/contents", self.name);
+        self.call(Method::DELETE, &path, &json!({})).await?;
+        Ok(())
+    }
+
     /// Publishes a text as a stranger would.
     pub async fn publish(&self, exchange: &str, key: &str, text: &str) -> Result<()> {
         let path = format!("exchanges/{}/{exchange}/publish", self.name);

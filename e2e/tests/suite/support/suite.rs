@@ -198,6 +198,12 @@ impl Suite {
         Ok(self.http.get(url).send().await?.text().await?)
     }
 
+    /// Returns what a health probe says, whatever it answers.
+    pub async fn report(&self, process: &Process, probe: &str) -> Result<String> {
+        let url = format!("{}/health/{probe}", process.url());
+        Ok(self.http.get(url).send().await?.text().await?)
+    }
+
     /// Talks to a server as the user of the seed.
     pub async fn user(&self, server: &Process) -> Result<Api> {
         let (user, project) = (var("VMCTL_TEST_USER")?, var("VMCTL_TEST_PROJECT")?);

@@ -1,10 +1,11 @@
--- Returns each run at some keys of a project and since when it waits, empty when it does not.
--- KEYS  lines
+-- Returns the newest mark that was read, then each run at some keys of a project and since when it waits, empty
+-- when it does not.
+-- KEYS  position, lines
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local found = {}
-for _, key in ipairs(KEYS) do
-  local line = redis.call('HGETALL', key)
+local found = {redis.call('HGET', KEYS[1], 'n') or ''}
+for key = 2, #KEYS do
+  local line = redis.call('HGETALL', KEYS[key])
   for n = 1, #line, 2 do
     local since, expires = string.match(line[n + 1], '^(%d*) (%d+)$')
     if tonumber(expires) > now then
