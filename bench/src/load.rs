@@ -9,10 +9,14 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
-use reqwest::{Client, StatusCode};
+use reqwest::{Client, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
+use tokio::time::sleep;
 
 use crate::{programs::Suite, report};
+
+/// Time before a server that is too busy is asked again.
+const AGAIN: Duration = Duration::from_millis(100);
 
 /// How long things took.
 #[derive(Debug, Default)]
@@ -225,6 +229,20 @@ where
     Ok(sample)
 }
 
+/// Sends a request that may be repeated, again while the server is too busy, at most for a minute.
+pub(crate) async fn send(request: RequestBuilder) -> Result<Response> {
+    let started = Instant::now();
+    loop {
+        let again = request.try_clone().context("a body that is a stream")?;
+        let answer = again.send().await?;
+        let busy = answer.status() == StatusCode::SERVICE_UNAVAILABLE;
+        if !busy || started.elapsed() > Duration::from_secs(60) {
+            return Ok(answer.error_for_status()?);
+        }
+        sleep(AGAIN).await;
+    }
+}
+
 /// A job as the server has shown it.
 pub(crate) struct Seen {
     pub id: String,
@@ -260,11 +278,16 @@ async fn get(http: &Client, endpoint: &str, token: &str, job: Seen) -> Result<Se
     match answer.status() {
         StatusCode::OK => seen(answer, None).await,
         StatusCode::NOT_MODIFIED => seen(answer, Some(job)).await,
+        // The view did not answer in time, which is not the end of the job.
+        StatusCode::SERVICE_UNAVAILABLE => {
+            sleep(AGAIN).await;
+            Ok(job)
+        }
         status => bail!("GET answered {status}: {}", answer.text().await?),
     }
 }
 
-async fn seen(answer: reqwest::Response, unchanged: Option<Seen>) -> Result<Seen> {
+async fn seen(answer: Response, unchanged: Option<Seen>) -> Result<Seen> {
     if let Some(job) = unchanged {
         return Ok(job);
     }

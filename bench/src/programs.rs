@@ -225,12 +225,11 @@ impl Suite {
 pub(crate) async fn sum(endpoint: &str, prefix: &str) -> Result<f64> {
     // One for all: making it reads the machine's certificates.
     static HTTP: OnceLock<Client> = OnceLock::new();
-    let http = match HTTP.get() {
-        Some(http) => http,
-        None => {
-            let http = crate::load::http(1)?;
-            HTTP.get_or_init(|| http)
-        }
+    let http = if let Some(http) = HTTP.get() {
+        http
+    } else {
+        let http = crate::load::http(1)?;
+        HTTP.get_or_init(|| http)
     };
     let answer = http.get(format!("{endpoint}/metrics")).send();
     let text = answer.await?.error_for_status()?.text().await?;

@@ -167,7 +167,7 @@ pub(crate) async fn measure(bin: &Path, span: Duration, rebuild: Option<Duration
 
     report::title("Standalone: kill -9, and the next start");
     let tokens = kept.login().await?;
-    let fill = load::submit_to(&kept.endpoint, &tokens, CLIENTS, FILL);
+    let load = load::submit_to(&kept.endpoint, &tokens, CLIENTS, FILL);
     let kill = async {
         let full = || async { kept.accepted().await.is_ok_and(|jobs| jobs >= JOBS) };
         // Fewer, if it is slow: what is printed says how many.
@@ -175,7 +175,7 @@ pub(crate) async fn measure(bin: &Path, span: Duration, rebuild: Option<Duration
     };
     // In the middle of submissions: those that are under way fail.
     tokio::select! {
-        filled = fill => { filled?; }
+        loaded = load => { loaded?; }
         () = kill => {}
     }
     let jobs = kept.accepted().await?;

@@ -90,19 +90,17 @@ pub(crate) async fn measure(bin: &Path, count: usize) -> Result<()> {
 async fn cancel(http: &Client, endpoint: &str, token: &str, id: &str) -> Result<Instant> {
     let asked = Instant::now();
     let request = http.post(format!("{endpoint}/v1/jobs/{id}/cancel"));
-    let answer = request.header("X-Auth-Token", token).send().await?;
+    let answer = load::send(request.header("X-Auth-Token", token)).await?;
     ensure!(answer.status() == 202, "{} for a cancel", answer.status());
     Ok(asked)
 }
 
 async fn submit(http: &Client, endpoint: &str, token: &str) -> Result<String> {
-    let answer = http
+    let request = http
         .post(format!("{endpoint}/v1/jobs"))
         .header("X-Auth-Token", token)
-        .json(&json!({"kind": "vm.create", "input": load::input()}))
-        .send()
-        .await?;
-    let body: Value = answer.error_for_status()?.json().await?;
+        .json(&json!({"kind": "vm.create", "input": load::input()}));
+    let body: Value = load::send(request).await?.json().await?;
     Ok(body["id"].as_str().context("no id")?.to_owned())
 }
 
@@ -113,13 +111,11 @@ pub(crate) async fn follow(
     token: &str,
     id: &str,
 ) -> Result<Response> {
-    let answer = http
+    let request = http
         .get(format!("{endpoint}/v1/jobs/{id}/events"))
         .header("X-Auth-Token", token)
-        .header("Accept", "text/event-stream")
-        .send()
-        .await?;
-    let mut answer = answer.error_for_status()?;
+        .header("Accept", "text/event-stream");
+    let mut answer = load::send(request).await?;
     let mut text = Vec::new();
     while !contains(&text, b"event: snapshot") {
         match answer.chunk().await? {

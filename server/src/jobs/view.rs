@@ -494,10 +494,10 @@ mod tests {
     /// Asked `asked` seconds after noon, in a view with that partition.
     fn judge(
         id: &str,
-        record: Option<Record>,
+        record: Option<&Record>,
         asked: i64,
         behind: bool,
-        partition: PartitionState,
+        partition: &PartitionState,
     ) -> &'static str {
         let question = Question {
             project: "p",
@@ -509,7 +509,7 @@ mod tests {
             behind,
             since: None,
         };
-        match question.judge(record.as_ref(), &partition) {
+        match question.judge(record, partition) {
             Verdict::Found => "found",
             Verdict::Unknown => "404",
             Verdict::Expired => "410",
@@ -519,27 +519,22 @@ mod tests {
 
     #[test]
     fn a_record_is_believed_unless_its_partition_is_behind() {
-        let live = |id| Some(record(id, JobState::Queued));
-        let ended = Some(record(V7_AT_NOON, JobState::Succeeded));
+        let live = |id| record(id, JobState::Queued);
+        let (drawn, derived) = (live(V7_AT_NOON), live(DERIVED));
+        let ended = record(V7_AT_NOON, JobState::Succeeded);
         let at = |newest| partition(Some(newest), Some(newest), -60);
-        assert_eq!(
-            judge(V7_AT_NOON, live(V7_AT_NOON), 90, false, at(80)),
-            "found"
-        );
-        assert_eq!(judge(V7_AT_NOON, ended, 90, true, at(80)), "found");
+        assert_eq!(judge(V7_AT_NOON, Some(&drawn), 90, false, &at(80)), "found");
+        assert_eq!(judge(V7_AT_NOON, Some(&ended), 90, true, &at(80)), "found");
         // Fresh, and nobody else can have used the id.
-        assert_eq!(
-            judge(V7_AT_NOON, live(V7_AT_NOON), 59, true, at(50)),
-            "found"
-        );
-        assert_eq!(
-            judge(V7_AT_NOON, live(V7_AT_NOON), 60, true, at(50)),
-            "wait"
-        );
-        assert_eq!(judge(DERIVED, live(DERIVED), 1, true, at(0)), "wait");
+        assert_eq!(judge(V7_AT_NOON, Some(&drawn), 59, true, &at(50)), "found");
+        assert_eq!(judge(V7_AT_NOON, Some(&drawn), 60, true, &at(50)), "wait");
+        assert_eq!(judge(DERIVED, Some(&derived), 1, true, &at(0)), "wait");
         let mut unconfirmed = record(V7_AT_NOON, JobState::Queued);
         unconfirmed.confirmed = None;
-        assert_eq!(judge(V7_AT_NOON, Some(unconfirmed), 1, true, at(0)), "wait");
+        assert_eq!(
+            judge(V7_AT_NOON, Some(&unconfirmed), 1, true, &at(0)),
+            "wait"
+        );
     }
 
     #[test]
@@ -599,9 +594,9 @@ mod tests {
             submission.spec.auth.project_id = "q".into();
         }
         for (own, answer) in [(19, "wait"), (20, "404")] {
-            for record in [None, Some(foreign.clone())] {
+            for record in [None, Some(&foreign)] {
                 let state = partition(Some(own), Some(own), -60);
-                assert_eq!(judge(V7_AT_NOON, record, 30, false, state), answer);
+                assert_eq!(judge(V7_AT_NOON, record, 30, false, &state), answer);
             }
         }
     }
@@ -620,11 +615,11 @@ mod tests {
         ] {
             let state = || partition(newest, ours, -60);
             assert_eq!(
-                judge(id, None, 25, false, state()),
+                judge(id, None, 25, false, &state()),
                 answer,
                 "{newest:?} {ours:?}"
             );
-            assert_eq!(judge(id, None, 25, true, state()), "wait");
+            assert_eq!(judge(id, None, 25, true, &state()), "wait");
         }
     }
 
@@ -638,10 +633,10 @@ mod tests {
             (60, 1, "410"),
         ] {
             let state = partition(Some(asked), Some(asked), oldest);
-            assert_eq!(judge(V7_AT_NOON, None, asked, false, state), answer);
+            assert_eq!(judge(V7_AT_NOON, None, asked, false, &state), answer);
         }
         // A derived id has no time.
         let state = partition(Some(99), Some(99), 98);
-        assert_eq!(judge(DERIVED, None, 60, false, state), "404");
+        assert_eq!(judge(DERIVED, None, 60, false, &state), "404");
     }
 }
