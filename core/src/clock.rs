@@ -13,7 +13,16 @@ use vmctl_api_types::JobId;
 pub trait Clock: Send + Sync {
     /// Returns the current instant, to the millisecond.
     fn now(&self) -> Timestamp;
+
+    /// Returns what counts the ids of this clock.
+    fn ids(&self) -> &Ids;
 }
+
+/// Makes ids that are drawn inside one millisecond of a clock count up, so that no process draws them out of order.
+#[derive(Debug, Default)]
+pub struct Ids(Mutex<Option<ContextV7>>);
+
+static MACHINE: Ids = Ids(Mutex::new(None));
 
 /// The machine's clock.
 #[derive(Debug, Clone, Copy, Default)]
@@ -27,28 +36,42 @@ impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
         truncate(Timestamp::now())
     }
+
+    fn ids(&self) -> &Ids {
+        &MACHINE
+    }
 }
 
 /// A clock that moves only when it is told to.
 #[derive(Debug)]
-pub struct ManualClock(Mutex<Timestamp>);
+pub struct ManualClock {
+    now: Mutex<Timestamp>,
+    ids: Ids,
+}
 
 impl ManualClock {
     /// Starts at `now`.
     pub fn new(now: Timestamp) -> Self {
-        Self(Mutex::new(truncate(now)))
+        Self {
+            now: Mutex::new(truncate(now)),
+            ids: Ids::default(),
+        }
     }
 
     /// Moves the clock forward.
     pub fn advance(&self, by: Duration) {
-        let mut now = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
         *now = add(*now, by);
     }
 }
 
 impl Clock for ManualClock {
     fn now(&self) -> Timestamp {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.now.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn ids(&self) -> &Ids {
+        &self.ids
     }
 }
 
@@ -79,17 +102,24 @@ fn truncate(at: Timestamp) -> Timestamp {
     from_unix_ms(at.as_millisecond())
 }
 
-/// Ids drawn inside one millisecond count up, so that one process never draws them out of order.
-static CONTEXT: Mutex<Option<ContextV7>> = Mutex::new(None);
-
 /// Draws a version 7 UUID that carries the clock's time (RFC 9562, section 5.7).
+///
+/// After a clock was set back, ids go on from where they were, but never more than [`DIFFERENCE`] ahead.
 pub fn new_uuid(clock: &dyn Clock) -> Uuid {
     let now = clock.now();
+    let mut context = clock.ids().0.lock().unwrap_or_else(PoisonError::into_inner);
+    let id = draw(context.get_or_insert_with(ContextV7::new), now);
+    let latest = add(now, DIFFERENCE).as_millisecond();
+    if JobId::from_uuid(id).unix_ms().is_none_or(|ms| ms <= latest) {
+        return id;
+    }
+    draw(context.insert(ContextV7::new()), now)
+}
+
+fn draw(context: &ContextV7, now: Timestamp) -> Uuid {
     let seconds = u64::try_from(now.as_second()).unwrap_or(0);
     let nanos = u32::try_from(now.subsec_nanosecond()).unwrap_or(0);
-    let mut context = CONTEXT.lock().unwrap_or_else(PoisonError::into_inner);
-    let context = context.get_or_insert_with(ContextV7::new);
-    Uuid::new_v7(uuid::Timestamp::from_unix(&*context, seconds, nanos))
+    Uuid::new_v7(uuid::Timestamp::from_unix(context, seconds, nanos))
 }
 
 /// Draws a job id.
@@ -109,5 +139,29 @@ mod tests {
         assert_eq!(ids[0].unix_ms(), Some(1_795_000_000_123));
         clock.advance(std::time::Duration::from_millis(2));
         assert_eq!(new_job_id(&clock).unix_ms(), Some(1_795_000_000_125));
+    }
+
+    /// A clock that is set back, as the machine's may be.
+    struct SetBack(ManualClock, Mutex<i64>);
+
+    impl Clock for SetBack {
+        fn now(&self) -> Timestamp {
+            from_unix_ms(self.0.now().as_millisecond() - *self.1.lock().unwrap())
+        }
+
+        fn ids(&self) -> &Ids {
+            self.0.ids()
+        }
+    }
+
+    #[test]
+    fn ids_follow_a_clock_that_is_set_back_far() {
+        let start = 1_795_000_000_000;
+        let clock = SetBack(ManualClock::new(from_unix_ms(start)), Mutex::new(0));
+        let first = new_job_id(&clock);
+        *clock.1.lock().unwrap() = 10_000;
+        assert!(new_job_id(&clock) > first);
+        *clock.1.lock().unwrap() = 3_600_000;
+        assert_eq!(new_job_id(&clock).unix_ms(), Some(start - 3_600_000));
     }
 }

@@ -25,7 +25,8 @@ impl BusFixture for JournalledFixture {
         let clock = TokioClock::new();
         let journal = InMemoryJournal::new();
         let kept = Arc::new(journal.clone());
-        let broker = InMemoryBus::with_journal(Arc::new(clock), Limits::default(), kept).await;
+        let broker =
+            InMemoryBus::with_journal(Arc::new(clock.clone()), Limits::default(), kept).await;
         Some(Self {
             journal,
             clock,

@@ -20,7 +20,7 @@ struct InMemoryFixture {
 impl BusFixture for InMemoryFixture {
     async fn set_up(_case: &str) -> Option<Self> {
         let clock = TokioClock::new();
-        let broker = InMemoryBus::new(Arc::new(clock), Limits::default());
+        let broker = InMemoryBus::new(Arc::new(clock.clone()), Limits::default());
         Some(Self { clock, broker })
     }
 

@@ -52,7 +52,7 @@ impl BusFixture for FileFixture {
     async fn set_up(_case: &str) -> Option<Self> {
         let directory = tempfile::tempdir().unwrap();
         let clock = TokioClock::new();
-        let broker = broker(clock, journal(directory.path()).unwrap()).await;
+        let broker = broker(clock.clone(), journal(directory.path()).unwrap()).await;
         Some(Self {
             directory,
             clock,
@@ -281,7 +281,7 @@ async fn a_full_disk_blocks_and_passes() {
     };
     let disk = Arc::new(disk.unwrap());
     let clock = TokioClock::new();
-    let broker = broker(clock, disk).await;
+    let broker = broker(clock.clone(), disk).await;
     let bus = broker.bus();
     bus.admin.declare(&Topology::new([])).await.unwrap();
     bus.publisher.publish(message(1)).await.unwrap();

@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use jiff::{SignedDuration, Timestamp};
 use vmctl_core::{
     JobId,
-    clock::{self, Clock, new_uuid},
+    clock::{self, Clock, Ids, new_uuid},
     event::{Event, EventType, Mark},
     partition::Partition,
     store::{FoldStore as _, JobStore as _, PartitionBatch},
@@ -24,6 +24,10 @@ struct Off(Arc<dyn Clock>, SignedDuration);
 impl Clock for Off {
     fn now(&self) -> Timestamp {
         self.0.now() + self.1
+    }
+
+    fn ids(&self) -> &Ids {
+        self.0.ids()
     }
 }
 

@@ -18,7 +18,7 @@ use vmctl_core::{
         DeadKey, IndexKey, JobStore, Lookup, PartitionState, RunKey, StoreError, Story,
         project::{Entered, Entry, Holder, ProjectLimits, ProjectStore, Run, Usage},
     },
-    turn::Place,
+    turn::Line,
 };
 
 /// Half of what it takes to read a story.
@@ -77,7 +77,7 @@ passes_on! {
     async fn partitions(&self) -> Vec<PartitionState>;
     async fn claim_run(&self, run: &RunKey, worker: &str, ttl: Duration) -> bool;
     async fn claim(&self, project: &str, name: &str, value: &str, ttl: Duration) -> String;
-    async fn places(&self, project: &str, keys: &[String]) -> Vec<Place>;
+    async fn line(&self, project: &str, keys: &[String]) -> Line;
     async fn ping(&self) -> ();
     async fn time(&self) -> Timestamp;
 }

@@ -24,7 +24,7 @@ use tokio::{sync::watch, task::JoinSet, time::Instant};
 use tower::ServiceExt;
 use vmctl_core::{
     bus::{Bus, BusError, Deliveries, Delivery, LogStart},
-    clock::{self, Clock},
+    clock::{self, Clock, Ids},
     event::{Event, EventType},
     fact::{Fact, Retention, interpret},
     identity::{AuthContext, Identity, IdentityError, Login, Project, Token},
@@ -46,12 +46,17 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 pub(super) struct RuntimeClock {
     base: Timestamp,
     since: Instant,
+    ids: Ids,
 }
 
 impl Clock for RuntimeClock {
     fn now(&self) -> Timestamp {
         let now = clock::add(self.base, self.since.elapsed());
         clock::from_unix_ms(now.as_millisecond())
+    }
+
+    fn ids(&self) -> &Ids {
+        &self.ids
     }
 }
 
@@ -209,6 +214,7 @@ impl Suite {
         let clock: Arc<dyn Clock> = Arc::new(RuntimeClock {
             base: "2026-11-23T17:00:00Z".parse().unwrap(),
             since: Instant::now(),
+            ids: Ids::default(),
         });
         let broker = InMemoryBus::new(Arc::clone(&clock), BusLimits::default());
         let store = InMemoryJobStore::new(Arc::clone(&clock));

@@ -11,14 +11,14 @@ use crate::{
 };
 
 /// A broker over a journal, with a queue named `q` beside the shared topology.
-async fn kept(clock: TokioClock, journal: &InMemoryJournal) -> (InMemoryBus, Bus) {
+async fn kept(clock: &TokioClock, journal: &InMemoryJournal) -> (InMemoryBus, Bus) {
     let limits = Limits {
         log_entries: 40,
         log_segment_entries: 5,
         ..Limits::default()
     };
     let journal = Arc::new(journal.clone());
-    let broker = InMemoryBus::with_journal(Arc::new(clock), limits, journal).await;
+    let broker = InMemoryBus::with_journal(Arc::new(clock.clone()), limits, journal).await;
     let broker = broker.unwrap().0;
     let bus = broker.bus();
     bus.admin.declare(&Topology::new([])).await.unwrap();
@@ -42,7 +42,7 @@ async fn settle(broker: &InMemoryBus) {
 #[tokio::test(start_paused = true)]
 async fn nobody_gets_what_is_not_kept() {
     let journal = InMemoryJournal::new();
-    let (broker, bus) = kept(TokioClock::new(), &journal).await;
+    let (broker, bus) = kept(&TokioClock::new(), &journal).await;
     settle(&broker).await;
     let mut deliveries = bus.consumer.consume("q", 10).await.unwrap();
     let mut reader = bus.log.read(LogStart::First).await.unwrap();
@@ -68,7 +68,7 @@ async fn nobody_gets_what_is_not_kept() {
 #[tokio::test(start_paused = true)]
 async fn a_delay_goes_on_where_it_was() {
     let (clock, journal) = (TokioClock::new(), InMemoryJournal::new());
-    let (broker, bus) = kept(clock, &journal).await;
+    let (broker, bus) = kept(&clock, &journal).await;
     let work = QueueSpec {
         bindings: vec![bound("jobs.ready", "delay.#")],
         ..queue("work")
@@ -79,7 +79,7 @@ async fn a_delay_goes_on_where_it_was() {
     settle(&broker).await;
     broker.close().await;
 
-    let (_broker, bus) = kept(clock, &journal).await;
+    let (_broker, bus) = kept(&clock, &journal).await;
     let mut deliveries = bus.consumer.consume("work", 1).await.unwrap();
     let back = tokio::time::Instant::now();
     let delivery = next(&mut deliveries).await;
@@ -100,7 +100,7 @@ async fn a_message_that_kills_the_process_is_given_up() {
         ..dead
     };
     for crash in 0..=6 {
-        let (broker, bus) = kept(clock, &journal).await;
+        let (broker, bus) = kept(&clock, &journal).await;
         bus.admin.declare_queue(&dead).await.unwrap();
         if crash == 0 {
             publish(&bus, "poison", "x").await.unwrap();
@@ -131,7 +131,7 @@ enum Step {
 
 async fn run(steps: Vec<Step>) {
     let (clock, journal) = (TokioClock::new(), InMemoryJournal::new());
-    let (broker, bus) = kept(clock, &journal).await;
+    let (broker, bus) = kept(&clock, &journal).await;
     let mut deliveries = bus.consumer.consume("q", 3).await.unwrap();
     let mut in_hand = Vec::new();
     // After so many batches, so many entries had been confirmed.
@@ -165,7 +165,7 @@ async fn run(steps: Vec<Step>) {
     settle(&broker).await;
     for batches in 1..=journal.batches() {
         let crashed = journal.after(batches);
-        let (again, _) = kept(clock, &crashed).await;
+        let (again, _) = kept(&clock, &crashed).await;
         let promised = confirmed.iter().rev().find(|(at, _)| *at <= batches);
         let promised = promised.map_or(0, |(_, count)| *count);
         let log = &again.snapshot()[QUEUE_LOG];
@@ -184,7 +184,7 @@ async fn run(steps: Vec<Step>) {
         assert!(crashed.len(Table::Message) >= usize::from(!rows.is_empty()));
         assert!(crashed.len(Table::Message) <= crashed.len(Table::Log) + crashed.len(Table::Entry));
     }
-    let (again, _) = kept(clock, &journal.after(journal.batches())).await;
+    let (again, _) = kept(&clock, &journal.after(journal.batches())).await;
     assert_eq!(again.snapshot(), broker.snapshot());
 }
 
