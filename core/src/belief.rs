@@ -6,6 +6,7 @@
 //!
 //! | said of a job that the log knows | is believed |
 //! |---|---|
+//! | anything of another project or kind | never |
 //! | anything of a later epoch | if it opens the epoch, and that is the next one |
 //! | by a worker, before `run_at` by its own time | never |
 //! | `succeeded`, `failed` by a worker | once a worker has begun the job in this epoch |
@@ -23,7 +24,7 @@ use crate::{
     clock,
     event::EventType,
     fact::JobFact,
-    merge::merge,
+    merge::{is_foreign, merge},
     record::{Record, Winner},
 };
 
@@ -34,6 +35,9 @@ pub fn unfounded(
     fact: &JobFact,
     since: Option<Timestamp>,
 ) -> Option<&'static str> {
+    if is_foreign(record, fact) {
+        return Some("it speaks of another project or kind");
+    }
     let winner = record.winner.as_ref()?;
     if since.is_some_and(|since| winner.time < since) {
         return None;
@@ -111,7 +115,7 @@ fn unfounded_kept(
     // A confirm is not in the log.
     after.confirmed = record.confirmed;
     let again = after.winner.take().map(said);
-    after.winner = record.winner.clone();
+    after.winner.clone_from(&record.winner);
     (again != Some(said(winner.clone())) || after != *record)
         .then_some("it keeps what nobody has said")
 }
@@ -216,6 +220,22 @@ mod tests {
             assert!(is_believed(&[], &end));
             let old = record(std::slice::from_ref(&submitted));
             assert_eq!(unfounded(&old, &end, Some(at(1))), None);
+        }
+    }
+
+    #[test]
+    fn nothing_is_believed_of_another_project_or_kind() {
+        let submitted = [says(Submitted, 0, 0, false)];
+        let honest = says(Started, 0, 1, false);
+        assert!(is_believed(&submitted, &honest));
+        let lies: [fn(&mut JobSpec); 2] = [
+            |spec| spec.auth.project_id = "evil".to_owned(),
+            |spec| spec.kind = "vm.delete".parse().unwrap(),
+        ];
+        for lie in lies {
+            let mut fact = honest.clone();
+            lie(fact.spec.as_mut().unwrap());
+            assert!(!is_believed(&submitted, &fact), "{fact:?}");
         }
     }
 
