@@ -168,6 +168,7 @@ impl Reader {
             () = shutdown.cancelled() => return Ok(()),
             declared = self.declare() => declared?,
         }
+        let turns = Arc::new(self.turns());
         let (held, holds) = tokio::sync::watch::channel(Vec::<Partition>::new());
         let leases = leases::Leases {
             store: Arc::clone(&self.store),
@@ -206,13 +207,6 @@ impl Reader {
                 self.kinds,
             ),
         };
-        let turns = Arc::new(turns::Turns {
-            publisher: Arc::clone(&self.bus.publisher),
-            consumer: Arc::clone(&self.bus.consumer),
-            store: self.store.clone(),
-            clock: Arc::clone(&self.clock),
-            reader: self.config.name.clone(),
-        });
         let pressure = pressure::Pressure::new(
             Arc::clone(&self.store),
             Arc::clone(&self.clock),
@@ -263,6 +257,16 @@ impl Reader {
             lag.run(&shutdown),
         );
         Ok(())
+    }
+
+    fn turns(&self) -> turns::Turns {
+        turns::Turns {
+            publisher: Arc::clone(&self.bus.publisher),
+            consumer: Arc::clone(&self.bus.consumer),
+            store: self.store.clone(),
+            clock: Arc::clone(&self.clock),
+            reader: self.config.name.clone(),
+        }
     }
 
     async fn declare(&self) -> Result<(), ReaderError> {

@@ -1,8 +1,4 @@
 //! The reader, whole, on memory backends.
-#![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
-
-mod support;
-
 use std::{
     sync::{
         Arc,
@@ -11,9 +7,9 @@ use std::{
     time::Duration,
 };
 
+use crate::support::{World, until};
 use async_trait::async_trait;
 use jiff::Timestamp;
-use support::{World, until};
 use vmctl_core::{
     JobState, LogStream, Progress,
     bus::{Bus, BusError, Log, LogEntry, LogReader, LogStart},

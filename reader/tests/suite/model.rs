@@ -4,19 +4,15 @@
 //! nothing that was never said.
 //!
 //! A failure prints the steps, and a seed that is tried first from then on.
-#![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
-
-mod support;
-
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
     time::Duration,
 };
 
+use crate::support::{Running, World, until};
 use jiff::SignedDuration;
 use proptest::{prelude::*, test_runner::FileFailurePersistence};
-use support::{Running, World, until};
 use uuid::Uuid;
 use vmctl_core::{
     JobId, JobState,

@@ -1,17 +1,13 @@
 //! What follows the end of a job, on memory backends.
-#![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
-
-mod support;
-
 use std::{collections::BTreeSet, time::Duration};
 
-use proptest::prelude::*;
-use serde_json::json;
-use support::{
+use crate::support::{
     World,
     killing::{Step, Trap},
     until,
 };
+use proptest::prelude::*;
+use serde_json::json;
 use vmctl_core::{
     JobId, JobState,
     bus::LogStart,
@@ -322,10 +318,10 @@ async fn a_parent_whose_reader_is_killed_between_any_two_steps_goes_on() {
     for step in Step::ALL {
         let world = World::new().await;
         let reader = world.start("first");
-        let parent = support::waiting(&world, Duration::from_secs(15), &["a"]).await;
+        let parent = crate::support::waiting(&world, Duration::from_secs(15), &["a"]).await;
         world.until(parent.subject, JobState::Waiting).await;
         reader.stop().await;
-        let child = support::child(&world, &parent, "a");
+        let child = crate::support::child(&world, &parent, "a");
         world
             .say(&child, EventType::Succeeded, JobState::Succeeded)
             .await;

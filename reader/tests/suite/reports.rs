@@ -1,12 +1,8 @@
 //! Flat reports of simple workers, on memory backends.
-#![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
-
-mod support;
-
 use std::time::Duration;
 
+use crate::support::{World, until};
 use serde_json::{Value, json};
-use support::{World, until};
 use vmctl_core::{
     JobId, JobState,
     clock::{self, Clock as _, new_job_id},
@@ -22,7 +18,7 @@ async fn report(world: &World, body: &Value) {
 
 /// Publishes marks, as servers do, until the queue is empty; then stops the reader, which gives back
 /// whatever it has not acked.
-async fn all_read(world: &World, reader: support::Running) {
+async fn all_read(world: &World, reader: crate::support::Running) {
     let ready = async || {
         let stats = world.bus.admin.inspect(QUEUE_REPORTS).await.unwrap();
         stats.unwrap().ready

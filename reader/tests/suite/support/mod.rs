@@ -1,5 +1,4 @@
 //! A reader on memory backends, with a clock of its own under tokio's paused one.
-#![allow(dead_code, reason = "every test file uses its own part of it")]
 
 pub mod killing;
 

@@ -1,11 +1,7 @@
 //! Waking jobs that wait for their children, on memory backends.
-#![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
-
-mod support;
-
 use std::time::Duration;
 
-use support::{World, child};
+use crate::support::{World, child};
 use tokio::time::timeout;
 use vmctl_core::{
     JobState,
@@ -16,7 +12,7 @@ use vmctl_core::{
 
 /// Publishes a job that waits for an hour, as its worker does.
 async fn waiting(world: &World, names: &[&str]) -> Event {
-    support::waiting(world, Duration::from_secs(3600), names).await
+    crate::support::waiting(world, Duration::from_secs(3600), names).await
 }
 
 async fn end(world: &World, parent: &Event, name: &str, event_type: EventType, state: JobState) {

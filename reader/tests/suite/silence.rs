@@ -1,12 +1,8 @@
 //! Jobs that nobody speaks of are said again: to the log, or to a queue that was emptied. On memory.
-#![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
-
-mod support;
-
 use std::time::Duration;
 
+use crate::support::{World, until};
 use serde_json::json;
-use support::{World, until};
 use tokio::time::timeout;
 use vmctl_core::{
     JobState,

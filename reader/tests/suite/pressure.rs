@@ -1,11 +1,7 @@
 //! A store that is nearly full, on memory.
-#![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
-
-mod support;
-
 use std::{sync::Arc, time::Duration};
 
-use support::{World, until};
+use crate::support::{World, until};
 use vmctl_core::{
     JobState,
     clock::{self, Clock as _, ManualClock, from_unix_ms},

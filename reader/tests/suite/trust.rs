@@ -1,13 +1,9 @@
 //! What a hostile or broken worker says on the bus, and jobs that nobody starts.
 
-#![expect(clippy::unwrap_used, reason = "a panic is a failed test")]
-
-mod support;
-
 use std::{collections::BTreeSet, time::Duration};
 
+use crate::support::{World, until};
 use jiff::Timestamp;
-use support::{World, until};
 use vmctl_core::{
     JobState,
     clock::{self, Clock as _, from_unix_ms},

@@ -1,16 +1,12 @@
 //! Jobs that run one after the other, on memory backends.
-#![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
-
-mod support;
-
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex},
     time::Duration,
 };
 
+use crate::support::World;
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
-use support::World;
 use tokio::time::sleep;
 use vmctl_core::{
     JobId, JobState,
