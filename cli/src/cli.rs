@@ -180,8 +180,8 @@ mod tests {
     fn a_past_is_an_instant_or_a_duration_ago() {
         let instant = "2026-11-24T06:00:00Z";
         assert_eq!(parse_past(instant), Ok(instant.parse().unwrap()));
-        let ago = crate::clock::now().duration_since(parse_past("2h").unwrap());
-        assert_eq!(ago.as_hours(), 2);
+        let past = parse_past("2h").unwrap();
+        assert_eq!(crate::clock::now().duration_since(past).as_hours(), 2);
         let no = parse_past("yesterday").unwrap_err();
         assert!(no.contains("or an instant"), "{no}");
     }

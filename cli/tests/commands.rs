@@ -347,7 +347,7 @@ fn catalogues_and_histories_are_tables() {
         home.run(&fake, &["kinds", "ls"])
             .expect(0)
             .stdout
-            .contains("vm.create  member  5         1d00h")
+            .contains("vm.create  async  member  5         1d00h")
     );
     let events = home.run(&fake, &["job", "events", ID]).expect(0).stdout;
     assert!(
