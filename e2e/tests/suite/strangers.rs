@@ -13,7 +13,7 @@ use crate::support::{
 /// What a server reads itself, by exchange and the beginning of the routing key.
 const READ: [(&str, &str); 5] = [
     ("jobs", "event."),
-    ("jobs", "mark."),
+    ("jobs", "mark"),
     ("jobs.tick", "tick.vm.create.progress"),
     ("jobs.tick", "tick.vm.create.log"),
     ("jobs.tick", "tick.worker."),
@@ -85,10 +85,10 @@ fn spoilt(body: &Value) -> Result<Vec<String>> {
     Ok(bodies)
 }
 
-/// The message as said for another project, of a new id and with a time that is not yet.
+/// The message as said for another project, under an id of its own.
 fn foreign(body: &Value, project: &str) -> Value {
     let mut body = body.clone();
-    body["id"] = json!(Uuid::now_v7());
+    body["id"] = json!(Uuid::from_u128(rand::random()));
     if let Some(said) = body.pointer_mut("/data/job/auth/project_id") {
         *said = json!(project);
     }
