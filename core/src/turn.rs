@@ -21,9 +21,11 @@
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
-use vmctl_api_types::JobId;
+use vmctl_api_types::{JobId, JobState};
 
 use crate::{
+    clock,
+    event::{EventType, JobSpec},
     fact::JobFact,
     merge::decides_state,
     store::project::{Run, expires},
@@ -56,10 +58,55 @@ pub enum Moved {
         /// Where the log says so first.
         offset: u64,
     },
-    /// It runs, or is free to.
+    /// It is free to run.
     On,
+    /// A worker has begun it.
+    Begun,
     /// It has ended.
-    Out,
+    Out(End),
+}
+
+/// Who says that a run has ended. What the record does not believe (see [`crate::belief`]) must not make room
+/// in a line either, and lines are in another partition than the record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// Somebody who needs nothing to have been before: its time is over, it was cancelled, or the broker gave
+    /// it up.
+    Any,
+    /// A worker: not of a run that waits.
+    Worker,
+    /// Whoever says that it was not started in time: not of a run that was begun.
+    NotStarted,
+}
+
+/// Where a run stands in a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stand {
+    /// It waits since this offset.
+    Waits(u64),
+    /// It is free to run.
+    Free,
+    /// A worker has begun it.
+    Begun,
+}
+
+impl Moved {
+    /// Returns where a run stands after this, that stood there before; `None` = nowhere. The same as it was when
+    /// this cannot be. The script that folds on Redis does the same.
+    pub fn from(self, stand: Option<Stand>) -> Option<Stand> {
+        match (self, stand) {
+            (Self::In { offset }, Some(Stand::Waits(since))) => {
+                Some(Stand::Waits(since.min(offset)))
+            }
+            (Self::In { .. }, Some(stand)) => Some(stand),
+            (Self::In { offset }, None) => Some(Stand::Waits(offset)),
+            (Self::Begun, _) | (Self::On, Some(Stand::Begun)) => Some(Stand::Begun),
+            (Self::On, _) => Some(Stand::Free),
+            (Self::Out(End::Worker), Some(Stand::Waits(_)))
+            | (Self::Out(End::NotStarted), Some(Stand::Begun)) => stand,
+            (Self::Out(_), _) => None,
+        }
+    }
 }
 
 impl Step {
@@ -71,10 +118,15 @@ impl Step {
         if expires <= now || !decides_state(fact) {
             return None;
         }
-        let moved = match fact.first_said()? {
-            _ if fact.state.is_terminal() => Moved::Out,
-            offset if fact.body.in_line => Moved::In { offset },
-            _ => Moved::On,
+        let offset = fact.first_said()?;
+        let moved = if fact.state.is_terminal() {
+            Moved::Out(end(fact, spec)?)
+        } else if fact.body.in_line {
+            Moved::In { offset }
+        } else if (fact.state, fact.attempt, fact.seq) == (JobState::Queued, 1, 0) {
+            Moved::On
+        } else {
+            Moved::Begun
         };
         Some(Self {
             project: spec.auth.project_id.clone(),
@@ -90,6 +142,20 @@ impl Step {
             moved,
             expires,
         })
+    }
+}
+
+/// Says who ends a run; `None` when it is too early for anybody.
+fn end(fact: &JobFact, spec: &JobSpec) -> Option<End> {
+    let latest = clock::add(fact.time, clock::DIFFERENCE);
+    match fact.event_type {
+        _ if fact.given_up => Some(End::Any),
+        EventType::Succeeded | EventType::Failed => Some(End::Worker),
+        EventType::Deadline if latest < spec.deadline => {
+            let late = spec.start_by.is_some_and(|at| at <= latest);
+            late.then_some(End::NotStarted)
+        }
+        _ => Some(End::Any),
     }
 }
 
@@ -156,6 +222,34 @@ pub fn next(places: &[Place]) -> Option<Run> {
 mod tests {
     use super::*;
     use crate::clock::{SystemClock, new_job_id};
+
+    #[test]
+    fn nothing_that_cannot_be_moves_a_run() {
+        use {
+            End::{Any, NotStarted, Worker},
+            Moved::{In, On, Out},
+            Stand::{Free, Waits},
+        };
+        let waits = Some(Waits(5));
+        for (moved, stand, after) in [
+            (In { offset: 7 }, None, Some(Waits(7))),
+            (In { offset: 7 }, waits, waits),
+            (In { offset: 3 }, waits, Some(Waits(3))),
+            (In { offset: 3 }, Some(Free), Some(Free)),
+            (On, waits, Some(Free)),
+            (On, Some(Stand::Begun), Some(Stand::Begun)),
+            (Moved::Begun, waits, Some(Stand::Begun)),
+            (Out(Worker), waits, waits),
+            (Out(Worker), Some(Free), None),
+            (Out(NotStarted), waits, None),
+            (Out(NotStarted), Some(Free), None),
+            (Out(NotStarted), Some(Stand::Begun), Some(Stand::Begun)),
+            (Out(Any), waits, None),
+            (Out(Any), Some(Stand::Begun), None),
+        ] {
+            assert_eq!(moved.from(stand), after, "{moved:?} from {stand:?}");
+        }
+    }
 
     #[test]
     fn it_is_the_turn_of_the_first_when_nobody_runs() {

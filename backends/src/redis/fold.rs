@@ -19,7 +19,7 @@ use vmctl_core::{
         Position, StoreError,
         share::{Share, share},
     },
-    turn::{Moved, Step},
+    turn::{End, Moved, Step},
 };
 
 use super::{
@@ -341,7 +341,10 @@ pub fn fold_call(
         let (what, since) = match step.moved {
             Moved::In { offset } => ("i", offset.to_string()),
             Moved::On => ("n", String::new()),
-            Moved::Out => ("o", String::new()),
+            Moved::Begun => ("b", String::new()),
+            Moved::Out(End::Any) => ("o", String::new()),
+            Moved::Out(End::Worker) => ("w", String::new()),
+            Moved::Out(End::NotStarted) => ("s", String::new()),
         };
         call.arg(what)
             .arg(step.run.to_string())

@@ -80,34 +80,51 @@ local spoilt = tonumber(arg())
 for _ = 1, spoilt do redis.call('RPUSH', bad, arg()) end
 if spoilt > 0 then redis.call('LTRIM', bad, -BAD, -1) end
 
--- Says whether a run that waits since that offset is new in a line, or was thought to wait since later.
-local function comes_first(line, run, since)
-  local have = redis.call('HGET', line, run)
-  local waits = not have or string.match(have, '^%d+')
-  return waits == true or (waits and tonumber(since) < tonumber(waits))
+-- Where a run stands in a line after a step, from where it stood: since when it waits, empty when it is free to
+-- run, b when a worker has begun it, nil when it is in no line. The steps: i, it waits; n, it is free; b, it was
+-- begun; it has ended as anybody may say (o), as a worker says, not of one that waits (w), because nobody started
+-- it, not of one that was begun (s). What cannot be leaves it where it is.
+local function moved(what, since, stood)
+  local waits = stood and tonumber(stood)
+  if what == 'i' then
+    if waits then return tonumber(since) < waits and since or stood end
+    return stood or since
+  elseif what == 'n' then
+    return stood == 'b' and 'b' or ''
+  elseif what == 'b' then
+    return 'b'
+  elseif (what == 'w' and waits) or (what == 's' and stood == 'b') then
+    return stood
+  end
+  return nil
 end
 
--- A run in the lines of its project: i, it waits since an offset; n, it runs; o, it has ended. That it has
--- ended is remembered for as long as it would have counted.
+-- Runs in the lines of their project. That one has ended is remembered for as long as it would have counted.
 local first_job, steps = 8 + tonumber(arg()), tonumber(arg())
 if steps > 0 then redis.call('ZREMRANGEBYSCORE', past, '-inf', now) end
 for _ = 1, steps do
   local what, run, since, expires, keys = arg(), arg(), arg(), arg(), tonumber(arg())
   local over = redis.call('ZSCORE', past, run)
+  local ends = string.find('ows', what, 1, true) and not over
   for _ = 1, keys do
     local line = KEYS[7 + tonumber(arg())]
+    local have = redis.call('HGET', line, run)
+    local stood = have and string.match(have, '^%S*')
+    local stands = moved(what, since, stood)
     if over then
       -- What comes late about it changes nothing.
-    elseif what == 'o' then
+    elseif not stands then
       redis.call('HDEL', line, run)
-    elseif what == 'n' or comes_first(line, run, since) then
-      redis.call('HSET', line, run, since .. ' ' .. expires)
+    elseif stands == stood then
+      ends = false
+    else
+      redis.call('HSET', line, run, stands .. ' ' .. expires)
       if redis.call('PTTL', line) < tonumber(expires) - now then
         redis.call('PEXPIREAT', line, expires)
       end
     end
   end
-  if what == 'o' and not over then redis.call('ZADD', past, expires, run) end
+  if ends then redis.call('ZADD', past, expires, run) end
 end
 
 local changed = 0

@@ -7,7 +7,7 @@ local found = {redis.call('HGET', KEYS[1], 'n') or ''}
 for key = 2, #KEYS do
   local line = redis.call('HGETALL', KEYS[key])
   for n = 1, #line, 2 do
-    local since, expires = string.match(line[n + 1], '^(%d*) (%d+)$')
+    local since, expires = string.match(line[n + 1], '^(%d*)b? (%d+)$')
     if tonumber(expires) > now then
       found[#found + 1] = line[n]
       found[#found + 1] = since

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::{expiring::Expiring, part::milliseconds};
 use crate::{
     store::project::Run,
-    turn::{Moved, Place, Step},
+    turn::{Moved, Place, Stand, Step},
 };
 
 /// A key of a project.
@@ -17,8 +17,8 @@ type Key = (String, String);
 #[derive(Debug, Clone, Default)]
 pub struct Lines {
     runs: BTreeMap<Key, BTreeSet<Run>>,
-    /// Since when a run waits at a key; `None` when it does not.
-    waits: Expiring<(Key, Run), Option<u64>>,
+    /// Where a run stands at a key.
+    stands: Expiring<(Key, Run), Stand>,
     ended: Expiring<Run, ()>,
 }
 
@@ -26,7 +26,7 @@ impl Lines {
     /// Forgets what has expired.
     pub fn prune(&mut self, now: Timestamp) {
         self.ended.prune(now);
-        for ((key, run), _) in self.waits.prune(now) {
+        for ((key, run), _) in self.stands.prune(now) {
             self.unlist(&key, run);
         }
     }
@@ -36,25 +36,24 @@ impl Lines {
         if expires <= now || self.ended.get(&run, now).is_some() {
             return;
         }
+        let mut is_over = matches!(step.moved, Moved::Out(_));
         for key in &step.keys {
             let place = ((step.project.clone(), key.clone()), run);
-            let waits = match step.moved {
-                Moved::In { offset } => match self.waits.get(&place, now) {
-                    Some(since) if since.is_none_or(|since| since <= offset) => continue,
-                    _ => Some(offset),
-                },
-                Moved::On => None,
-                Moved::Out => {
-                    self.waits.remove(&place);
+            let before = self.stands.get(&place, now).copied();
+            match step.moved.from(before) {
+                None => {
+                    self.stands.remove(&place);
                     self.unlist(&place.0, run);
-                    continue;
                 }
-            };
-            let line = self.runs.entry(place.0.clone()).or_default();
-            line.insert(run);
-            self.waits.insert(place, waits, expires);
+                after if after == before => is_over = false,
+                Some(stand) => {
+                    let line = self.runs.entry(place.0.clone()).or_default();
+                    line.insert(run);
+                    self.stands.insert(place, stand, expires);
+                }
+            }
         }
-        if step.moved == Moved::Out {
+        if is_over {
             self.ended.insert(run, (), expires);
         }
     }
@@ -64,7 +63,10 @@ impl Lines {
             let key = (project.to_owned(), key.clone());
             let runs = self.runs.get(&key).into_iter().flatten();
             let places = runs.filter_map(|&run| {
-                let waits = *self.waits.get(&(key.clone(), run), now)?;
+                let waits = match *self.stands.get(&(key.clone(), run), now)? {
+                    Stand::Waits(since) => Some(since),
+                    Stand::Free | Stand::Begun => None,
+                };
                 Some(Place { run, waits })
             });
             places.collect::<Vec<_>>()

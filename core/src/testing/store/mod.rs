@@ -161,6 +161,7 @@ macro_rules! store_suite {
             who_waits_for_its_turn_enters_beside_live_holders
             a_line_is_in_the_order_of_the_log
             a_place_in_line_is_the_earliest_that_is_known
+            an_end_that_cannot_be_moves_nobody
             a_line_has_the_newest_mark_before_it
             a_run_stands_at_all_its_keys
             an_ended_run_is_in_no_line_again

@@ -10,7 +10,7 @@ use crate::{
     clock,
     partition::Partition,
     store::{FoldOutcome, FoldStore, PartitionBatch, project::Run},
-    turn::{Moved, Place, Step, Turn, turn},
+    turn::{End, Moved, Place, Step, Turn, turn},
 };
 
 const PROJECT: &str = "demo";
@@ -70,7 +70,10 @@ impl Line {
         let moved = match what {
             "in" => Moved::In { offset: self.next },
             "on" => Moved::On,
-            _ => Moved::Out,
+            "begun" => Moved::Begun,
+            "done" => Moved::Out(End::Worker),
+            "not started" => Moved::Out(End::NotStarted),
+            _ => Moved::Out(End::Any),
         };
         let step = self.step(name, keys, moved);
         self.fold(vec![step]).await;
@@ -180,6 +183,30 @@ pub async fn a_place_in_line_is_the_earliest_that_is_known<F: StoreFixture>(fixt
     line.next = 1;
     line.take("b", &["k"], "in").await;
     assert_eq!(line.turn("b", &["k"]).await, Turn::Past);
+}
+
+/// An end that cannot be makes no room, and is not remembered.
+pub async fn an_end_that_cannot_be_moves_nobody<F: StoreFixture>(fixture: &F) {
+    let mut line = Line::new(fixture);
+    line.take("a", &["k", "l"], "in").await;
+    line.take("b", &["k"], "in").await;
+    line.take("a", &["k", "l"], "done").await;
+    assert_eq!(line.turn("b", &["k"]).await, Turn::After(1));
+    assert_eq!(line.turn("a", &["k", "l"]).await, Turn::Now);
+    line.take("a", &["k", "l"], "on").await;
+    line.take("a", &["k", "l"], "begun").await;
+    line.take("a", &["k", "l"], "on").await;
+    line.take("a", &["k", "l"], "not started").await;
+    assert_eq!(line.turn("b", &["k"]).await, Turn::After(1));
+    assert_eq!(line.turn("a", &["k", "l"]).await, Turn::Past);
+    line.take("a", &["k", "l"], "done").await;
+    assert_eq!(line.turn("b", &["k"]).await, Turn::Now);
+    line.take("b", &["k"], "not started").await;
+    assert_eq!(line.places(&["k", "l"]).await, []);
+    for name in ["a", "b"] {
+        line.take(name, &["k"], "begun").await;
+    }
+    assert_eq!(line.places(&["k", "l"]).await, []);
 }
 
 /// A line says how far the log was read for it.
