@@ -64,11 +64,11 @@ pub fn unfounded(
 
 /// The same inside the record's epoch.
 fn unfounded_in_epoch(record: &Record, fact: &JobFact) -> Option<&'static str> {
-    let before = |at: Timestamp| fact.time < at;
+    // Whoever says it has waited by a clock of its own, which may have no more than seconds.
+    let latest = clock::add(fact.time, clock::DIFFERENCE);
+    let before = |at: Timestamp| latest < at;
     if fact.event_type == EventType::Deadline {
-        // Whoever says it has waited by a clock of its own.
-        let latest = clock::add(fact.time, clock::DIFFERENCE);
-        let is_early = record.next_limit().is_some_and(|at| latest < at);
+        let is_early = record.next_limit().is_some_and(before);
         return is_early.then_some("its time is not over");
     }
     if record.may_have_begun() {
@@ -77,9 +77,9 @@ fn unfounded_in_epoch(record: &Record, fact: &JobFact) -> Option<&'static str> {
     let run_at = record.spec.as_ref().and_then(|s| s.spec.run_at);
     match fact.event_type {
         EventType::Succeeded | EventType::Failed => Some("no worker has started it"),
-        EventType::Cancelled if record.cancel_requested().is_none() => {
-            Some("nobody has asked to cancel it")
-        }
+        // Who asks to cancel a scheduled job lets it be entered, to clean up.
+        _ if record.cancel_requested().is_some() => None,
+        EventType::Cancelled => Some("nobody has asked to cancel it"),
         EventType::Started | EventType::Retry | EventType::Continued
             if run_at.is_some_and(before) =>
         {
@@ -120,11 +120,12 @@ fn unfounded_kept(
         .then_some("it keeps what nobody has said")
 }
 
-/// A message, wherever it can be read.
+/// A message, wherever it can be read, and however long its record is kept after the end: that is a setting.
 fn said(winner: Winner) -> Winner {
     Winner {
         first: winner.first_said(),
         offset: None,
+        expires: Timestamp::MIN,
         kept: false,
         ..winner
     }
@@ -319,15 +320,17 @@ mod tests {
         let submitted = [says(Submitted, 0, 0, true)];
         for what in [Started, Retry, Continued] {
             assert!(
-                !is_believed(&submitted, &says(what, 0, 599, true)),
+                !is_believed(&submitted, &says(what, 0, 589, true)),
                 "{what}"
             );
-            assert!(is_believed(&submitted, &says(what, 0, 600, true)), "{what}");
+            // Its clock may be behind, or tell no more than seconds.
+            assert!(is_believed(&submitted, &says(what, 0, 590, true)), "{what}");
         }
         // Its own word for when it is due is not asked.
-        assert!(!is_believed(&submitted, &says(Started, 0, 599, false)));
+        assert!(!is_believed(&submitted, &says(Started, 0, 589, false)));
         let mut wished = submitted.to_vec();
         wished.push(says(CancelRequested, 0, 1, true));
         assert!(is_believed(&wished, &says(Cancelled, 0, 2, true)));
+        assert!(is_believed(&wished, &says(Started, 0, 2, true)));
     }
 }

@@ -529,8 +529,11 @@ impl Event {
         if data.attempt == 0 {
             return Err(ParseEventError::OutOfRange("attempt"));
         }
-        let kept = data.kept.as_ref();
-        if kept.map_or(self.event_type == EventType::Kept, |k| !k.is_usable()) {
+        let is_sound = match &data.kept {
+            Some(kept) => kept.is_usable() && kept.is_within(data.epoch),
+            None => self.event_type != EventType::Kept,
+        };
+        if !is_sound {
             return Err(ParseEventError::Malformed(
                 "what it keeps decides no state of a live job".to_owned(),
             ));

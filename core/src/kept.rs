@@ -43,6 +43,9 @@ pub struct Kept {
     /// The newest epoch whose submission the broker confirmed to a server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confirmed: Option<u32>,
+    /// Whether it has all that the message has, and so can be published in its place.
+    #[serde(default)]
+    pub whole: bool,
 }
 
 /// Which message the job's fields come from.
@@ -67,6 +70,11 @@ impl Kept {
         let other = matches!(what, EventType::Kept | EventType::CancelRequested);
         !(what.is_terminal() || what.is_tick() || other)
     }
+
+    /// Says whether it confirms nothing that comes after `epoch`, which the job is in.
+    pub fn is_within(&self, epoch: u32) -> bool {
+        self.confirmed <= Some(epoch)
+    }
 }
 
 /// Makes the message that keeps a live job, last heard of at `heard`; `None` when it has ended, nothing
@@ -81,6 +89,8 @@ pub fn kept(
 ) -> Option<Event> {
     let winner = record.winner.as_ref().filter(|w| !w.state.is_terminal())?;
     let spec = record.spec.as_ref()?;
+    // A submission has nothing that the view has not.
+    let whole = said.is_some() || winner.event_type.is_submission();
     let mut data = match said {
         Some(said) => EventData {
             job: spec.spec.clone(),
@@ -102,6 +112,7 @@ pub fn kept(
         cancel: record.cancel.clone(),
         started: record.started.clone(),
         confirmed: record.confirmed,
+        whole,
     }));
     let from = format!("{}:{}", spec.spec.id, winner.id);
     let id = derived_id(&from, "kept", heard);
@@ -109,15 +120,20 @@ pub fn kept(
     if event.to_body().len() > MAX_BODY {
         // It serves waking alone, and a job that is not woken looks by itself.
         event.data.checkpoint = None;
+        event
+            .data
+            .kept
+            .iter_mut()
+            .for_each(|kept| kept.whole = false);
     }
     (event.to_body().len() <= MAX_BODY).then_some(event)
 }
 
 /// Returns the command that decides the state, read from its place in the log: it lies there, or a `kept`
-/// that repeats it.
+/// that repeats all of it.
 pub fn command_of(winner: &Winner, mut event: Event) -> Option<Event> {
     if event.event_type == EventType::Kept
-        && let Some(kept) = event.data.kept.take()
+        && let Some(kept) = event.data.kept.take_if(|kept| kept.whole)
     {
         (event.id, event.event_type, event.time) = (kept.id, kept.event_type, kept.time);
     }
@@ -234,7 +250,22 @@ mod tests {
         let now = event.time;
         let said = kept(&record, Some(event), now, "/reader/r", now).unwrap();
         assert!(said.data.checkpoint.is_none());
-        assert!(Event::parse(&said.to_body()).is_ok());
+        let read = Event::parse(&said.to_body()).unwrap();
+        // Whoever went on from it would begin again.
+        assert_eq!(command_of(record.winner.as_ref().unwrap(), read), None);
+        let unread = kept(&record, None, now, "/reader/r", now).unwrap();
+        assert_eq!(command_of(record.winner.as_ref().unwrap(), unread), None);
+    }
+
+    #[test]
+    fn it_confirms_no_later_run() {
+        let (event, record) = continued(10);
+        let now = event.time;
+        let mut said = kept(&record, Some(event), now, "/reader/r", now).unwrap();
+        for (confirmed, fine) in [(None, true), (Some(0), true), (Some(1), false)] {
+            said.data.kept.as_mut().unwrap().confirmed = confirmed;
+            assert_eq!(Event::parse(&said.to_body()).is_ok(), fine, "{confirmed:?}");
+        }
     }
 
     #[test]

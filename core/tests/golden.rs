@@ -155,6 +155,7 @@ fn messages() -> Vec<(&'static str, Message)> {
         cancel: None,
         started: None,
         confirmed: Some(0),
+        whole: true,
     }));
     let mut ticked = by_worker(40, T::Progress, S::Running);
     ticked.data.progress = Some(progress(40));

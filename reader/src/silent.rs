@@ -6,7 +6,7 @@
 //!   been empty for minutes is published again, under the same id: where it was not lost, worker and merge
 //!   absorb the copy.
 //!
-//! The view is gone through page by page, at most so many jobs in one round of the sweep. What was found
+//! The view is gone through page by page, for at most a second in one round of the sweep. What was found
 //! empty when a pass began holds for the whole pass, so that it publishes a job at most once.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -30,8 +30,8 @@ use crate::{Config, emptied::Emptied, metrics, said};
 /// Jobs that are read at once.
 const PAGE: usize = 100;
 
-/// Pages of one round: with the shortest interval between rounds, 400 jobs in a second.
-const PAGES: usize = 20;
+/// How long a round may take: deadlines are looked at between two of them.
+const ROUND: Duration = Duration::from_secs(1);
 
 /// So many rounds may pass between two looks at a queue.
 const MISSED: u32 = 3;
@@ -98,12 +98,13 @@ impl Silent {
             None if !marks.is_empty() && self.is_time() => self.begin(marks),
             None => return Ok(()),
         };
-        for _ in 0..PAGES {
+        let until = Instant::now() + ROUND;
+        while Instant::now() < until {
             let Some(&partition) = pass.left.last() else {
                 break;
             };
             let more = match marks.get(&partition) {
-                Some(mark) => self.page(&mut pass, partition, *mark).await,
+                Some(mark) => self.page(&mut pass, partition, *mark, until).await,
                 None => Ok(Ok(false)),
             };
             match more {
@@ -163,12 +164,14 @@ impl Silent {
         }
     }
 
-    /// Reads a page of silent jobs and says again what is to be said. Returns whether there may be more.
+    /// Reads a page of silent jobs and says again what is to be said, until it is time to stop. Returns whether there
+    /// may be more.
     async fn page(
         &mut self,
         pass: &mut Pass,
         partition: Partition,
         mark: Timestamp,
+        until: Instant,
     ) -> Result<Result<bool, NotTaken>, StoreError> {
         let before = |time| mark.checked_sub(time).unwrap_or(Timestamp::MIN);
         let (keep, wait) = (before(self.keep_after), before(self.empty_for));
@@ -203,6 +206,9 @@ impl Silent {
                 return Ok(Err(NotTaken));
             }
             pass.after = Some(key.clone());
+            if Instant::now() >= until {
+                return Ok(Ok(true));
+            }
         }
         Ok(Ok(silent.len() == PAGE))
     }
@@ -218,11 +224,19 @@ impl Silent {
     }
 
     async fn keep(&self, record: &Record, key: &HeardKey) -> bool {
-        // Only a job that waits for others, or for its turn, is woken by a message that is read again.
         let winner = record.winner.as_ref();
-        let said = match winner.filter(|w| w.body.waits.is_some() || w.body.in_line) {
-            Some(winner) => said::command(&*self.bus.log, winner).await,
-            None => None,
+        let Some(winner) = winner.filter(|winner| !winner.state.is_terminal()) else {
+            return true;
+        };
+        // Only a job that waits for others, or for its turn, is woken by a message that is read again.
+        let said = if winner.body.waits.is_some() || winner.body.in_line {
+            match said::command(&*self.bus.log, winner).await {
+                Ok(said) => said,
+                // The next pass reads it. What was kept without it could wake nobody any more.
+                Err(said::Unread) => return true,
+            }
+        } else {
+            None
         };
         let now = self.clock.now();
         let Some(event) = kept(record, said, key.heard_at, &self.source, now) else {

@@ -95,7 +95,7 @@ impl Parents {
                 _ => return not_yet(ids.len()),
             }
         }
-        let Some(mut command) = said::command(&*self.log, winner).await else {
+        let Ok(Some(mut command)) = said::command(&*self.log, winner).await else {
             return Look::NotYet(Duration::ZERO);
         };
         command.data.not_before = None;

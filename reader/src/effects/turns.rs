@@ -90,7 +90,7 @@ impl Waking {
         if !winner.body.in_line {
             return Ok(Look::Over);
         }
-        let Some(command) = said::command(&*self.log, winner).await else {
+        let Ok(Some(command)) = said::command(&*self.log, winner).await else {
             return Ok(NOT_YET);
         };
         if !command.is_in_line() || run_of(&command) != run {

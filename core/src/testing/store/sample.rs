@@ -157,6 +157,7 @@ impl Story {
                 at: self.at(2),
             }),
             confirmed: (said.seq != 2).then_some(earlier),
+            whole: false,
         }
     }
 
