@@ -204,7 +204,15 @@ impl Api {
 
     /// Submits a job; its id.
     pub async fn submit(&self, job: &Value) -> Result<String> {
-        let answer = self.post("/v1/jobs", job).await?.expect(202)?;
+        let mut answer = self.post("/v1/jobs", job).await?;
+        // A server that has just started may not have seen the work queue: it waits for a second, and says so.
+        for _ in 0..30 {
+            if answer.status != 503 || answer.problem() != "kind-unavailable" {
+                break;
+            }
+            answer = self.post("/v1/jobs", job).await?;
+        }
+        let answer = answer.expect(202)?;
         let id = answer.body["id"].as_str();
         Ok(id.context("no id in the answer")?.to_owned())
     }
