@@ -17,6 +17,14 @@ pub(crate) fn describe() {
             "Submissions, by kind and outcome: accepted, replayed, refused",
         ),
         ("auth_total", "Tokens checked, by result"),
+        (
+            "auth_cache_total",
+            "Tokens looked up among those checked lately, by result",
+        ),
+        (
+            "submissions_limited_total",
+            "Submissions refused by a project's limits, by policy",
+        ),
         ("logins_total", "Logins, by result"),
         (
             "prewrite_failed_total",
