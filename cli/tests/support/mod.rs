@@ -151,6 +151,15 @@ impl Fake {
     }
 }
 
+/// Says in an answer that its connection ends with it, as it does: a client that kept the connection might
+/// send its next request just when it is closed.
+fn closing(mut answer: Vec<u8>) -> Vec<u8> {
+    if let Some(at) = answer.windows(2).position(|pair| pair == b"\r\n") {
+        answer.splice(at..at, *b"\r\nConnection: close");
+    }
+    answer
+}
+
 fn serve(
     mut stream: TcpStream,
     streams: bool,
@@ -214,7 +223,7 @@ fn serve(
             let _ = reader.read(&mut [0]);
             return;
         }
-        Reply::Raw(bytes) => bytes,
+        Reply::Raw(bytes) => closing(bytes),
         Reply::Json(status, headers, body) => {
             let media = if status >= 400 {
                 "application/problem+json"
