@@ -9,6 +9,7 @@
 //! - a setting is declared once, and a wrong one stops the start with the place it came from;
 //! - a secret is never a flag and is never printed.
 
+mod check;
 mod crypto;
 mod health;
 mod lifecycle;
@@ -25,6 +26,7 @@ pub mod testing;
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
+pub use check::Check;
 pub use crypto::install_crypto;
 pub use health::{Health, POLL_DEADLINE, Report, Status};
 pub use lifecycle::{Ended, Lifecycle};

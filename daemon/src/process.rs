@@ -18,8 +18,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::settings::{self, Section, Setting, Values};
 use crate::{
-    Health, Lifecycle, LogFilter, LogFormat, Metrics, init_logging, install_crypto, probe,
-    reference,
+    Check, Health, Lifecycle, LogFilter, LogFormat, Metrics, check, init_logging, install_crypto,
+    probe, reference,
 };
 
 /// Exit code of a program that printed what it was asked for.
@@ -52,7 +52,11 @@ pub struct Program {
     about: &'static str,
     args: Vec<Arg>,
     commands: Vec<Extra>,
+    checks: Option<Box<Checks>>,
 }
+
+/// Makes the checks of a program from its settings. Called within a runtime.
+type Checks = dyn Fn(&Values, &str) -> anyhow::Result<Vec<Check>>;
 
 /// A command that needs no settings.
 struct Extra {
@@ -69,7 +73,23 @@ impl Program {
             about,
             args: Vec::new(),
             commands: Vec::new(),
+            checks: None,
         }
+    }
+
+    /// Adds the command `check`, which tries what the settings name and starts nothing. The function is
+    /// given the settings and a name for connections; its errors are those of a wrong setting.
+    #[must_use]
+    pub fn with_checks<S: Section>(
+        mut self,
+        checks: fn(S, &str) -> anyhow::Result<Vec<Check>>,
+    ) -> Self {
+        let from_values = move |values: &Values, name: &str| {
+            ProcessSettings::read(values)?;
+            checks(S::read(values)?, name)
+        };
+        self.checks = Some(Box::new(from_values));
+        self
     }
 
     /// Adds a command that does something else, and needs no settings. It is given its own arguments.
@@ -118,6 +138,12 @@ impl Program {
                     .hide(true),
             )
             .subcommand(probe::command())
+            .subcommands(self.checks.as_ref().map(|_| {
+                Command::new("check").about(
+                    "Check the settings and try the services that they name: exit code 0 if all is \
+                     well, 1 if one fails, 2 for a wrong setting",
+                )
+            }))
             .subcommands(self.commands.iter().map(|extra| extra.command.clone()))
     }
 
@@ -202,6 +228,13 @@ where
             Err(error) => unwell(program, &error),
         };
     }
+    if let (Some(checks), Some("check")) = (&program.checks, args.subcommand_name()) {
+        return match try_out(program, &**checks, &values) {
+            Ok((report, true)) => print(&report),
+            Ok((report, false)) => print(&report).max(FAILURE),
+            Err(error) => refuse(program, &error),
+        };
+    }
     let settings = S::read(&values).and_then(|own| Ok((own, ProcessSettings::read(&values)?)));
     match settings {
         Ok((own, process)) => start(program, args, own, &process, component),
@@ -224,6 +257,23 @@ fn load(declared: Vec<Setting>, args: &ArgMatches) -> anyhow::Result<Values> {
         args,
     )?;
     Ok(values)
+}
+
+/// Tries what the settings name; says what it found, and whether nothing fails.
+fn try_out(program: &Program, checks: &Checks, values: &Values) -> anyhow::Result<(String, bool)> {
+    let runtime = runtime()?;
+    let found = {
+        let _entered = runtime.enter();
+        let checks = checks(values, &unique_name(program.name))?;
+        runtime.block_on(check::all(checks))
+    };
+    runtime.shutdown_timeout(RUNTIME_TIMEOUT);
+    Ok(found)
+}
+
+fn runtime() -> anyhow::Result<runtime::Runtime> {
+    let runtime = runtime::Builder::new_multi_thread().enable_all().build();
+    runtime.context("cannot start the runtime")
 }
 
 fn start<S, F, Fut>(
@@ -270,10 +320,7 @@ where
         metrics,
         args,
     };
-    let runtime = runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .context("cannot start the runtime")?;
+    let runtime = runtime()?;
     let ended = runtime.block_on(async {
         let shutdown = process.shutdown.clone();
         let draining = async {

@@ -13,7 +13,7 @@ use vmctl_core::{
     fact::Retention,
     kinds::Registry,
 };
-use vmctl_daemon::{Health, HealthServer, Process, Program, Status};
+use vmctl_daemon::{Check, Health, HealthServer, Process, Program, Status};
 use vmctl_reader::{Config, Reader, StatusWatch};
 
 use settings::Settings;
@@ -25,7 +25,8 @@ const SILENCE: Duration = Duration::from_secs(30);
 
 fn main() -> ExitCode {
     let about = "Folds the log of the bus into Redis, and ends jobs whose time is over";
-    let program = Program::new("vmctl-reader", env!("CARGO_PKG_VERSION"), about);
+    let program =
+        Program::new("vmctl-reader", env!("CARGO_PKG_VERSION"), about).with_checks(checks);
     vmctl_daemon::main(&program, run)
 }
 
@@ -33,9 +34,7 @@ async fn run(settings: Settings, process: Process) -> anyhow::Result<()> {
     rabbitmq::describe_metrics();
     redis::describe_metrics();
     let rabbitmq = rabbitmq::RabbitMq::connect_lazy(bus(&settings, &process.name)?);
-    let url = SecretString::from(settings.redis_url.expose());
-    let store =
-        redis::RedisStore::connect_lazy(redis::Config::new(url)).context("VMCTL_REDIS_URL")?;
+    let store = store(&settings)?;
     let reader = Reader::new(
         Config {
             retention: Retention(settings.job_ttl),
@@ -57,6 +56,23 @@ async fn run(settings: Settings, process: Process) -> anyhow::Result<()> {
     let ended = reader.run(process.shutdown.clone()).await;
     rabbitmq.shutdown().await;
     Ok(ended?)
+}
+
+/// What `vmctl-reader check` tries.
+fn checks(settings: Settings, name: &str) -> anyhow::Result<Vec<Check>> {
+    let bus = bus(&settings, name)?;
+    let store = store(&settings)?;
+    Ok(vec![
+        Check::new("rabbitmq", async {
+            Ok(rabbitmq::RabbitMq::reach(bus).await?)
+        }),
+        Check::new("redis", async move { Ok(store.check_policy().await?) }),
+    ])
+}
+
+fn store(settings: &Settings) -> anyhow::Result<redis::RedisStore> {
+    let url = SecretString::from(settings.redis_url.expose());
+    redis::RedisStore::connect_lazy(redis::Config::new(url)).context("VMCTL_REDIS_URL")
 }
 
 fn bus(settings: &Settings, name: &str) -> anyhow::Result<rabbitmq::Config> {

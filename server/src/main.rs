@@ -1,5 +1,6 @@
 //! The server, on RabbitMQ, Redis and Keystone.
 
+mod checks;
 mod kinds;
 mod settings;
 
@@ -32,6 +33,7 @@ const POLICY_EVERY: Duration = Duration::from_secs(30);
 fn main() -> ExitCode {
     let about = "The HTTP API: takes jobs and answers how they are";
     let program = Program::new("vmctl-server", env!("CARGO_PKG_VERSION"), about)
+        .with_checks(checks::checks)
         .with_command(kinds::command(), kinds::run);
     vmctl_daemon::main(&program, run)
 }
@@ -40,14 +42,9 @@ async fn run(settings: Settings, process: Process) -> anyhow::Result<()> {
     rabbitmq::describe_metrics();
     redis::describe_metrics();
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let registry = match &settings.kinds_dir {
-        Some(directory) => Registry::with_directory(directory).context("VMCTL_KINDS_DIR")?,
-        None => Registry::built_in()?,
-    };
+    let registry = registry(&settings)?;
     let rabbitmq = rabbitmq::RabbitMq::connect_lazy(bus(&settings, &process.name)?);
-    let url = SecretString::from(settings.redis_url.expose());
-    let store =
-        redis::RedisStore::connect_lazy(redis::Config::new(url)).context("VMCTL_REDIS_URL")?;
+    let store = store(&settings)?;
     let backends = Backends {
         bus: rabbitmq.bus(),
         store: Arc::new(store.clone()),
@@ -115,6 +112,18 @@ fn config(settings: &Settings, process: &Process) -> anyhow::Result<Config> {
         },
         ..Config::new(settings.listen, settings.id_secret.clone())
     })
+}
+
+fn registry(settings: &Settings) -> anyhow::Result<Registry> {
+    match &settings.kinds_dir {
+        Some(directory) => Registry::with_directory(directory).context("VMCTL_KINDS_DIR"),
+        None => Ok(Registry::built_in()?),
+    }
+}
+
+fn store(settings: &Settings) -> anyhow::Result<redis::RedisStore> {
+    let url = SecretString::from(settings.redis_url.expose());
+    redis::RedisStore::connect_lazy(redis::Config::new(url)).context("VMCTL_REDIS_URL")
 }
 
 fn bus(settings: &Settings, name: &str) -> anyhow::Result<rabbitmq::Config> {

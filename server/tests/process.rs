@@ -108,6 +108,72 @@ fn what_it_cannot_do_without_is_named() {
 }
 
 #[test]
+fn check_tries_each_service_and_starts_nothing() {
+    let check = |env: &[(&str, &str)]| {
+        let mut env = env.to_vec();
+        env.push(("VMCTL_ID_SECRET", CANARY));
+        Daemon::start(Path::new(PROGRAM), &["check"], &env).end(2 * IN_TIME)
+    };
+    let (code, said) = check(&[
+        ("VMCTL_AMQP_URL", &format!("amqp://{NOBODY}/%2f")),
+        ("VMCTL_REDIS_URL", &format!("redis://{NOBODY}/0")),
+        ("VMCTL_KEYSTONE_URL", &format!("http://{NOBODY}/v3")),
+        ("VMCTL_KEYSTONE_USERNAME", "nobody"),
+        ("VMCTL_KEYSTONE_PASSWORD", CANARY),
+        ("VMCTL_KEYSTONE_PROJECT", "none"),
+    ]);
+    assert_eq!(code, Some(1), "{said}");
+    for name in [
+        "rabbitmq  failing",
+        "redis     failing",
+        "keystone  failing",
+    ] {
+        assert!(said.contains(name), "{name} is not in\n{said}");
+    }
+    assert!(!said.contains(CANARY), "{said}");
+    let (code, said) = check(&[]);
+    assert_eq!(code, Some(2), "{said}");
+
+    let names = [
+        "VMCTL_TEST_AMQP_URL",
+        "VMCTL_TEST_REDIS_URL",
+        "VMCTL_KEYSTONE_URL",
+        "VMCTL_KEYSTONE_USERNAME",
+        "VMCTL_KEYSTONE_PASSWORD",
+        "VMCTL_KEYSTONE_PROJECT",
+    ];
+    let Some([amqp, redis, keystone, username, password, project]) = services(names) else {
+        return;
+    };
+    let real = [
+        ("VMCTL_AMQP_URL", amqp.as_str()),
+        ("VMCTL_REDIS_URL", &redis),
+        ("VMCTL_KEYSTONE_URL", &keystone),
+        ("VMCTL_KEYSTONE_USERNAME", &username),
+        ("VMCTL_KEYSTONE_PASSWORD", &password),
+        ("VMCTL_KEYSTONE_PROJECT", &project),
+    ];
+    let (code, said) = check(&real);
+    let lines: Vec<_> = said.lines().collect();
+    assert_eq!(lines, ["rabbitmq  ok", "redis     ok", "keystone  ok"]);
+    assert_eq!(code, Some(0));
+    // A user of Keystone who may log in and not validate is none for a server.
+    let names = [
+        "VMCTL_TEST_USER",
+        "VMCTL_TEST_PASSWORD",
+        "VMCTL_TEST_PROJECT",
+    ];
+    let Some([member, secret, theirs]) = services(names) else {
+        return;
+    };
+    let mut env = real;
+    (env[3].1, env[4].1, env[5].1) = (&member, &secret, &theirs);
+    let (code, said) = check(&env);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("keystone  failing"), "{said}");
+}
+
+#[test]
 fn the_effective_settings_are_printed_without_secrets() {
     let output = Command::new(PROGRAM)
         .args(["--listen", "127.0.0.1:8088", "config"])

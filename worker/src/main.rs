@@ -1,5 +1,6 @@
 //! The worker with our own kinds, on RabbitMQ, Redis and the simulated provisioner.
 
+mod checks;
 mod settings;
 
 use std::{env, fs, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
@@ -31,7 +32,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 fn main() -> ExitCode {
     let about = "Takes jobs from the bus and does them";
-    let program = Program::new("vmctl-worker", env!("CARGO_PKG_VERSION"), about);
+    let program =
+        Program::new("vmctl-worker", env!("CARGO_PKG_VERSION"), about).with_checks(checks::checks);
     vmctl_daemon::main(&program, run)
 }
 
@@ -40,14 +42,9 @@ async fn run(settings: Settings, process: Process) -> anyhow::Result<()> {
     rabbitmq::describe_metrics();
     redis::describe_metrics();
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let registry = Arc::new(match &settings.kinds_dir {
-        Some(directory) => Registry::with_directory(directory).context("VMCTL_KINDS_DIR")?,
-        None => Registry::built_in()?,
-    });
+    let registry = Arc::new(registry(&settings)?);
     let rabbitmq = rabbitmq::RabbitMq::connect_lazy(bus(&settings, &process.name)?);
-    let url = SecretString::from(settings.redis_url.expose());
-    let store =
-        redis::RedisStore::connect_lazy(redis::Config::new(url)).context("VMCTL_REDIS_URL")?;
+    let store = store(&settings)?;
     let backends = Backends {
         bus: rabbitmq.bus(),
         store: Arc::new(store.clone()),
@@ -92,6 +89,18 @@ fn serve_machines(settings: &Settings, provisioner: &Arc<dyn Provisioner>) -> an
     let token = token.context("VMCTL_WORKER_API_LISTEN needs VMCTL_WORKER_API_TOKEN")?;
     server.serve(machines::router(Arc::clone(provisioner), token))?;
     Ok(())
+}
+
+fn registry(settings: &Settings) -> anyhow::Result<Registry> {
+    match &settings.kinds_dir {
+        Some(directory) => Registry::with_directory(directory).context("VMCTL_KINDS_DIR"),
+        None => Ok(Registry::built_in()?),
+    }
+}
+
+fn store(settings: &Settings) -> anyhow::Result<redis::RedisStore> {
+    let url = SecretString::from(settings.redis_url.expose());
+    redis::RedisStore::connect_lazy(redis::Config::new(url)).context("VMCTL_REDIS_URL")
 }
 
 fn bus(settings: &Settings, name: &str) -> anyhow::Result<rabbitmq::Config> {

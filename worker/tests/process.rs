@@ -69,6 +69,42 @@ fn waits_for_services_that_are_absent() {
 }
 
 #[test]
+fn check_tries_each_service_and_starts_nothing() {
+    let machines = tempfile::tempdir().unwrap();
+    let check = |amqp: &str, redis: &str| {
+        let env = [
+            ("VMCTL_AMQP_URL", amqp),
+            ("VMCTL_REDIS_URL", redis),
+            ("VMCTL_SIMULATED_DIR", machines.path().to_str().unwrap()),
+        ];
+        Daemon::start(Path::new(PROGRAM), &["check"], &env).end(2 * IN_TIME)
+    };
+    let (code, said) = check(
+        &format!("amqp://{NOBODY}/%2f"),
+        &format!("redis://{NOBODY}/0"),
+    );
+    assert_eq!(code, Some(1), "{said}");
+    for name in ["rabbitmq     ", "redis        "] {
+        let line = format!("{name}failing");
+        assert!(said.contains(&line), "{line} is not in\n{said}");
+    }
+    let (code, said) = check("http://broker", "redis://redis");
+    assert_eq!(code, Some(2), "{said}");
+
+    let names = ["VMCTL_TEST_AMQP_URL", "VMCTL_TEST_REDIS_URL"];
+    let Some([amqp, redis]) = services(names) else {
+        return;
+    };
+    let (code, said) = check(&amqp, &redis);
+    let lines: Vec<_> = said.lines().collect();
+    assert_eq!(
+        lines,
+        ["rabbitmq     ok", "redis        ok", "provisioner  ok"]
+    );
+    assert_eq!(code, Some(0));
+}
+
+#[test]
 fn a_provisioner_that_fails_is_part_of_readiness() {
     let amqp = format!("amqp://{NOBODY}/%2f");
     let machines = tempfile::tempdir().unwrap();

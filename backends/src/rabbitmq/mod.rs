@@ -29,9 +29,12 @@ mod ticks;
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use vmctl_core::{bus::Bus, clock::SystemClock};
+use vmctl_core::{
+    bus::{Bus, BusError, BusState},
+    clock::SystemClock,
+};
 
 pub use config::{Config, InvalidUrl, SecretUrl};
 pub use metrics::describe as describe_metrics;
@@ -44,6 +47,12 @@ use publisher::AmqpPublisher;
 
 /// How long [`RabbitMq::shutdown`] waits for publishes under way, besides their own deadline.
 const GRACE: Duration = Duration::from_secs(2);
+
+/// How long [`RabbitMq::reach`] tries to connect.
+const REACH: Duration = Duration::from_secs(10);
+
+/// How often [`RabbitMq::reach`] looks whether it is connected.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// A RabbitMQ, or several nodes of one cluster.
 pub struct RabbitMq {
@@ -83,6 +92,31 @@ impl RabbitMq {
             stop,
             work,
             links,
+        }
+    }
+
+    /// Connects and leaves again; returns a warning if the broker takes no publishes. A broker that cannot be
+    /// had is tried again for 10 s.
+    ///
+    /// # Errors
+    ///
+    /// [`BusError::Unavailable`], with the last reason.
+    pub async fn reach(config: Config) -> Result<Option<String>, BusError> {
+        let rabbitmq = Self::connect_lazy(config);
+        let publisher = rabbitmq.bus().publisher;
+        let connected = async {
+            while matches!(publisher.state(), BusState::Down(_)) {
+                sleep(LOOK_EVERY).await;
+            }
+        };
+        // Late or not, what counts is the state.
+        let _ = timeout(REACH, connected).await;
+        let state = publisher.state();
+        rabbitmq.shutdown().await;
+        match state {
+            BusState::Up => Ok(None),
+            BusState::Blocked(reason) => Ok(Some(format!("the broker is blocked: {reason}"))),
+            BusState::Down(reason) => Err(BusError::Unavailable(Some(reason.into()))),
         }
     }
 
