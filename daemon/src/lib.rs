@@ -22,6 +22,7 @@ mod serve;
 pub mod settings;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod traces;
 
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
@@ -30,7 +31,7 @@ pub use check::Check;
 pub use crypto::install_crypto;
 pub use health::{Health, POLL_DEADLINE, Report, Status};
 pub use lifecycle::{Ended, Lifecycle};
-pub use logging::{LogFilter, LogFormat, init_logging};
+pub use logging::{LogFilter, LogFormat};
 pub use metrics::Metrics;
 pub use process::{Process, ProcessSettings, Program, main, main_from};
 pub use serve::HealthServer;

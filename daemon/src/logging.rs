@@ -3,9 +3,13 @@
 use std::io::{self, IsTerminal};
 use std::str::FromStr;
 
-use tracing_subscriber::EnvFilter;
+use opentelemetry_sdk::trace::SdkTracer;
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::MakeWriter;
-use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer, Registry};
 
 use crate::settings::Value;
 
@@ -66,30 +70,46 @@ impl Value for LogFilter {
     }
 }
 
-/// Starts logging to standard error. A second call changes nothing.
-pub fn init_logging(filter: &LogFilter, format: Option<LogFormat>) {
+/// Starts logging to standard error, and exporting spans if there is a tracer. A second call changes nothing.
+pub(crate) fn init(filter: &LogFilter, format: Option<LogFormat>, tracer: Option<SdkTracer>) {
     let format = format.unwrap_or_else(LogFormat::of_stderr);
     let colours = io::stderr().is_terminal();
+    let lines = lines(filter, format, colours, io::stderr);
+    // What is exported does not hang on what is logged. The exporter's own HTTP client is not ours.
+    let ours = Targets::new().with_target("vmctl", LevelFilter::INFO);
+    let spans = tracer.map(|tracer| {
+        tracing_opentelemetry::layer()
+            .with_tracer(tracer)
+            .with_location(false)
+            .with_threads(false)
+            .with_filter(ours)
+    });
     // An error means that a subscriber is there already: a test's, or an embedder's.
-    let _ = subscriber(filter, format, colours, io::stderr).try_init();
+    let _ = tracing_subscriber::registry()
+        .with(lines)
+        .with(spans)
+        .try_init();
 }
 
-fn subscriber<W>(
+/// Writes what the filter lets through.
+fn lines<W>(
     filter: &LogFilter,
     format: LogFormat,
     colours: bool,
     writer: W,
-) -> Box<dyn tracing::Subscriber + Send + Sync>
+) -> Box<dyn Layer<Registry> + Send + Sync>
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter.directives())
+    let lines = tracing_subscriber::fmt::layer()
         .with_ansi(colours)
         .with_writer(writer);
     match format {
-        LogFormat::Text => Box::new(builder.finish()),
-        LogFormat::Json => Box::new(builder.json().flatten_event(true).finish()),
+        LogFormat::Text => lines.with_filter(filter.directives()).boxed(),
+        LogFormat::Json => {
+            let lines = lines.json().flatten_event(true);
+            lines.with_filter(filter.directives()).boxed()
+        }
     }
 }
 
@@ -117,7 +137,8 @@ mod tests {
         let lines = Lines::default();
         let writer = lines.clone();
         let filter = LogFilter::parse(filter).unwrap();
-        let subscriber = subscriber(&filter, format, false, move || writer.clone());
+        let lines_of = super::lines(&filter, format, false, move || writer.clone());
+        let subscriber = tracing_subscriber::registry().with(lines_of);
         tracing::subscriber::with_default(subscriber, || {
             tracing::info!(job.attempt = 2, "job started\nnot a second line");
             tracing::debug!("details");

@@ -18,8 +18,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::settings::{self, Section, Setting, Values};
 use crate::{
-    Check, Health, Lifecycle, LogFilter, LogFormat, Metrics, check, init_logging, install_crypto,
-    probe, reference,
+    Check, Health, Lifecycle, LogFilter, LogFormat, Metrics, check, install_crypto, logging, probe,
+    reference,
+    traces::{self, TraceSettings, Traces},
 };
 
 /// Exit code of a program that printed what it was asked for.
@@ -80,12 +81,13 @@ impl Program {
     /// Adds the command `check`, which tries what the settings name and starts nothing. The function is
     /// given the settings and a name for connections; its errors are those of a wrong setting.
     #[must_use]
-    pub fn with_checks<S: Section>(
+    pub fn with_checks<S: Section + 'static>(
         mut self,
         checks: fn(S, &str) -> anyhow::Result<Vec<Check>>,
     ) -> Self {
         let from_values = move |values: &Values, name: &str| {
             ProcessSettings::read(values)?;
+            TraceSettings::read(values)?;
             checks(S::read(values)?, name)
         };
         self.checks = Some(Box::new(from_values));
@@ -208,6 +210,7 @@ where
     install_crypto();
     let mut declared = settings::declared::<S>();
     ProcessSettings::declare(&mut declared);
+    TraceSettings::declare(&mut declared);
     let args = program.command(&declared).get_matches_from(command_line);
     if args.subcommand_name() == Some("reference") {
         return print(&reference::table(&declared));
@@ -235,9 +238,12 @@ where
             Err(error) => refuse(program, &error),
         };
     }
-    let settings = S::read(&values).and_then(|own| Ok((own, ProcessSettings::read(&values)?)));
+    let settings = S::read(&values).and_then(|own| {
+        let process = ProcessSettings::read(&values)?;
+        Ok((own, process, TraceSettings::read(&values)?))
+    });
     match settings {
-        Ok((own, process)) => start(program, args, own, &process, component),
+        Ok((own, process, traces)) => start(program, args, own, (&process, &traces), component),
         Err(error) => refuse(program, &error.into()),
     }
 }
@@ -280,26 +286,33 @@ fn start<S, F, Fut>(
     program: &Program,
     args: ArgMatches,
     own: S,
-    settings: &ProcessSettings,
+    (settings, traces): (&ProcessSettings, &TraceSettings),
     component: F,
 ) -> u8
 where
     F: FnOnce(S, Process) -> Fut,
     Fut: Future<Output = anyhow::Result<()>>,
 {
-    init_logging(&settings.log, settings.log_format);
+    let name = unique_name(program.name);
+    let traces = match Traces::start(traces, (program.name, program.version), &name) {
+        Ok(traces) => traces,
+        Err(error) => return refuse(program, &error),
+    };
+    let tracer = traces.as_ref().map(Traces::tracer);
+    logging::init(&settings.log, settings.log_format, tracer);
     tracing::info!(version = program.version, "{} starts", program.name);
-    match run(program.name, args, own, settings, component) {
-        Ok(code) => code,
-        Err(error) => {
-            tracing::error!("cannot start: {error:#}");
-            FAILURE
-        }
+    let code = run(name, args, own, settings, component).unwrap_or_else(|error| {
+        tracing::error!("cannot start: {error:#}");
+        FAILURE
+    });
+    if let Some(traces) = traces {
+        traces.stop();
     }
+    code
 }
 
 fn run<S, F, Fut>(
-    name: &str,
+    name: String,
     args: ArgMatches,
     own: S,
     settings: &ProcessSettings,
@@ -310,10 +323,11 @@ where
     Fut: Future<Output = anyhow::Result<()>>,
 {
     let metrics = Metrics::install()?;
+    traces::describe();
     let lifecycle = Lifecycle::start(settings.drain_timeout)?;
     let health = Health::new();
     let process = Process {
-        name: unique_name(name),
+        name,
         shutdown: lifecycle.shutdown().clone(),
         drain_timeout: settings.drain_timeout,
         health: health.clone(),
