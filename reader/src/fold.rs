@@ -25,7 +25,7 @@ use vmctl_core::{
 use crate::{
     Backoff, Config, StatusWatch,
     cursor::{Cursors, Plan, pieces, place},
-    metrics,
+    metrics, traces,
     trust::{Believed, believed},
 };
 
@@ -221,7 +221,9 @@ impl Fold {
         };
         cursors.proven_by(entries);
         if !batches.is_empty() {
+            let spans = traces::begin(entries, &batches, self.clock.now());
             let (written, outcomes) = self.write(&batches, shutdown).await?;
+            drop(spans);
             self.warn(&written.ahead);
             let mut moved = None;
             for (batch, outcome) in written.batches.iter().zip(outcomes) {

@@ -31,6 +31,7 @@ pub mod status;
 pub mod sweep;
 mod taking;
 pub mod ticks;
+mod traces;
 mod trust;
 mod turns;
 

@@ -15,7 +15,6 @@ use vmctl_backends::{
 };
 use vmctl_core::{
     clock::{Clock, SystemClock},
-    identity::Identity,
     kinds::Registry,
     store::project::ProjectLimits,
 };
@@ -142,7 +141,7 @@ fn authorities(settings: &Settings) -> anyhow::Result<Option<String>> {
     pem.transpose().context("VMCTL_CA_FILE")
 }
 
-fn identity(settings: &Settings, clock: Arc<dyn Clock>) -> anyhow::Result<Arc<dyn Identity>> {
+fn identity(settings: &Settings, clock: Arc<dyn Clock>) -> anyhow::Result<Arc<KeystoneIdentity>> {
     let mut config = keystone::Config {
         url: settings.keystone_url.0.clone(),
         username: settings.keystone_username.clone(),

@@ -74,7 +74,9 @@ impl Author {
         };
         let id = clock::new_uuid(&*self.clock);
         let mut event = Event::new(id, event_type, &self.source, self.clock.now(), data);
-        event.traceparent.clone_from(&command.traceparent);
+        // What follows a fact belongs to the slice that said it; a later slice stands beside this one.
+        let slice = (!event_type.is_command()).then(vmctl_trace::current);
+        event.traceparent = slice.flatten().or_else(|| command.traceparent.clone());
         event.extra.clone_from(&command.extra);
         event
     }

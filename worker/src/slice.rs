@@ -16,6 +16,7 @@ use tokio::{
     time::{Instant, sleep, sleep_until, timeout},
 };
 use tokio_util::sync::CancellationToken;
+use tracing::{Instrument as _, field};
 use vmctl_core::{
     Kind,
     bus::{Attachment, Delivery, Message, PublishError},
@@ -177,12 +178,27 @@ impl Lane {
                 return Verdict::Reject;
             }
         };
+        let span = tracing::info_span!(
+            "process",
+            job.id = %command.subject,
+            job.kind = %self.kind,
+            job.attempt = command.data.attempt,
+            job.seq = command.data.seq,
+            trace.id = field::Empty,
+            otel.kind = "consumer",
+            otel.name = format!("process {}", self.kind),
+            messaging.system = "rabbitmq",
+            messaging.operation.type = "process",
+            messaging.message.id = %command.id,
+        );
+        vmctl_trace::enter(&span, command.traceparent.as_deref());
         let slice = Slice {
             lane: self,
             delivery,
             command,
         };
-        slice.run().await.unwrap_or_else(Verdict::from)
+        let ended = slice.run().instrument(span).await;
+        ended.unwrap_or_else(Verdict::from)
     }
 
     fn read(&self, delivery: &Delivery) -> Result<Event, String> {
@@ -579,7 +595,9 @@ impl Slice<'_> {
         let active = telemetry::Active::new(&self.lane.kind);
         let begun = Instant::now();
         place.begin(self.hand(begun, &pulse));
-        let mut task = HandlerTask(tokio::spawn(async move { handler.run(ctx).await }));
+        let mut task = HandlerTask(tokio::spawn(
+            async move { handler.run(ctx).await }.in_current_span(),
+        ));
         let end = self
             .watch(
                 &mut task,

@@ -23,7 +23,7 @@ use axum::{
 };
 use futures::FutureExt;
 use tokio::time::Instant;
-use tracing::Instrument;
+use tracing::{Instrument, Span, field};
 use vmctl_api_types::{Problem, ProblemType};
 
 use crate::{
@@ -33,6 +33,7 @@ use crate::{
     http::{
         auth::{X_AUTH_TOKEN, X_TOKEN},
         request_id::{RequestId, X_REQUEST_ID},
+        trace,
     },
 };
 
@@ -62,9 +63,15 @@ pub(crate) async fn edge(
     let span = tracing::info_span!(
         "request",
         request.id = id.as_str(),
-        http.method = method,
-        http.route = route
+        http.request.method = method,
+        http.route = route,
+        http.response.status_code = field::Empty,
+        trace.id = field::Empty,
+        otel.kind = "server",
+        otel.name = format!("{method} {route}"),
+        otel.status_code = field::Empty,
     );
+    vmctl_trace::enter(&span, trace::parent(request.headers()).as_deref());
     async {
         let started = Instant::now();
         let response = match check(&request, &app.config.limits) {
@@ -76,6 +83,11 @@ pub(crate) async fn edge(
         };
         let response = finish(response, &id, &path);
         let status = response.status().as_u16();
+        let span = Span::current();
+        span.record("http.response.status_code", status);
+        if response.status().is_server_error() {
+            span.record("otel.status_code", "ERROR");
+        }
         let duration = started.elapsed();
         metrics::histogram!(
             "http_server_request_duration_seconds",
@@ -85,7 +97,6 @@ pub(crate) async fn edge(
         )
         .record(duration.as_secs_f64());
         tracing::debug!(
-            http.status = status,
             duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
             "answered"
         );

@@ -45,16 +45,35 @@ where
 /// `base` is the record that the event goes on from, if there is one.
 pub(crate) async fn publish(
     app: &App,
-    event: Event,
+    mut event: Event,
     base: Option<Record>,
     confirmed: bool,
 ) -> Result<Published, ApiError> {
     let job = event.subject;
+    let span = tracing::info_span!(
+        "publish",
+        otel.kind = "producer",
+        messaging.system = "rabbitmq",
+        messaging.operation.type = "send",
+        messaging.message.id = %event.id,
+        messaging.message.conversation_id = %job,
+        job.kind = %event.data.job.kind,
+    );
+    if let Some(ours) = vmctl_trace::of(&span) {
+        event.traceparent = Some(ours);
+    }
     app.bus
         .publisher
         .publish(event.to_due_message(app.now()))
+        .instrument(span)
         .await
         .map_err(|error| publish_error(error, job))?;
+    tracing::info!(
+        job.id = %job,
+        job.kind = %event.data.job.kind,
+        event = event.event_type.word(),
+        "published"
+    );
     let fact = JobFact {
         confirmed,
         ..JobFact::from_event(event, None, app.retention())

@@ -58,7 +58,7 @@ pub(super) fn to_upstream(
         headers.insert(HeaderName::from_static(name), text(value)?);
     }
     headers.insert(X_REQUEST_ID, request_id.value());
-    if let Some(parent) = trace::parent(client) {
+    if let Some(parent) = vmctl_trace::current().or_else(|| trace::parent(client)) {
         headers.insert(HeaderName::from_static("traceparent"), text(&parent)?);
     }
     Ok(headers)
