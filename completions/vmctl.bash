@@ -365,7 +365,7 @@ _vmctl() {
 
     case "${cmd}" in
         vmctl)
-            opts="-o -q -v -h -V --endpoint --connect-timeout --http-timeout --output --quiet --verbose --color --progress --no-input --config-dir --help --version login logout whoami vm job profile region kind quota admin completion version help"
+            opts="-o -q -v -h -V --endpoint --connect-timeout --http-timeout --trace --output --quiet --verbose --color --progress --no-input --config-dir --help --version login logout whoami vm job profile region kind quota admin completion version help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -411,7 +411,7 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__admin)
-            opts="-o -q -v -h -V --endpoint --connect-timeout --http-timeout --output --quiet --verbose --color --progress --no-input --config-dir --help --version queues workers dead help"
+            opts="-o -q -v -h -V --endpoint --connect-timeout --http-timeout --trace --output --quiet --verbose --color --progress --no-input --config-dir --help --version queues workers dead help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -457,7 +457,7 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__admin__subcmd__dead)
-            opts="-o -q -v -h -V --endpoint --connect-timeout --http-timeout --output --quiet --verbose --color --progress --no-input --config-dir --help --version list replay help"
+            opts="-o -q -v -h -V --endpoint --connect-timeout --http-timeout --trace --output --quiet --verbose --color --progress --no-input --config-dir --help --version list replay help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -559,7 +559,7 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__admin__subcmd__dead__subcmd__list)
-            opts="-o -q -v -h -V --kind --error --project --limit --endpoint --connect-timeout --http-timeout --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
+            opts="-o -q -v -h -V --kind --error --project --limit --endpoint --connect-timeout --http-timeout --trace --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -621,7 +621,7 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__admin__subcmd__dead__subcmd__replay)
-            opts="-o -q -v -h -V --kind --error --project --limit --endpoint --connect-timeout --http-timeout --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
+            opts="-o -q -v -h -V --kind --error --project --limit --endpoint --connect-timeout --http-timeout --trace --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -781,7 +781,7 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__admin__subcmd__queues)
-            opts="-o -q -v -h -V --endpoint --connect-timeout --http-timeout --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
+            opts="-o -q -v -h -V --endpoint --connect-timeout --http-timeout --trace --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -827,7 +827,7 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__admin__subcmd__workers)
-            opts="-o -q -v -h -V --kind --jobs --endpoint --connect-timeout --http-timeout --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
+            opts="-o -q -v -h -V --kind --jobs --endpoint --connect-timeout --http-timeout --trace --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -877,7 +877,7 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__completion)
-            opts="-o -q -v -h -V --endpoint --connect-timeout --http-timeout --output --quiet --verbose --color --progress --no-input --config-dir --help --version bash elvish fish powershell zsh"
+            opts="-o -q -v -h -V --endpoint --connect-timeout --http-timeout --trace --output --quiet --verbose --color --progress --no-input --config-dir --help --version bash elvish fish powershell zsh"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1455,7 +1455,7 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__job)
-            opts="-o -q -v -h -V --endpoint --connect-timeout --http-timeout --output --quiet --verbose --color --progress --no-input --config-dir --help --version submit list show watch wait cancel retry events logs callbacks redeliver children help"
+            opts="-o -q -v -h -V --endpoint --connect-timeout --http-timeout --trace --output --quiet --verbose --color --progress --no-input --config-dir --help --version submit list show watch wait cancel retry events logs callbacks redeliver children help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1501,7 +1501,7 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__job__subcmd__callbacks)
-            opts="-o -q -v -h -V --endpoint --connect-timeout --http-timeout --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
+            opts="-o -q -v -h -V --endpoint --connect-timeout --http-timeout --trace --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1547,7 +1547,7 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__job__subcmd__cancel)
-            opts="-o -q -v -h -V --reason --endpoint --connect-timeout --http-timeout --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
+            opts="-o -q -v -h -V --reason --endpoint --connect-timeout --http-timeout --trace --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1597,7 +1597,7 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__job__subcmd__children)
-            opts="-o -q -v -h -V --endpoint --connect-timeout --http-timeout --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
+            opts="-o -q -v -h -V --endpoint --connect-timeout --http-timeout --trace --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1643,7 +1643,7 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__job__subcmd__events)
-            opts="-o -q -v -h -V --endpoint --connect-timeout --http-timeout --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
+            opts="-o -q -v -h -V --endpoint --connect-timeout --http-timeout --trace --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1885,7 +1885,7 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__job__subcmd__list)
-            opts="-o -q -v -h -V --state --kind --parent --root --created-after --created-before --oldest-first --limit --all --endpoint --connect-timeout --http-timeout --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
+            opts="-o -q -v -h -V --state --kind --parent --root --created-after --created-before --oldest-first --limit --all --endpoint --connect-timeout --http-timeout --trace --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1959,7 +1959,7 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__job__subcmd__logs)
-            opts="-f -o -q -v -h -V --tail --follow --endpoint --connect-timeout --http-timeout --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
+            opts="-f -o -q -v -h -V --tail --follow --endpoint --connect-timeout --http-timeout --trace --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2009,7 +2009,7 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__job__subcmd__redeliver)
-            opts="-o -q -v -h -V --callback --endpoint --connect-timeout --http-timeout --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
+            opts="-o -q -v -h -V --callback --endpoint --connect-timeout --http-timeout --trace --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2059,7 +2059,7 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__job__subcmd__retry)
-            opts="-o -q -v -h -V --endpoint --connect-timeout --http-timeout --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
+            opts="-o -q -v -h -V --endpoint --connect-timeout --http-timeout --trace --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2105,7 +2105,7 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__job__subcmd__show)
-            opts="-o -q -v -h -V --endpoint --connect-timeout --http-timeout --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
+            opts="-o -q -v -h -V --endpoint --connect-timeout --http-timeout --trace --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2151,7 +2151,7 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__job__subcmd__submit)
-            opts="-o -q -v -h -V --input --label --callback-url --callback-secret --callback-full --run-at --start-by --deadline --unique --on-conflict --wait --timeout --idempotency-key --endpoint --connect-timeout --http-timeout --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
+            opts="-o -q -v -h -V --input --label --callback-url --callback-secret --callback-full --run-at --start-by --deadline --unique --on-conflict --wait --timeout --idempotency-key --endpoint --connect-timeout --http-timeout --trace --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2241,7 +2241,7 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__job__subcmd__wait)
-            opts="-o -q -v -h -V --timeout --endpoint --connect-timeout --http-timeout --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
+            opts="-o -q -v -h -V --timeout --endpoint --connect-timeout --http-timeout --trace --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2291,7 +2291,7 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__job__subcmd__watch)
-            opts="-o -q -v -h -V --timeout --endpoint --connect-timeout --http-timeout --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
+            opts="-o -q -v -h -V --timeout --endpoint --connect-timeout --http-timeout --trace --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2341,7 +2341,7 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__kind)
-            opts="-o -q -v -h -V --endpoint --connect-timeout --http-timeout --output --quiet --verbose --color --progress --no-input --config-dir --help --version list help"
+            opts="-o -q -v -h -V --endpoint --connect-timeout --http-timeout --trace --output --quiet --verbose --color --progress --no-input --config-dir --help --version list help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2429,7 +2429,7 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__kind__subcmd__list)
-            opts="-o -q -v -h -V --endpoint --connect-timeout --http-timeout --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
+            opts="-o -q -v -h -V --endpoint --connect-timeout --http-timeout --trace --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2475,7 +2475,7 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__login)
-            opts="-o -q -v -h -V --username --project --user-domain --project-domain --password-stdin --store --endpoint --connect-timeout --http-timeout --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
+            opts="-o -q -v -h -V --username --project --user-domain --project-domain --password-stdin --store --endpoint --connect-timeout --http-timeout --trace --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2541,7 +2541,7 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__logout)
-            opts="-o -q -v -h -V --endpoint --connect-timeout --http-timeout --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
+            opts="-o -q -v -h -V --endpoint --connect-timeout --http-timeout --trace --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2587,7 +2587,7 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__profile)
-            opts="-o -q -v -h -V --endpoint --connect-timeout --http-timeout --output --quiet --verbose --color --progress --no-input --config-dir --help --version list help"
+            opts="-o -q -v -h -V --endpoint --connect-timeout --http-timeout --trace --output --quiet --verbose --color --progress --no-input --config-dir --help --version list help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2675,7 +2675,7 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__profile__subcmd__list)
-            opts="-o -q -v -h -V --endpoint --connect-timeout --http-timeout --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
+            opts="-o -q -v -h -V --endpoint --connect-timeout --http-timeout --trace --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2721,7 +2721,7 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__quota)
-            opts="-o -q -v -h -V --endpoint --connect-timeout --http-timeout --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
+            opts="-o -q -v -h -V --endpoint --connect-timeout --http-timeout --trace --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2767,7 +2767,7 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__region)
-            opts="-o -q -v -h -V --endpoint --connect-timeout --http-timeout --output --quiet --verbose --color --progress --no-input --config-dir --help --version list help"
+            opts="-o -q -v -h -V --endpoint --connect-timeout --http-timeout --trace --output --quiet --verbose --color --progress --no-input --config-dir --help --version list help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2855,7 +2855,7 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__region__subcmd__list)
-            opts="-o -q -v -h -V --endpoint --connect-timeout --http-timeout --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
+            opts="-o -q -v -h -V --endpoint --connect-timeout --http-timeout --trace --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2901,7 +2901,7 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__version)
-            opts="-o -q -v -h -V --endpoint --connect-timeout --http-timeout --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
+            opts="-o -q -v -h -V --endpoint --connect-timeout --http-timeout --trace --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2947,7 +2947,7 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__vm)
-            opts="-o -q -v -h -V --endpoint --connect-timeout --http-timeout --output --quiet --verbose --color --progress --no-input --config-dir --help --version create list show delete help"
+            opts="-o -q -v -h -V --endpoint --connect-timeout --http-timeout --trace --output --quiet --verbose --color --progress --no-input --config-dir --help --version create list show delete help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2993,7 +2993,7 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__vm__subcmd__create)
-            opts="-o -q -v -h -V --profile --region --hostname --env --trigram --desc --callback-url --callback-secret --callback-full --run-at --start-by --deadline --unique --on-conflict --wait --timeout --idempotency-key --endpoint --connect-timeout --http-timeout --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
+            opts="-o -q -v -h -V --profile --region --hostname --env --trigram --desc --callback-url --callback-secret --callback-full --run-at --start-by --deadline --unique --on-conflict --wait --timeout --idempotency-key --endpoint --connect-timeout --http-timeout --trace --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -3099,7 +3099,7 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__vm__subcmd__delete)
-            opts="-o -q -v -h -V --callback-url --callback-secret --callback-full --run-at --start-by --deadline --unique --on-conflict --wait --timeout --idempotency-key --endpoint --connect-timeout --http-timeout --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
+            opts="-o -q -v -h -V --callback-url --callback-secret --callback-full --run-at --start-by --deadline --unique --on-conflict --wait --timeout --idempotency-key --endpoint --connect-timeout --http-timeout --trace --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -3265,7 +3265,7 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__vm__subcmd__list)
-            opts="-o -q -v -h -V --limit --all --endpoint --connect-timeout --http-timeout --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
+            opts="-o -q -v -h -V --limit --all --endpoint --connect-timeout --http-timeout --trace --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -3315,7 +3315,7 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__vm__subcmd__show)
-            opts="-o -q -v -h -V --endpoint --connect-timeout --http-timeout --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
+            opts="-o -q -v -h -V --endpoint --connect-timeout --http-timeout --trace --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -3361,7 +3361,7 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__whoami)
-            opts="-o -q -v -h -V --endpoint --connect-timeout --http-timeout --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
+            opts="-o -q -v -h -V --endpoint --connect-timeout --http-timeout --trace --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_vmctl_global_optspecs
-    string join \n endpoint= connect-timeout= http-timeout= o/output= q/quiet v/verbose color= progress= no-input config-dir= h/help V/version
+    string join \n endpoint= connect-timeout= http-timeout= trace o/output= q/quiet v/verbose color= progress= no-input config-dir= h/help V/version
 end
 
 function __fish_vmctl_needs_command
@@ -37,6 +37,7 @@ bar\t'A bar, drawn in place'
 plain\t'One line for each change'
 none\t'Nothing'"
 complete -c vmctl -n "__fish_vmctl_needs_command" -l config-dir -d 'Configuration directory; only the environment sets it' -r -F
+complete -c vmctl -n "__fish_vmctl_needs_command" -l trace -d 'Have the servers record a trace of this run, and print its id; `TRACEPARENT` names one to go on with'
 complete -c vmctl -n "__fish_vmctl_needs_command" -s q -l quiet -d 'Print no progress and no hints'
 complete -c vmctl -n "__fish_vmctl_needs_command" -s v -l verbose -d 'Say on stderr what is asked of the server'
 complete -c vmctl -n "__fish_vmctl_needs_command" -l no-input -d 'Never ask anything'
@@ -77,6 +78,7 @@ plain\t'One line for each change'
 none\t'Nothing'"
 complete -c vmctl -n "__fish_vmctl_using_subcommand login" -l config-dir -d 'Configuration directory; only the environment sets it' -r -F
 complete -c vmctl -n "__fish_vmctl_using_subcommand login" -l password-stdin -d 'Read the password from stdin'
+complete -c vmctl -n "__fish_vmctl_using_subcommand login" -l trace -d 'Have the servers record a trace of this run, and print its id; `TRACEPARENT` names one to go on with'
 complete -c vmctl -n "__fish_vmctl_using_subcommand login" -s q -l quiet -d 'Print no progress and no hints'
 complete -c vmctl -n "__fish_vmctl_using_subcommand login" -s v -l verbose -d 'Say on stderr what is asked of the server'
 complete -c vmctl -n "__fish_vmctl_using_subcommand login" -l no-input -d 'Never ask anything'
@@ -95,6 +97,7 @@ bar\t'A bar, drawn in place'
 plain\t'One line for each change'
 none\t'Nothing'"
 complete -c vmctl -n "__fish_vmctl_using_subcommand logout" -l config-dir -d 'Configuration directory; only the environment sets it' -r -F
+complete -c vmctl -n "__fish_vmctl_using_subcommand logout" -l trace -d 'Have the servers record a trace of this run, and print its id; `TRACEPARENT` names one to go on with'
 complete -c vmctl -n "__fish_vmctl_using_subcommand logout" -s q -l quiet -d 'Print no progress and no hints'
 complete -c vmctl -n "__fish_vmctl_using_subcommand logout" -s v -l verbose -d 'Say on stderr what is asked of the server'
 complete -c vmctl -n "__fish_vmctl_using_subcommand logout" -l no-input -d 'Never ask anything'
@@ -113,6 +116,7 @@ bar\t'A bar, drawn in place'
 plain\t'One line for each change'
 none\t'Nothing'"
 complete -c vmctl -n "__fish_vmctl_using_subcommand whoami" -l config-dir -d 'Configuration directory; only the environment sets it' -r -F
+complete -c vmctl -n "__fish_vmctl_using_subcommand whoami" -l trace -d 'Have the servers record a trace of this run, and print its id; `TRACEPARENT` names one to go on with'
 complete -c vmctl -n "__fish_vmctl_using_subcommand whoami" -s q -l quiet -d 'Print no progress and no hints'
 complete -c vmctl -n "__fish_vmctl_using_subcommand whoami" -s v -l verbose -d 'Say on stderr what is asked of the server'
 complete -c vmctl -n "__fish_vmctl_using_subcommand whoami" -l no-input -d 'Never ask anything'
@@ -131,6 +135,7 @@ bar\t'A bar, drawn in place'
 plain\t'One line for each change'
 none\t'Nothing'"
 complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and not __fish_seen_subcommand_from create list show delete help" -l config-dir -d 'Configuration directory; only the environment sets it' -r -F
+complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and not __fish_seen_subcommand_from create list show delete help" -l trace -d 'Have the servers record a trace of this run, and print its id; `TRACEPARENT` names one to go on with'
 complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and not __fish_seen_subcommand_from create list show delete help" -s q -l quiet -d 'Print no progress and no hints'
 complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and not __fish_seen_subcommand_from create list show delete help" -s v -l verbose -d 'Say on stderr what is asked of the server'
 complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and not __fish_seen_subcommand_from create list show delete help" -l no-input -d 'Never ask anything'
@@ -173,6 +178,7 @@ none\t'Nothing'"
 complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from create" -l config-dir -d 'Configuration directory; only the environment sets it' -r -F
 complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from create" -l callback-full -d 'Send output and error with the call'
 complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from create" -l wait -d 'Follow the job until it ends; the exit code is its outcome'
+complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from create" -l trace -d 'Have the servers record a trace of this run, and print its id; `TRACEPARENT` names one to go on with'
 complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from create" -s q -l quiet -d 'Print no progress and no hints'
 complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from create" -s v -l verbose -d 'Say on stderr what is asked of the server'
 complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from create" -l no-input -d 'Never ask anything'
@@ -193,6 +199,7 @@ plain\t'One line for each change'
 none\t'Nothing'"
 complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from list" -l config-dir -d 'Configuration directory; only the environment sets it' -r -F
 complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from list" -l all -d 'All of them'
+complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from list" -l trace -d 'Have the servers record a trace of this run, and print its id; `TRACEPARENT` names one to go on with'
 complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from list" -s q -l quiet -d 'Print no progress and no hints'
 complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from list" -s v -l verbose -d 'Say on stderr what is asked of the server'
 complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from list" -l no-input -d 'Never ask anything'
@@ -211,6 +218,7 @@ bar\t'A bar, drawn in place'
 plain\t'One line for each change'
 none\t'Nothing'"
 complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from show" -l config-dir -d 'Configuration directory; only the environment sets it' -r -F
+complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from show" -l trace -d 'Have the servers record a trace of this run, and print its id; `TRACEPARENT` names one to go on with'
 complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from show" -s q -l quiet -d 'Print no progress and no hints'
 complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from show" -s v -l verbose -d 'Say on stderr what is asked of the server'
 complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from show" -l no-input -d 'Never ask anything'
@@ -242,6 +250,7 @@ none\t'Nothing'"
 complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from delete" -l config-dir -d 'Configuration directory; only the environment sets it' -r -F
 complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from delete" -l callback-full -d 'Send output and error with the call'
 complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from delete" -l wait -d 'Follow the job until it ends; the exit code is its outcome'
+complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from delete" -l trace -d 'Have the servers record a trace of this run, and print its id; `TRACEPARENT` names one to go on with'
 complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from delete" -s q -l quiet -d 'Print no progress and no hints'
 complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from delete" -s v -l verbose -d 'Say on stderr what is asked of the server'
 complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from delete" -l no-input -d 'Never ask anything'
@@ -265,6 +274,7 @@ bar\t'A bar, drawn in place'
 plain\t'One line for each change'
 none\t'Nothing'"
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from submit list show watch wait cancel retry events logs callbacks redeliver children help" -l config-dir -d 'Configuration directory; only the environment sets it' -r -F
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from submit list show watch wait cancel retry events logs callbacks redeliver children help" -l trace -d 'Have the servers record a trace of this run, and print its id; `TRACEPARENT` names one to go on with'
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from submit list show watch wait cancel retry events logs callbacks redeliver children help" -s q -l quiet -d 'Print no progress and no hints'
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from submit list show watch wait cancel retry events logs callbacks redeliver children help" -s v -l verbose -d 'Say on stderr what is asked of the server'
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from submit list show watch wait cancel retry events logs callbacks redeliver children help" -l no-input -d 'Never ask anything'
@@ -311,6 +321,7 @@ none\t'Nothing'"
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from submit" -l config-dir -d 'Configuration directory; only the environment sets it' -r -F
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from submit" -l callback-full -d 'Send output and error with the call'
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from submit" -l wait -d 'Follow the job until it ends; the exit code is its outcome'
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from submit" -l trace -d 'Have the servers record a trace of this run, and print its id; `TRACEPARENT` names one to go on with'
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from submit" -s q -l quiet -d 'Print no progress and no hints'
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from submit" -s v -l verbose -d 'Say on stderr what is asked of the server'
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from submit" -l no-input -d 'Never ask anything'
@@ -338,6 +349,7 @@ none\t'Nothing'"
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from list" -l config-dir -d 'Configuration directory; only the environment sets it' -r -F
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from list" -l oldest-first -d 'Oldest first [default: newest first]'
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from list" -l all -d 'All of them'
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from list" -l trace -d 'Have the servers record a trace of this run, and print its id; `TRACEPARENT` names one to go on with'
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from list" -s q -l quiet -d 'Print no progress and no hints'
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from list" -s v -l verbose -d 'Say on stderr what is asked of the server'
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from list" -l no-input -d 'Never ask anything'
@@ -356,6 +368,7 @@ bar\t'A bar, drawn in place'
 plain\t'One line for each change'
 none\t'Nothing'"
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from show" -l config-dir -d 'Configuration directory; only the environment sets it' -r -F
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from show" -l trace -d 'Have the servers record a trace of this run, and print its id; `TRACEPARENT` names one to go on with'
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from show" -s q -l quiet -d 'Print no progress and no hints'
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from show" -s v -l verbose -d 'Say on stderr what is asked of the server'
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from show" -l no-input -d 'Never ask anything'
@@ -375,6 +388,7 @@ bar\t'A bar, drawn in place'
 plain\t'One line for each change'
 none\t'Nothing'"
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from watch" -l config-dir -d 'Configuration directory; only the environment sets it' -r -F
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from watch" -l trace -d 'Have the servers record a trace of this run, and print its id; `TRACEPARENT` names one to go on with'
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from watch" -s q -l quiet -d 'Print no progress and no hints'
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from watch" -s v -l verbose -d 'Say on stderr what is asked of the server'
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from watch" -l no-input -d 'Never ask anything'
@@ -394,6 +408,7 @@ bar\t'A bar, drawn in place'
 plain\t'One line for each change'
 none\t'Nothing'"
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from wait" -l config-dir -d 'Configuration directory; only the environment sets it' -r -F
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from wait" -l trace -d 'Have the servers record a trace of this run, and print its id; `TRACEPARENT` names one to go on with'
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from wait" -s q -l quiet -d 'Print no progress and no hints'
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from wait" -s v -l verbose -d 'Say on stderr what is asked of the server'
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from wait" -l no-input -d 'Never ask anything'
@@ -413,6 +428,7 @@ bar\t'A bar, drawn in place'
 plain\t'One line for each change'
 none\t'Nothing'"
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from cancel" -l config-dir -d 'Configuration directory; only the environment sets it' -r -F
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from cancel" -l trace -d 'Have the servers record a trace of this run, and print its id; `TRACEPARENT` names one to go on with'
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from cancel" -s q -l quiet -d 'Print no progress and no hints'
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from cancel" -s v -l verbose -d 'Say on stderr what is asked of the server'
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from cancel" -l no-input -d 'Never ask anything'
@@ -431,6 +447,7 @@ bar\t'A bar, drawn in place'
 plain\t'One line for each change'
 none\t'Nothing'"
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from retry" -l config-dir -d 'Configuration directory; only the environment sets it' -r -F
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from retry" -l trace -d 'Have the servers record a trace of this run, and print its id; `TRACEPARENT` names one to go on with'
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from retry" -s q -l quiet -d 'Print no progress and no hints'
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from retry" -s v -l verbose -d 'Say on stderr what is asked of the server'
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from retry" -l no-input -d 'Never ask anything'
@@ -449,6 +466,7 @@ bar\t'A bar, drawn in place'
 plain\t'One line for each change'
 none\t'Nothing'"
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from events" -l config-dir -d 'Configuration directory; only the environment sets it' -r -F
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from events" -l trace -d 'Have the servers record a trace of this run, and print its id; `TRACEPARENT` names one to go on with'
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from events" -s q -l quiet -d 'Print no progress and no hints'
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from events" -s v -l verbose -d 'Say on stderr what is asked of the server'
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from events" -l no-input -d 'Never ask anything'
@@ -469,6 +487,7 @@ plain\t'One line for each change'
 none\t'Nothing'"
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from logs" -l config-dir -d 'Configuration directory; only the environment sets it' -r -F
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from logs" -s f -l follow -d 'Go on until the job has ended'
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from logs" -l trace -d 'Have the servers record a trace of this run, and print its id; `TRACEPARENT` names one to go on with'
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from logs" -s q -l quiet -d 'Print no progress and no hints'
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from logs" -s v -l verbose -d 'Say on stderr what is asked of the server'
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from logs" -l no-input -d 'Never ask anything'
@@ -487,6 +506,7 @@ bar\t'A bar, drawn in place'
 plain\t'One line for each change'
 none\t'Nothing'"
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from callbacks" -l config-dir -d 'Configuration directory; only the environment sets it' -r -F
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from callbacks" -l trace -d 'Have the servers record a trace of this run, and print its id; `TRACEPARENT` names one to go on with'
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from callbacks" -s q -l quiet -d 'Print no progress and no hints'
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from callbacks" -s v -l verbose -d 'Say on stderr what is asked of the server'
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from callbacks" -l no-input -d 'Never ask anything'
@@ -506,6 +526,7 @@ bar\t'A bar, drawn in place'
 plain\t'One line for each change'
 none\t'Nothing'"
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from redeliver" -l config-dir -d 'Configuration directory; only the environment sets it' -r -F
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from redeliver" -l trace -d 'Have the servers record a trace of this run, and print its id; `TRACEPARENT` names one to go on with'
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from redeliver" -s q -l quiet -d 'Print no progress and no hints'
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from redeliver" -s v -l verbose -d 'Say on stderr what is asked of the server'
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from redeliver" -l no-input -d 'Never ask anything'
@@ -524,6 +545,7 @@ bar\t'A bar, drawn in place'
 plain\t'One line for each change'
 none\t'Nothing'"
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from children" -l config-dir -d 'Configuration directory; only the environment sets it' -r -F
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from children" -l trace -d 'Have the servers record a trace of this run, and print its id; `TRACEPARENT` names one to go on with'
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from children" -s q -l quiet -d 'Print no progress and no hints'
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from children" -s v -l verbose -d 'Say on stderr what is asked of the server'
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from children" -l no-input -d 'Never ask anything'
@@ -555,6 +577,7 @@ bar\t'A bar, drawn in place'
 plain\t'One line for each change'
 none\t'Nothing'"
 complete -c vmctl -n "__fish_vmctl_using_subcommand profile; and not __fish_seen_subcommand_from list help" -l config-dir -d 'Configuration directory; only the environment sets it' -r -F
+complete -c vmctl -n "__fish_vmctl_using_subcommand profile; and not __fish_seen_subcommand_from list help" -l trace -d 'Have the servers record a trace of this run, and print its id; `TRACEPARENT` names one to go on with'
 complete -c vmctl -n "__fish_vmctl_using_subcommand profile; and not __fish_seen_subcommand_from list help" -s q -l quiet -d 'Print no progress and no hints'
 complete -c vmctl -n "__fish_vmctl_using_subcommand profile; and not __fish_seen_subcommand_from list help" -s v -l verbose -d 'Say on stderr what is asked of the server'
 complete -c vmctl -n "__fish_vmctl_using_subcommand profile; and not __fish_seen_subcommand_from list help" -l no-input -d 'Never ask anything'
@@ -575,6 +598,7 @@ bar\t'A bar, drawn in place'
 plain\t'One line for each change'
 none\t'Nothing'"
 complete -c vmctl -n "__fish_vmctl_using_subcommand profile; and __fish_seen_subcommand_from list" -l config-dir -d 'Configuration directory; only the environment sets it' -r -F
+complete -c vmctl -n "__fish_vmctl_using_subcommand profile; and __fish_seen_subcommand_from list" -l trace -d 'Have the servers record a trace of this run, and print its id; `TRACEPARENT` names one to go on with'
 complete -c vmctl -n "__fish_vmctl_using_subcommand profile; and __fish_seen_subcommand_from list" -s q -l quiet -d 'Print no progress and no hints'
 complete -c vmctl -n "__fish_vmctl_using_subcommand profile; and __fish_seen_subcommand_from list" -s v -l verbose -d 'Say on stderr what is asked of the server'
 complete -c vmctl -n "__fish_vmctl_using_subcommand profile; and __fish_seen_subcommand_from list" -l no-input -d 'Never ask anything'
@@ -595,6 +619,7 @@ bar\t'A bar, drawn in place'
 plain\t'One line for each change'
 none\t'Nothing'"
 complete -c vmctl -n "__fish_vmctl_using_subcommand region; and not __fish_seen_subcommand_from list help" -l config-dir -d 'Configuration directory; only the environment sets it' -r -F
+complete -c vmctl -n "__fish_vmctl_using_subcommand region; and not __fish_seen_subcommand_from list help" -l trace -d 'Have the servers record a trace of this run, and print its id; `TRACEPARENT` names one to go on with'
 complete -c vmctl -n "__fish_vmctl_using_subcommand region; and not __fish_seen_subcommand_from list help" -s q -l quiet -d 'Print no progress and no hints'
 complete -c vmctl -n "__fish_vmctl_using_subcommand region; and not __fish_seen_subcommand_from list help" -s v -l verbose -d 'Say on stderr what is asked of the server'
 complete -c vmctl -n "__fish_vmctl_using_subcommand region; and not __fish_seen_subcommand_from list help" -l no-input -d 'Never ask anything'
@@ -615,6 +640,7 @@ bar\t'A bar, drawn in place'
 plain\t'One line for each change'
 none\t'Nothing'"
 complete -c vmctl -n "__fish_vmctl_using_subcommand region; and __fish_seen_subcommand_from list" -l config-dir -d 'Configuration directory; only the environment sets it' -r -F
+complete -c vmctl -n "__fish_vmctl_using_subcommand region; and __fish_seen_subcommand_from list" -l trace -d 'Have the servers record a trace of this run, and print its id; `TRACEPARENT` names one to go on with'
 complete -c vmctl -n "__fish_vmctl_using_subcommand region; and __fish_seen_subcommand_from list" -s q -l quiet -d 'Print no progress and no hints'
 complete -c vmctl -n "__fish_vmctl_using_subcommand region; and __fish_seen_subcommand_from list" -s v -l verbose -d 'Say on stderr what is asked of the server'
 complete -c vmctl -n "__fish_vmctl_using_subcommand region; and __fish_seen_subcommand_from list" -l no-input -d 'Never ask anything'
@@ -635,6 +661,7 @@ bar\t'A bar, drawn in place'
 plain\t'One line for each change'
 none\t'Nothing'"
 complete -c vmctl -n "__fish_vmctl_using_subcommand kind; and not __fish_seen_subcommand_from list help" -l config-dir -d 'Configuration directory; only the environment sets it' -r -F
+complete -c vmctl -n "__fish_vmctl_using_subcommand kind; and not __fish_seen_subcommand_from list help" -l trace -d 'Have the servers record a trace of this run, and print its id; `TRACEPARENT` names one to go on with'
 complete -c vmctl -n "__fish_vmctl_using_subcommand kind; and not __fish_seen_subcommand_from list help" -s q -l quiet -d 'Print no progress and no hints'
 complete -c vmctl -n "__fish_vmctl_using_subcommand kind; and not __fish_seen_subcommand_from list help" -s v -l verbose -d 'Say on stderr what is asked of the server'
 complete -c vmctl -n "__fish_vmctl_using_subcommand kind; and not __fish_seen_subcommand_from list help" -l no-input -d 'Never ask anything'
@@ -655,6 +682,7 @@ bar\t'A bar, drawn in place'
 plain\t'One line for each change'
 none\t'Nothing'"
 complete -c vmctl -n "__fish_vmctl_using_subcommand kind; and __fish_seen_subcommand_from list" -l config-dir -d 'Configuration directory; only the environment sets it' -r -F
+complete -c vmctl -n "__fish_vmctl_using_subcommand kind; and __fish_seen_subcommand_from list" -l trace -d 'Have the servers record a trace of this run, and print its id; `TRACEPARENT` names one to go on with'
 complete -c vmctl -n "__fish_vmctl_using_subcommand kind; and __fish_seen_subcommand_from list" -s q -l quiet -d 'Print no progress and no hints'
 complete -c vmctl -n "__fish_vmctl_using_subcommand kind; and __fish_seen_subcommand_from list" -s v -l verbose -d 'Say on stderr what is asked of the server'
 complete -c vmctl -n "__fish_vmctl_using_subcommand kind; and __fish_seen_subcommand_from list" -l no-input -d 'Never ask anything'
@@ -675,6 +703,7 @@ bar\t'A bar, drawn in place'
 plain\t'One line for each change'
 none\t'Nothing'"
 complete -c vmctl -n "__fish_vmctl_using_subcommand quota" -l config-dir -d 'Configuration directory; only the environment sets it' -r -F
+complete -c vmctl -n "__fish_vmctl_using_subcommand quota" -l trace -d 'Have the servers record a trace of this run, and print its id; `TRACEPARENT` names one to go on with'
 complete -c vmctl -n "__fish_vmctl_using_subcommand quota" -s q -l quiet -d 'Print no progress and no hints'
 complete -c vmctl -n "__fish_vmctl_using_subcommand quota" -s v -l verbose -d 'Say on stderr what is asked of the server'
 complete -c vmctl -n "__fish_vmctl_using_subcommand quota" -l no-input -d 'Never ask anything'
@@ -693,6 +722,7 @@ bar\t'A bar, drawn in place'
 plain\t'One line for each change'
 none\t'Nothing'"
 complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and not __fish_seen_subcommand_from queues workers dead help" -l config-dir -d 'Configuration directory; only the environment sets it' -r -F
+complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and not __fish_seen_subcommand_from queues workers dead help" -l trace -d 'Have the servers record a trace of this run, and print its id; `TRACEPARENT` names one to go on with'
 complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and not __fish_seen_subcommand_from queues workers dead help" -s q -l quiet -d 'Print no progress and no hints'
 complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and not __fish_seen_subcommand_from queues workers dead help" -s v -l verbose -d 'Say on stderr what is asked of the server'
 complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and not __fish_seen_subcommand_from queues workers dead help" -l no-input -d 'Never ask anything'
@@ -715,6 +745,7 @@ bar\t'A bar, drawn in place'
 plain\t'One line for each change'
 none\t'Nothing'"
 complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and __fish_seen_subcommand_from queues" -l config-dir -d 'Configuration directory; only the environment sets it' -r -F
+complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and __fish_seen_subcommand_from queues" -l trace -d 'Have the servers record a trace of this run, and print its id; `TRACEPARENT` names one to go on with'
 complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and __fish_seen_subcommand_from queues" -s q -l quiet -d 'Print no progress and no hints'
 complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and __fish_seen_subcommand_from queues" -s v -l verbose -d 'Say on stderr what is asked of the server'
 complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and __fish_seen_subcommand_from queues" -l no-input -d 'Never ask anything'
@@ -735,6 +766,7 @@ plain\t'One line for each change'
 none\t'Nothing'"
 complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and __fish_seen_subcommand_from workers" -l config-dir -d 'Configuration directory; only the environment sets it' -r -F
 complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and __fish_seen_subcommand_from workers" -l jobs -d 'Show the jobs that they have in hand'
+complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and __fish_seen_subcommand_from workers" -l trace -d 'Have the servers record a trace of this run, and print its id; `TRACEPARENT` names one to go on with'
 complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and __fish_seen_subcommand_from workers" -s q -l quiet -d 'Print no progress and no hints'
 complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and __fish_seen_subcommand_from workers" -s v -l verbose -d 'Say on stderr what is asked of the server'
 complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and __fish_seen_subcommand_from workers" -l no-input -d 'Never ask anything'
@@ -753,6 +785,7 @@ bar\t'A bar, drawn in place'
 plain\t'One line for each change'
 none\t'Nothing'"
 complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and __fish_seen_subcommand_from dead" -l config-dir -d 'Configuration directory; only the environment sets it' -r -F
+complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and __fish_seen_subcommand_from dead" -l trace -d 'Have the servers record a trace of this run, and print its id; `TRACEPARENT` names one to go on with'
 complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and __fish_seen_subcommand_from dead" -s q -l quiet -d 'Print no progress and no hints'
 complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and __fish_seen_subcommand_from dead" -s v -l verbose -d 'Say on stderr what is asked of the server'
 complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and __fish_seen_subcommand_from dead" -l no-input -d 'Never ask anything'
@@ -778,6 +811,7 @@ bar\t'A bar, drawn in place'
 plain\t'One line for each change'
 none\t'Nothing'"
 complete -c vmctl -n "__fish_vmctl_using_subcommand completion" -l config-dir -d 'Configuration directory; only the environment sets it' -r -F
+complete -c vmctl -n "__fish_vmctl_using_subcommand completion" -l trace -d 'Have the servers record a trace of this run, and print its id; `TRACEPARENT` names one to go on with'
 complete -c vmctl -n "__fish_vmctl_using_subcommand completion" -s q -l quiet -d 'Print no progress and no hints'
 complete -c vmctl -n "__fish_vmctl_using_subcommand completion" -s v -l verbose -d 'Say on stderr what is asked of the server'
 complete -c vmctl -n "__fish_vmctl_using_subcommand completion" -l no-input -d 'Never ask anything'
@@ -796,6 +830,7 @@ bar\t'A bar, drawn in place'
 plain\t'One line for each change'
 none\t'Nothing'"
 complete -c vmctl -n "__fish_vmctl_using_subcommand version" -l config-dir -d 'Configuration directory; only the environment sets it' -r -F
+complete -c vmctl -n "__fish_vmctl_using_subcommand version" -l trace -d 'Have the servers record a trace of this run, and print its id; `TRACEPARENT` names one to go on with'
 complete -c vmctl -n "__fish_vmctl_using_subcommand version" -s q -l quiet -d 'Print no progress and no hints'
 complete -c vmctl -n "__fish_vmctl_using_subcommand version" -s v -l verbose -d 'Say on stderr what is asked of the server'
 complete -c vmctl -n "__fish_vmctl_using_subcommand version" -l no-input -d 'Never ask anything'

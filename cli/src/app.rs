@@ -15,6 +15,7 @@ use crate::{
     exit::Exit,
     output::Output,
     paths::Paths,
+    trace::Trace,
 };
 
 /// Where the server is when nobody says anything.
@@ -27,6 +28,7 @@ pub struct App {
     /// Where everything is printed.
     pub out: Output,
     runtime: OnceCell<Runtime>,
+    trace: OnceCell<Option<Trace>>,
 }
 
 impl App {
@@ -36,6 +38,7 @@ impl App {
             global,
             out,
             runtime: OnceCell::new(),
+            trace: OnceCell::new(),
         }
     }
 
@@ -121,7 +124,19 @@ impl App {
             request: self.global.http_timeout,
         };
         let client = Client::new(endpoint, credential, limits, self.out)?;
-        Ok(Api::new(client))
+        let traceparent = self.trace().and_then(Trace::header);
+        Ok(Api::new(client.traced(traceparent)))
+    }
+
+    fn trace(&self) -> Option<&Trace> {
+        let trace = self.trace.get_or_init(|| {
+            let trace = Trace::of_this_run(self.global.trace)?;
+            if self.global.trace {
+                self.out.warn(format!("trace {}", trace.id()));
+            }
+            Some(trace)
+        });
+        trace.as_ref()
     }
 
     /// Warns when a secret is about to cross a network in clear.

@@ -98,6 +98,10 @@ pub struct Global {
     #[arg(long, global = true, default_value = "30s", value_name = "DUR", value_parser = parse_duration, help_heading = "Connection")]
     pub http_timeout: Duration,
 
+    /// Have the servers record a trace of this run, and print its id; `TRACEPARENT` names one to go on with
+    #[arg(long, global = true, help_heading = "Connection")]
+    pub trace: bool,
+
     /// How results are printed
     #[arg(short, long, global = true, env = "VMCTL_OUTPUT", hide_env_values = true, value_enum, default_value_t = Format::Table, hide_possible_values = false, help_heading = "Output")]
     pub output: Format,

@@ -41,6 +41,7 @@ const SILENCE: Duration = Duration::from_secs(45);
 
 /// Keystone's header for the caller's own token.
 const TOKEN_HEADER: HeaderName = HeaderName::from_static("x-auth-token");
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// Deadlines.
 #[derive(Debug, Clone, Copy)]
@@ -221,6 +222,7 @@ pub struct Client {
     credential: Option<Credential>,
     limits: Limits,
     out: Output,
+    traceparent: Option<HeaderValue>,
 }
 
 /// Installs the TLS provider; a second call changes nothing.
@@ -261,7 +263,15 @@ impl Client {
             credential,
             limits,
             out,
+            traceparent: None,
         })
+    }
+
+    /// Has every request carry a trace context.
+    #[must_use]
+    pub fn traced(mut self, traceparent: Option<HeaderValue>) -> Self {
+        self.traceparent = traceparent;
+        self
     }
 
     /// Returns the server's address.
@@ -351,6 +361,9 @@ impl Client {
         }
         for (name, value) in &request.headers {
             builder = builder.header(name, value);
+        }
+        if let Some(traceparent) = &self.traceparent {
+            builder = builder.header(TRACEPARENT, traceparent);
         }
         if let Some(credential) = &self.credential {
             let mut value =

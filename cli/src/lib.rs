@@ -27,6 +27,7 @@ pub mod sse;
 pub mod state;
 pub mod submit;
 pub mod text;
+pub mod trace;
 pub mod watch;
 
 use std::ffi::OsString;
