@@ -33,6 +33,7 @@ mod strangers;
 mod streams;
 mod synchronous;
 mod tls;
+mod traces;
 mod transcript;
 mod turns;
 mod workers;
