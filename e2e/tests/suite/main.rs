@@ -22,6 +22,7 @@ mod flows;
 mod flushes;
 mod languages;
 mod losses;
+mod monitoring;
 mod names;
 mod outages;
 mod projects;
