@@ -27,6 +27,10 @@ bench: ## Print the figures of the suite on real services
 build: ## Build the programs, for use, into target/release
 	$(CARGO) build --locked --release --bins
 
+.PHONY: dist
+dist: ## Build the client as packages ship it, into target/dist, and check its size
+	@scripts/dist
+
 .PHONY: update
 update: ## Write generated files again: messages, OpenAPI and AsyncAPI documents, settings, completions, transcripts
 	VMCTL_UPDATE=1 $(CARGO) test --locked --quiet -p vmctl-core --test golden
