@@ -1,6 +1,7 @@
 //! The server, on RabbitMQ, Redis and Keystone.
 
 mod kinds;
+mod policies;
 mod settings;
 
 use std::{fs, process::ExitCode, sync::Arc, time::Duration};
@@ -19,8 +20,8 @@ use vmctl_core::{
     store::project::ProjectLimits,
 };
 use vmctl_daemon::{Health, Process, Program, Status};
-use vmctl_egress::{Guard, Policy};
-use vmctl_server::{Backends, CheckState, Config, Limits, Readiness, SyncConfig};
+use vmctl_egress::Guard;
+use vmctl_server::{Backends, CheckState, Config, Limits, Readiness, SyncConfig, policy::Policy};
 
 use settings::Settings;
 
@@ -32,7 +33,8 @@ const POLICY_EVERY: Duration = Duration::from_secs(30);
 fn main() -> ExitCode {
     let about = "The HTTP API: takes jobs and answers how they are";
     let program = Program::new("vmctl-server", env!("CARGO_PKG_VERSION"), about)
-        .with_command(kinds::command(), kinds::run);
+        .with_command(kinds::command(), kinds::run)
+        .with_command(policies::command(), policies::run);
     vmctl_daemon::main(&program, run)
 }
 
@@ -80,7 +82,7 @@ fn config(settings: &Settings, process: &Process) -> anyhow::Result<Config> {
             url: url.0.to_string(),
         },
         connect_project: settings.connect_project.clone(),
-        callbacks: Guard::new(Policy {
+        callbacks: Guard::new(vmctl_egress::Policy {
             allow_http: settings.callback_allow_http,
             ports: settings.callback_ports.clone(),
             allow_networks: settings
@@ -91,6 +93,7 @@ fn config(settings: &Settings, process: &Process) -> anyhow::Result<Config> {
         }),
         trusted_proxies: settings.trusted_proxies.iter().map(|net| net.0).collect(),
         admin_project: settings.admin_project.clone(),
+        policy: policy(settings)?,
         paused_kinds: settings
             .paused_kinds
             .iter()
@@ -126,6 +129,14 @@ fn bus(settings: &Settings, name: &str) -> anyhow::Result<rabbitmq::Config> {
         ca_pem: authorities(settings)?,
         ..rabbitmq::Config::new(urls)
     })
+}
+
+fn policy(settings: &Settings) -> anyhow::Result<Policy> {
+    let file = settings.policy_file.as_deref().map(Policy::from_file);
+    Ok(file
+        .transpose()
+        .context("VMCTL_POLICY_FILE")?
+        .unwrap_or_default())
 }
 
 fn authorities(settings: &Settings) -> anyhow::Result<Option<String>> {
