@@ -7,10 +7,11 @@ use vmctl_backends::rabbitmq::RabbitMq;
 use vmctl_core::clock::SystemClock;
 use vmctl_daemon::Check;
 
-use crate::{bus, identity, registry, settings::Settings, store};
+use crate::{bus, identity, policy, registry, settings::Settings, store};
 
 pub(crate) fn checks(settings: Settings, name: &str) -> Result<Vec<Check>> {
     registry(&settings)?;
+    policy(&settings)?;
     let bus = bus(&settings, name)?;
     let store = store(&settings)?;
     let identity = identity(&settings, Arc::new(SystemClock))?;

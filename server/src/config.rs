@@ -19,6 +19,8 @@ use vmctl_core::{
 };
 use vmctl_egress::Guard;
 
+use crate::policy::Policy;
+
 /// Settings of one server.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -42,8 +44,10 @@ pub struct Config {
     pub callbacks: Guard,
     /// Networks of proxies whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpNet>,
-    /// Id of the project whose admins see the audit of all projects; others see their own.
+    /// Id of the project whose admins may in `/v1/admin` for all projects; others for their own.
     pub admin_project: Option<String>,
+    /// Who may do what.
+    pub policy: Policy,
     /// Kinds that take no jobs for now; what was accepted before goes on.
     pub paused_kinds: Vec<Kind>,
     /// How synchronous kinds are answered.
@@ -81,6 +85,7 @@ impl Config {
             callbacks: Guard::default(),
             trusted_proxies: Vec::new(),
             admin_project: None,
+            policy: Policy::default(),
             paused_kinds: Vec::new(),
             sync: SyncConfig::default(),
             limits: Limits::default(),

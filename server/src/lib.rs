@@ -28,6 +28,7 @@ mod http;
 mod jobs;
 mod logins;
 mod openapi;
+pub mod policy;
 mod readiness;
 mod routes;
 mod server;

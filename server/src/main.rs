@@ -2,6 +2,7 @@
 
 mod checks;
 mod kinds;
+mod policies;
 mod settings;
 
 use std::{fs, process::ExitCode, sync::Arc, time::Duration};
@@ -19,8 +20,8 @@ use vmctl_core::{
     store::project::ProjectLimits,
 };
 use vmctl_daemon::{Health, Process, Program, Status};
-use vmctl_egress::{Guard, Policy};
-use vmctl_server::{Backends, CheckState, Config, Limits, Readiness, SyncConfig};
+use vmctl_egress::Guard;
+use vmctl_server::{Backends, CheckState, Config, Limits, Readiness, SyncConfig, policy::Policy};
 
 use settings::Settings;
 
@@ -33,7 +34,8 @@ fn main() -> ExitCode {
     let about = "The HTTP API: takes jobs and answers how they are";
     let program = Program::new("vmctl-server", env!("CARGO_PKG_VERSION"), about)
         .with_checks(checks::checks)
-        .with_command(kinds::command(), kinds::run);
+        .with_command(kinds::command(), kinds::run)
+        .with_command(policies::command(), policies::run);
     vmctl_daemon::main(&program, run)
 }
 
@@ -76,7 +78,7 @@ fn config(settings: &Settings, process: &Process) -> anyhow::Result<Config> {
             url: url.0.to_string(),
         },
         connect_project: settings.connect_project.clone(),
-        callbacks: Guard::new(Policy {
+        callbacks: Guard::new(vmctl_egress::Policy {
             allow_http: settings.callback_allow_http,
             ports: settings.callback_ports.clone(),
             allow_networks: settings
@@ -87,6 +89,7 @@ fn config(settings: &Settings, process: &Process) -> anyhow::Result<Config> {
         }),
         trusted_proxies: settings.trusted_proxies.iter().map(|net| net.0).collect(),
         admin_project: settings.admin_project.clone(),
+        policy: policy(settings)?,
         paused_kinds: settings
             .paused_kinds
             .iter()
@@ -134,6 +137,14 @@ fn bus(settings: &Settings, name: &str) -> anyhow::Result<rabbitmq::Config> {
         ca_pem: authorities(settings)?,
         ..rabbitmq::Config::new(urls)
     })
+}
+
+fn policy(settings: &Settings) -> anyhow::Result<Policy> {
+    let file = settings.policy_file.as_deref().map(Policy::from_file);
+    Ok(file
+        .transpose()
+        .context("VMCTL_POLICY_FILE")?
+        .unwrap_or_default())
 }
 
 fn authorities(settings: &Settings) -> anyhow::Result<Option<String>> {

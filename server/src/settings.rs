@@ -27,8 +27,10 @@ settings! {
         "connect_project" => connect_project: Option<String>,
         /// Networks of proxies whose `X-Forwarded-For` is believed, comma-separated: `10.0.0.0/8,::1/128`
         "trusted_proxies" => trusted_proxies: Vec<Parsed<IpNet>>,
-        /// Id of the project whose admins see the audit of all projects; admins of others see their own
+        /// Id of the project whose admins may in `/v1/admin` for all projects; admins of others for their own
         "admin_project" => admin_project: Option<String>,
+        /// File of rules, YAML or JSON, that say who may do what in place of the defaults
+        "policy_file" => policy_file: Option<PathBuf>,
         /// What `POST /v1/vm` answers: 202, or 200 as the original service did
         "compat_post_status" = "202" => compat_post_status: PostStatus,
         /// Let callbacks use `http` and port 80 too; for development

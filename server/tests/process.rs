@@ -225,3 +225,70 @@ fn registry_files_are_checked_without_any_setting() {
         "{gone:?}"
     );
 }
+
+#[test]
+fn rules_are_checked_and_shown_without_any_setting() {
+    let run = |args: &[&str]| {
+        let mut command = Command::new(PROGRAM);
+        let output = command.env_clear().args(args).output().unwrap();
+        let text = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8(text).unwrap())
+    };
+    let directory = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        let path = directory.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.into_os_string().into_string().unwrap()
+    };
+    let good = write(
+        "good.yaml",
+        "\"job:get\": \"rule:owner or rule:operator\"\n",
+    );
+    let (code, said) = run(&["policy", "check", &good]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(
+        said.contains("ok     job:get: rule:owner or rule:operator\n1 rules differ"),
+        "{said}"
+    );
+    let (code, said) = run(&["policy", "show", &good]);
+    assert_eq!(code, Some(0), "{said}");
+    for line in [
+        "job:get: rule:owner or rule:operator    (default: role:reader and rule:owner)\n",
+        "job:cancel: role:member and rule:owner\n",
+        "owner: project_id:%(project_id)s\n",
+    ] {
+        assert!(said.contains(line), "{line} is not in\n{said}");
+    }
+    let wrong = write(
+        "wrong.yaml",
+        "x: \"@\"\n\"job:gett\": \"@\"\n\"job:get\": \"role:a,\"\n\"job:list\": \"role\"\n",
+    );
+    let (code, said) = run(&["policy", "check", &wrong]);
+    assert_eq!(code, Some(2), "{said}");
+    assert!(
+        said.contains("wrong.yaml: line 4: job:list: column 1: expected a check"),
+        "{said}"
+    );
+}
+
+#[test]
+fn it_does_not_start_with_rules_that_it_cannot_use() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("policy.yaml");
+    std::fs::write(&file, "\"job:get\": \"rule:nobody\"\n").unwrap();
+    let (code, log) = start(&[
+        ("VMCTL_KEYSTONE_URL", "http://127.0.0.1:9/v3"),
+        ("VMCTL_KEYSTONE_USERNAME", "nobody"),
+        ("VMCTL_KEYSTONE_PASSWORD", CANARY),
+        ("VMCTL_KEYSTONE_PROJECT", "none"),
+        ("VMCTL_ID_SECRET", CANARY),
+        ("VMCTL_POLICY_FILE", file.to_str().unwrap()),
+    ])
+    .end(IN_TIME);
+    assert_eq!(code, Some(1), "{log}");
+    assert!(log.contains("VMCTL_POLICY_FILE"), "{log}");
+    assert!(
+        log.contains("policy.yaml: line 1: job:get: there is no rule nobody"),
+        "{log}"
+    );
+}

@@ -32,7 +32,7 @@ use vmctl_core::{
 use vmctl_daemon::{HealthServer, Listen};
 use vmctl_egress::{Guard, Policy};
 use vmctl_reader::Reader;
-use vmctl_server::{CompatPostStatus, Limits};
+use vmctl_server::{CompatPostStatus, Limits, policy::Policy as Rules};
 use vmctl_worker::{
     Worker,
     callbacks::{Client, ClientConfig, Schedule, Secrets},
@@ -79,6 +79,7 @@ impl Standalone {
             paused_kinds: Vec::new(),
             trusted_proxies: Vec::new(),
             admin_project: None,
+            rules: Rules::default(),
             sync_token: None,
             slots: 8,
             callback_policy: Policy::default(),
@@ -108,6 +109,7 @@ pub struct Builder {
     paused_kinds: Vec<Kind>,
     trusted_proxies: Vec<IpNet>,
     admin_project: Option<String>,
+    rules: Rules,
     sync_token: Option<SecretString>,
     slots: u16,
     callback_policy: Policy,
@@ -185,6 +187,13 @@ impl Builder {
     #[must_use]
     pub fn admin_project(mut self, project: Option<String>) -> Self {
         self.admin_project = project;
+        self
+    }
+
+    /// Lets callers do what these rules allow.
+    #[must_use]
+    pub fn rules(mut self, rules: Rules) -> Self {
+        self.rules = rules;
         self
     }
 
@@ -423,6 +432,7 @@ impl Builder {
             paused_kinds: self.paused_kinds.clone(),
             trusted_proxies: self.trusted_proxies.clone(),
             admin_project: self.admin_project.clone(),
+            policy: self.rules.clone(),
             callbacks: Guard::new(self.callback_policy.clone()),
             limits: Limits {
                 drain: self.grace,

@@ -19,7 +19,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use vmctl_core::store::project::ProjectLimits;
 use vmctl_daemon::{Process, Program, Status};
 use vmctl_egress::Policy;
-use vmctl_server::Limits;
+use vmctl_server::{Limits, policy};
 use vmctl_standalone::{
     AnsibleConfig, Standalone, User,
     data::{self, DataDir},
@@ -79,6 +79,11 @@ async fn run(settings: Settings, process: Process) -> anyhow::Result<()> {
         tracing::warn!("everything is in memory only: jobs are gone when this stops");
     }
     let limits = limits(&settings);
+    let rules = settings
+        .policy_file
+        .as_deref()
+        .map(policy::Policy::from_file);
+    let rules = rules.transpose().context("VMCTL_POLICY_FILE")?;
     let running = Standalone::builder()
         .listen(settings.listen)
         .users(users)
@@ -96,6 +101,7 @@ async fn run(settings: Settings, process: Process) -> anyhow::Result<()> {
         .trusted_proxies(settings.trusted_proxies.iter().map(|net| net.0).collect())
         .limits(limits)
         .admin_project(settings.admin_project)
+        .rules(rules.unwrap_or_default())
         .sync_token(settings.sync_token)
         .slots(settings.slots)
         .callback_policy(Policy {

@@ -27,8 +27,10 @@ settings! {
         "compat_post_status" = "202" => compat_post_status: PostStatus,
         /// Networks of proxies whose `X-Forwarded-For` is believed, comma-separated: `10.0.0.0/8,::1/128`
         "trusted_proxies" => trusted_proxies: Vec<Parsed<IpNet>>,
-        /// Name of the project whose admins see the audit of all projects; admins of others see their own
+        /// Name of the project whose admins may in `/v1/admin` for all projects; admins of others for their own
         "admin_project" => admin_project: Option<String>,
+        /// File of rules, YAML or JSON, that say who may do what in place of the defaults
+        "policy_file" => policy_file: Option<PathBuf>,
         /// What is shown to the upstreams of synchronous kinds
         "sync.token" => sync_token: Option<SecretString>,
         /// Jobs of one project that may be active at a time; 0 sets no limit

@@ -5,40 +5,46 @@
 use std::sync::Arc;
 
 use axum::{
-    extract::FromRequestParts,
+    extract::{FromRequestParts, MatchedPath},
     http::{HeaderMap, HeaderName, header, request::Parts},
 };
 use vmctl_api_types::ProblemType;
 use vmctl_core::identity::{AuthContext, IdentityError, Project, Token};
 
-use crate::{app::App, audit::Trail, error::ApiError};
+use super::access::Access;
+use crate::{app::App, audit::Trail, error::ApiError, policy};
 
 /// The original service's header.
 pub(crate) const X_TOKEN: HeaderName = HeaderName::from_static("x-token");
 /// OpenStack's header.
 pub(crate) const X_AUTH_TOKEN: HeaderName = HeaderName::from_static("x-auth-token");
 
-/// A caller with a valid token.
+/// A caller with a valid token, whom the policy lets use the route.
 #[derive(Debug, Clone)]
 pub(crate) struct Authenticated;
 
-/// A caller whose token is scoped to a project and has the role `reader` there.
+/// A caller whose token is scoped to a project, and whom the policy lets use the route.
 #[derive(Debug, Clone)]
-pub(crate) struct ProjectReader {
+pub(crate) struct Permitted {
     pub context: AuthContext,
     pub project: Project,
+    /// Whose jobs it is about.
+    pub access: Access,
     /// What it came with: an answer that lasts asks again whether it is still valid.
     pub token: Token,
     /// What the audit is told of the request.
     pub trail: Trail,
 }
 
-impl ProjectReader {
-    /// Asks again whether the token is valid, for this project and with this role. A service that does
+impl Permitted {
+    /// Asks again whether the token is valid, for this project, and allows the same. A service that does
     /// not answer refuses nobody.
     pub async fn is_still_valid(&self, app: &App) -> bool {
         match app.identity.validate(&self.token).await {
-            Ok(now) => now.project.as_ref() == Some(&self.project) && now.has_role("reader"),
+            Ok(now) => {
+                now.project.as_ref() == Some(&self.project)
+                    && self.access.renewed(app, &now).is_ok()
+            }
             Err(IdentityError::Unavailable(_)) => true,
             Err(IdentityError::Invalid | IdentityError::Refused) => false,
         }
@@ -46,15 +52,11 @@ impl ProjectReader {
 
     /// Refuses a caller without this role.
     pub fn require(&self, role: &str) -> Result<(), ApiError> {
-        require(&self.context, role)
+        if self.context.has_role(role) {
+            return Ok(());
+        }
+        Err(ApiError::new(ProblemType::Forbidden).detail(format!("this needs the role {role}")))
     }
-}
-
-fn require(context: &AuthContext, role: &str) -> Result<(), ApiError> {
-    if context.has_role(role) {
-        return Ok(());
-    }
-    Err(ApiError::new(ProblemType::Forbidden).detail(format!("this needs the role {role}")))
 }
 
 impl FromRequestParts<Arc<App>> for Authenticated {
@@ -64,11 +66,12 @@ impl FromRequestParts<Arc<App>> for Authenticated {
         let token = token(&parts.headers)?;
         let context = validate(app, &token).await?;
         Trail::of(&parts.extensions).who(&context);
+        access(parts, app, &context)?;
         Ok(Self)
     }
 }
 
-impl FromRequestParts<Arc<App>> for ProjectReader {
+impl FromRequestParts<Arc<App>> for Permitted {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, ApiError> {
@@ -80,14 +83,24 @@ impl FromRequestParts<Arc<App>> for ProjectReader {
             return Err(ApiError::new(ProblemType::Forbidden)
                 .detail("the token is not scoped to a project"));
         };
-        require(&context, "reader")?;
+        let access = access(parts, app, &context)?;
         Ok(Self {
             context,
             project,
+            access,
             token,
             trail,
         })
     }
+}
+
+/// Looks whether the caller may ask for what the route is for.
+fn access(parts: &Parts, app: &App, context: &AuthContext) -> Result<Access, ApiError> {
+    let path = parts.extensions.get::<MatchedPath>();
+    let action = path.and_then(|path| policy::of_route(parts.method.as_str(), path.as_str()));
+    // A test finds a route without an action; until then it is nobody's.
+    let action = action.ok_or_else(|| ApiError::new(ProblemType::Forbidden))?;
+    Access::check(app, action, context)
 }
 
 /// Asks the identity service, counts the answer and remembers whether there was one.

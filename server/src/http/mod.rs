@@ -1,6 +1,7 @@
 //! Reading requests: what a handler is given has been checked.
 
 pub(crate) mod accept;
+pub(crate) mod access;
 pub(crate) mod auth;
 pub(crate) mod body;
 pub(crate) mod client;

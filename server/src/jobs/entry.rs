@@ -268,7 +268,7 @@ async fn conflict(
     for holder in holders {
         let job = holder.run.job;
         let young = holder.is_under_way(app.now());
-        let record = match view::find(app, project, job).await {
+        let record = match view::find_of(app, project, job).await {
             Ok(record) => Some(record),
             Err(error) if error.is(ProblemType::StateRebuilding) && !young => return Err(error),
             Err(error) if error.is(ProblemType::StateUnavailable) => return Err(error),

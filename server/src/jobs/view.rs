@@ -7,7 +7,8 @@
 //! | absent, or of another project | behind, or not known to be caught up | wait, then 503 |
 //! | absent, or of another project | caught up | 404, or 410 when its time is over |
 //!
-//! A job of another project goes through the same lines as one that does not exist. "Caught up" is
+//! "Of this project" is what the policy says for who asks ([`Access`]): the own project, unless a rule
+//! reaches further. A job of another one goes through the same lines as one that does not exist. "Caught up" is
 //! told by this server's own marks: what was confirmed before a mark lies before it in the log, and of its
 //! own marks alone a server knows when they were published.
 //!
@@ -33,7 +34,7 @@ use vmctl_core::{
     store::{Lookup, PartitionState, Story, clock_ahead},
 };
 
-use crate::{app::App, error::ApiError};
+use crate::{app::App, error::ApiError, http::access::Access};
 
 /// A mark of this server that is this much younger than a version 7 id was published after whatever made
 /// the id, whichever server's clock drew it: clocks differ, and a publish takes its time.
@@ -223,19 +224,32 @@ pub(crate) struct Told {
     pub behind: bool,
 }
 
-/// Finds a job of a project.
+/// Finds a job that the caller may know of, and refuses what the policy does not allow with it.
 ///
 /// Waits for a view that is catching up, at most for the server's patience.
-pub(crate) async fn find(app: &App, project: &str, id: JobId) -> Result<Record, ApiError> {
-    let (lookup, _) = ask(app, project, id, || app.get(id)).await?;
+pub(crate) async fn find(app: &App, access: &Access, id: JobId) -> Result<Record, ApiError> {
+    let knows = |record: &Record| access.knows(record);
+    let (lookup, _) = ask(app, &knows, id, || app.get(id)).await?;
+    let record = lookup.record.ok_or_else(|| not_found(id))?;
+    access.check_job(&record)?;
+    Ok(record)
+}
+
+/// Finds a job of a project, whoever asks; otherwise as [`find`].
+pub(crate) async fn find_of(app: &App, project: &str, id: JobId) -> Result<Record, ApiError> {
+    let ours = |record: &Record| record.project() == Some(project);
+    let (lookup, _) = ask(app, &ours, id, || app.get(id)).await?;
     lookup.record.ok_or_else(|| not_found(id))
 }
 
-/// Finds a job of a project, with its history; otherwise as [`find`].
-pub(crate) async fn tell(app: &App, project: &str, id: JobId) -> Result<Told, ApiError> {
-    let (story, behind) = ask(app, project, id, || app.story(id)).await?;
+/// Finds a job with its history; otherwise as [`find`].
+pub(crate) async fn tell(app: &App, access: &Access, id: JobId) -> Result<Told, ApiError> {
+    let knows = |record: &Record| access.knows(record);
+    let (story, behind) = ask(app, &knows, id, || app.story(id)).await?;
+    let record = story.record.ok_or_else(|| not_found(id))?;
+    access.check_job(&record)?;
     Ok(Told {
-        record: story.record.ok_or_else(|| not_found(id))?,
+        record,
         history: story.history,
         stands: Reach::of(&story.partition).offset(),
         behind,
@@ -271,10 +285,13 @@ pub(crate) async fn look(app: &App, project: &str, id: JobId) -> Result<Look, Ap
     })
 }
 
+/// Says whether who asks is told of a job.
+type Knows<'a> = dyn Fn(&Record) -> bool + Send + Sync + 'a;
+
 /// Asks until the answer holds; returns it, and whether its partition is behind.
 async fn ask<T, E, F>(
     app: &App,
-    project: &str,
+    knows: &Knows<'_>,
     id: JobId,
     read: impl Fn() -> F,
 ) -> Result<(T, bool), ApiError>
@@ -296,7 +313,7 @@ where
         let (record, partition) = answer.parts();
         let behind = is_behind(app, number, partition, seen);
         let question = Question {
-            project,
+            knows,
             id,
             arrived,
             now: app.now(),
@@ -339,7 +356,7 @@ pub(crate) fn rebuilding(id: JobId) -> ApiError {
 
 /// One question about one job, at one moment.
 struct Question<'a> {
-    project: &'a str,
+    knows: &'a Knows<'a>,
     id: JobId,
     arrived: Timestamp,
     now: Timestamp,
@@ -361,8 +378,7 @@ enum Verdict {
 
 impl Question<'_> {
     fn judge(&self, record: Option<&Record>, partition: &PartitionState) -> Verdict {
-        let ours = record
-            .filter(|record| record.project() == Some(self.project) && record.winner.is_some());
+        let ours = record.filter(|record| (self.knows)(record) && record.winner.is_some());
         if let Some(record) = ours {
             if record.is_terminal() || !self.behind || self.is_fresh(record) {
                 return Verdict::Found;
@@ -500,7 +516,7 @@ mod tests {
         partition: &PartitionState,
     ) -> &'static str {
         let question = Question {
-            project: "p",
+            knows: &|record| record.project() == Some("p"),
             id: id.parse().unwrap(),
             arrived: noon(asked),
             now: noon(asked),

@@ -6,7 +6,13 @@ use tokio::time::{Instant, sleep_until};
 use vmctl_api_types::JobId;
 use vmctl_core::{partition::Partition, record::Record};
 
-use crate::{app::App, edge::slot::Slot, error::ApiError, http::conditional::Tags, jobs::view};
+use crate::{
+    app::App,
+    edge::slot::Slot,
+    error::ApiError,
+    http::{access::Access, conditional::Tags},
+    jobs::view,
+};
 
 /// How often a waiting request looks by itself, while the doorbell works and while it does not.
 const LOOK_ATTACHED: Duration = Duration::from_secs(5);
@@ -42,7 +48,7 @@ impl Until {
 pub(crate) async fn wait(
     app: &App,
     slot: &Slot,
-    project: &str,
+    access: &Access,
     id: JobId,
     until: &Until,
     patience: Duration,
@@ -57,7 +63,7 @@ pub(crate) async fn wait(
     loop {
         // Read before the record, so that the record has at least this much.
         let folded = app.seen.reach(Partition::of(id)).offset();
-        let record = view::find(app, project, id).await?;
+        let record = view::find(app, access, id).await?;
         let over = Instant::now() >= deadline || app.stopping.is_cancelled();
         if over || until.is_met(&record) {
             return Ok(Some(record));

@@ -9,8 +9,9 @@ use crate::{
     app::App,
     audit::KEPT,
     error::ApiError,
-    http::{auth::ProjectReader, query::Query},
+    http::{auth::Permitted, query::Query},
     openapi::Guarded,
+    policy::ALL_PROJECTS,
 };
 
 /// Entries when nobody says how many.
@@ -33,14 +34,13 @@ const DEFAULT: usize = 100;
 )]
 pub(super) async fn list(
     State(app): State<Arc<App>>,
-    caller: ProjectReader,
+    caller: Permitted,
     query: Query,
 ) -> Result<Json<AuditList>, ApiError> {
-    caller.require("admin")?;
     query.only(&["limit"])?;
     let most = query.limit(DEFAULT, KEPT)?;
     let own = &caller.project.id;
-    let sees_all = app.config.admin_project.as_ref() == Some(own);
+    let sees_all = caller.access.has(ALL_PROJECTS);
     let is_own = |entry: &AuditEntry| {
         let who = entry.data.who.as_ref();
         who.is_some_and(|who| who.project_id.as_ref() == Some(own))

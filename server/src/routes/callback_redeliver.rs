@@ -13,7 +13,7 @@ use vmctl_api_types::{CallbackDelivery, JobId, Problem, ProblemType};
 use crate::{
     app::App,
     error::ApiError,
-    http::{auth::ProjectReader, trace},
+    http::{auth::Permitted, trace},
     jobs::{callbacks, retry, view},
     openapi::{Absent, Guarded},
     routes::{answer, change},
@@ -39,7 +39,7 @@ use crate::{
 )]
 pub(super) async fn redeliver(
     State(app): State<Arc<App>>,
-    caller: ProjectReader,
+    caller: Permitted,
     path: Result<Path<(String, String)>, PathRejection>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
@@ -53,7 +53,7 @@ pub(super) async fn redeliver(
         absent.detail("the job has no callback of that id")
     };
     let epoch = callbacks::run_of(&record, cid).ok_or_else(absent)?;
-    let delivery = view::find(&app, &caller.project.id, cid).await?;
+    let delivery = view::find(&app, &caller.access, cid).await?;
     let traceparent = trace::parent(&headers);
     let published = retry::redeliver(&app, cid, delivery, traceparent).await?;
     let callback = record.spec.as_ref().and_then(|s| s.spec.callback.as_ref());

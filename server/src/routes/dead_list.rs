@@ -14,7 +14,7 @@ use crate::{
     app::App,
     error::ApiError,
     http::{
-        auth::ProjectReader,
+        auth::Permitted,
         query::{Query, bad},
     },
     jobs::{dead, list},
@@ -51,10 +51,10 @@ pub(super) const MOST_TEXT: usize = 128;
 )]
 pub(super) async fn list(
     State(app): State<Arc<App>>,
-    caller: ProjectReader,
+    caller: Permitted,
     query: Query,
 ) -> Result<Response, ApiError> {
-    let own = admin::scope(&app, &caller)?;
+    let own = admin::scope(&caller);
     query.only(&PARAMETERS)?;
     let asked = text(&query, "project")?;
     admin::check_project(own.as_deref(), asked.as_deref())?;

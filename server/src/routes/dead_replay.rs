@@ -17,7 +17,7 @@ use crate::{
     app::App,
     audit,
     error::ApiError,
-    http::{auth::ProjectReader, body::JsonBody, request_id::RequestId, trace},
+    http::{auth::Permitted, body::JsonBody, request_id::RequestId, trace},
     jobs::dead,
     openapi::Guarded,
     routes::{admin, dead_list::MOST_TEXT},
@@ -47,12 +47,12 @@ const MOST: usize = 100;
 )]
 pub(super) async fn replay(
     State(app): State<Arc<App>>,
-    caller: ProjectReader,
+    caller: Permitted,
     request_id: RequestId,
     headers: HeaderMap,
     JsonBody(body): JsonBody,
 ) -> Result<Json<ReplayResult>, ApiError> {
-    let own = admin::scope(&app, &caller)?;
+    let own = admin::scope(&caller);
     let wanted = request(body)?;
     admin::check_project(own.as_deref(), wanted.project_id.as_deref())?;
     let (jobs, more) = named(&app, own.clone(), wanted).await?;
@@ -104,7 +104,7 @@ async fn named(
 /// Audits one job: the job's own owner has not asked for this run.
 fn note(
     app: &App,
-    caller: &ProjectReader,
+    caller: &Permitted,
     request_id: &RequestId,
     kind: Option<Kind>,
     item: &Replayed,

@@ -14,7 +14,7 @@ use crate::{
     error::ApiError,
     http::{
         accept,
-        auth::ProjectReader,
+        auth::Permitted,
         query::{Query, bad},
     },
     jobs::list::Filter,
@@ -55,7 +55,7 @@ use crate::{
 )]
 pub(super) async fn stream(
     State(app): State<Arc<App>>,
-    caller: ProjectReader,
+    caller: Permitted,
     query: Query,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
@@ -105,12 +105,12 @@ fn jobs(query: &Query, most: usize) -> Result<Vec<JobId>, ApiError> {
 /// Answers with a stream of some jobs, or 204.
 pub(super) async fn of_jobs(
     app: &Arc<App>,
-    caller: &ProjectReader,
+    caller: &Permitted,
     ids: &[JobId],
     last: Option<&str>,
 ) -> Result<Response, ApiError> {
     let place = Place::take(app, &caller.project.id)?;
-    let stream = JobStream::open(app, &caller.project.id, ids, last).await?;
+    let stream = JobStream::open(app, &caller.access, ids, last).await?;
     Ok(match stream {
         Some(stream) => streams::answer(app, caller, place, Source::Jobs(stream)),
         None => StatusCode::NO_CONTENT.into_response(),
@@ -119,10 +119,11 @@ pub(super) async fn of_jobs(
 
 async fn of_project(
     app: &Arc<App>,
-    caller: &ProjectReader,
+    caller: &Permitted,
     filter: Filter,
     last: Option<&str>,
 ) -> Result<Response, ApiError> {
+    caller.access.check_project()?;
     let place = Place::take(app, &caller.project.id)?;
     let stream = ProjectStream::open(app, &caller.project.id, filter, last).await?;
     Ok(streams::answer(app, caller, place, Source::Project(stream)))

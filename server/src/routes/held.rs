@@ -7,7 +7,7 @@ use crate::{
     app::App,
     edge::slot::Slot,
     error::ApiError,
-    http::{auth::ProjectReader, prefer::Prefer},
+    http::{auth::Permitted, prefer::Prefer},
     jobs::wait::{self, Until},
 };
 
@@ -16,7 +16,7 @@ use crate::{
 pub(super) async fn hold(
     app: &App,
     slot: &Slot,
-    caller: &ProjectReader,
+    caller: &Permitted,
     id: JobId,
     until: &Until,
     prefer: Prefer,
@@ -25,7 +25,7 @@ pub(super) async fn hold(
     let Some(patience) = prefer.wait.filter(|_| !until.is_met(record)) else {
         return Ok(prefer);
     };
-    let newest = wait::wait(app, slot, &caller.project.id, id, until, patience).await?;
+    let newest = wait::wait(app, slot, &caller.access, id, until, patience).await?;
     Ok(match newest {
         Some(newest) => {
             *record = newest;

@@ -13,7 +13,7 @@ use vmctl_api_types::{CallbackList, Problem};
 use crate::{
     app::App,
     error::ApiError,
-    http::{auth::ProjectReader, path::JobPath},
+    http::{auth::Permitted, path::JobPath},
     jobs::{callbacks, view},
     openapi::{Absent, Guarded},
 };
@@ -34,10 +34,10 @@ use crate::{
 )]
 pub(super) async fn list(
     State(app): State<Arc<App>>,
-    caller: ProjectReader,
+    caller: Permitted,
     JobPath(id): JobPath,
 ) -> Result<Response, ApiError> {
-    let record = view::find(&app, &caller.project.id, id).await?;
+    let record = view::find(&app, &caller.access, id).await?;
     let items = callbacks::list(&app, &record).await?;
     let mut response = Json(CallbackList { items }).into_response();
     response.headers_mut().insert(

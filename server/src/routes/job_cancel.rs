@@ -14,7 +14,7 @@ use vmctl_core::pointer;
 use crate::{
     app::App,
     error::ApiError,
-    http::{auth::ProjectReader, body::OptionalJsonBody, path::JobPath, prefer::Prefer},
+    http::{auth::Permitted, body::OptionalJsonBody, path::JobPath, prefer::Prefer},
     jobs::cancel,
     openapi::{Absent, Guarded},
     routes::{answer, change},
@@ -49,7 +49,7 @@ const MAX_REASON: usize = 256;
 )]
 pub(super) async fn cancel(
     State(app): State<Arc<App>>,
-    caller: ProjectReader,
+    caller: Permitted,
     JobPath(id): JobPath,
     headers: HeaderMap,
     OptionalJsonBody(body): OptionalJsonBody,

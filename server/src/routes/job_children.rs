@@ -15,7 +15,7 @@ use crate::{
     app::App,
     error::ApiError,
     http::{
-        auth::ProjectReader,
+        auth::Permitted,
         path::JobPath,
         query::{Query, bad},
     },
@@ -44,14 +44,14 @@ const DEFAULT_LIMIT: usize = 50;
 )]
 pub(super) async fn children(
     State(app): State<Arc<App>>,
-    caller: ProjectReader,
+    caller: Permitted,
     JobPath(id): JobPath,
     query: Query,
 ) -> Result<Response, ApiError> {
     query.only(&["limit", "cursor"])?;
     let limit = query.limit(DEFAULT_LIMIT, app.config.limits.page)?;
     let from = query.one("cursor")?.map(cursor).transpose()?.unwrap_or(0);
-    let record = view::find(&app, &caller.project.id, id).await?;
+    let record = view::find(&app, &caller.access, id).await?;
     let (epoch, names) = match &record.winner {
         Some(winner) => (winner.epoch, &winner.body.children[..]),
         None => (0, &[][..]),
@@ -63,7 +63,7 @@ pub(super) async fn children(
     let items: Vec<_> = lookups
         .into_iter()
         .filter_map(|lookup| lookup.record?.to_job())
-        .filter(|job| job.project_id == caller.project.id && job.parent_id == Some(id))
+        .filter(|job| record.project() == Some(&job.project_id) && job.parent_id == Some(id))
         .collect();
     let body = JobList {
         incomplete: items.len() < ids.len(),

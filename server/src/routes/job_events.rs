@@ -13,7 +13,7 @@ use vmctl_api_types::{JobEvent, JobEventList, JobId, Problem, StreamEvent};
 use crate::{
     app::App,
     error::ApiError,
-    http::{accept, auth::ProjectReader, path::JobPath, query::Query},
+    http::{accept, auth::Permitted, path::JobPath, query::Query},
     jobs::view,
     openapi::{Absent, Guarded},
     routes::event_stream,
@@ -52,7 +52,7 @@ const DEFAULT_LIMIT: usize = 100;
 )]
 pub(super) async fn events(
     State(app): State<Arc<App>>,
-    caller: ProjectReader,
+    caller: Permitted,
     JobPath(id): JobPath,
     query: Query,
     headers: HeaderMap,
@@ -67,14 +67,14 @@ pub(super) async fn events(
 
 async fn list(
     app: &App,
-    caller: &ProjectReader,
+    caller: &Permitted,
     id: JobId,
     query: &Query,
 ) -> Result<Response, ApiError> {
     query.only(&["after", "limit"])?;
     let limit = query.limit(DEFAULT_LIMIT, app.config.limits.page)?;
     let after = query.one("after")?;
-    let told = view::tell(app, &caller.project.id, id).await?;
+    let told = view::tell(app, &caller.access, id).await?;
     let events = told.history.iter().map(|entry| entry.event.clone());
     let body = page(events.collect(), after, limit);
     let headers = [(header::CACHE_CONTROL, "private, no-cache")];

@@ -13,7 +13,7 @@ use crate::{
     app::App,
     edge::slot::Slot,
     error::ApiError,
-    http::{auth::ProjectReader, conditional::Tags, path::JobPath, prefer::Prefer},
+    http::{auth::Permitted, conditional::Tags, path::JobPath, prefer::Prefer},
     jobs::{callbacks, in_line, view, wait::Until},
     openapi::{Absent, Guarded},
     routes::{answer, held},
@@ -40,14 +40,14 @@ use crate::{
 )]
 pub(super) async fn get(
     State(app): State<Arc<App>>,
-    caller: ProjectReader,
+    caller: Permitted,
     JobPath(id): JobPath,
     slot: Slot,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let prefer = Prefer::of(&headers)?.without_handling();
     let known = Tags::of(&headers, header::IF_NONE_MATCH);
-    let mut record = view::find(&app, &caller.project.id, id).await?;
+    let mut record = view::find(&app, &caller.access, id).await?;
     let until = known.clone().map_or(Until::Terminal, Until::Changed);
     let prefer = held::hold(&app, &slot, &caller, id, &until, prefer, &mut record).await?;
     let told = record.is_terminal() && record.has_callback();

@@ -15,7 +15,7 @@ use crate::{
     app::App,
     error::ApiError,
     http::{
-        auth::ProjectReader,
+        auth::Permitted,
         query::{Query, bad},
     },
     jobs::list::{self, Filter, Order},
@@ -64,7 +64,7 @@ const MAX_LABELS: usize = 32;
 )]
 pub(super) async fn list(
     State(app): State<Arc<App>>,
-    caller: ProjectReader,
+    caller: Permitted,
     query: Query,
 ) -> Result<Response, ApiError> {
     query.only(&PARAMETERS)?;

@@ -15,7 +15,7 @@ use crate::{
     error::ApiError,
     http::{
         accept::{self, LogForm},
-        auth::ProjectReader,
+        auth::Permitted,
         path::JobPath,
         query::{Query, bad},
     },
@@ -54,7 +54,7 @@ use crate::{
 )]
 pub(super) async fn logs(
     State(app): State<Arc<App>>,
-    caller: ProjectReader,
+    caller: Permitted,
     JobPath(id): JobPath,
     query: Query,
     headers: HeaderMap,
@@ -71,7 +71,7 @@ pub(super) async fn logs(
         // What names no line is no error: the client gets the newest ones.
         let last = last.and_then(|id| id.parse().ok());
         let place = Place::take(&app, &caller.project.id)?;
-        let stream = LineStream::open(&app, &caller.project.id, id, last, tail).await?;
+        let stream = LineStream::open(&app, &caller.access, id, last, tail).await?;
         return Ok(match stream {
             Some(stream) => streams::answer(&app, &caller, place, Source::Lines(stream)),
             None => StatusCode::NO_CONTENT.into_response(),
@@ -80,7 +80,7 @@ pub(super) async fn logs(
     let form = form.ok_or_else(|| {
         not_acceptable("answers are text/plain, application/jsonl or text/event-stream")
     })?;
-    view::find(&app, &caller.project.id, id).await?;
+    view::find(&app, &caller.access, id).await?;
     let mut lines = app.lines(id).await?;
     let lines = lines.split_off(lines.len().saturating_sub(tail));
     let (media, body) = match form {

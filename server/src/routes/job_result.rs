@@ -15,7 +15,7 @@ use crate::{
     app::App,
     edge::slot::Slot,
     error::ApiError,
-    http::{auth::ProjectReader, conditional::Tags, path::JobPath, prefer::Prefer},
+    http::{auth::Permitted, conditional::Tags, path::JobPath, prefer::Prefer},
     jobs::{view, wait::Until},
     openapi::{Absent, Guarded},
     routes::{answer, held},
@@ -44,14 +44,14 @@ use crate::{
 )]
 pub(super) async fn result(
     State(app): State<Arc<App>>,
-    caller: ProjectReader,
+    caller: Permitted,
     JobPath(id): JobPath,
     slot: Slot,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let prefer = Prefer::of(&headers)?.without_handling();
     let known = Tags::of(&headers, header::IF_NONE_MATCH);
-    let mut record = view::find(&app, &caller.project.id, id).await?;
+    let mut record = view::find(&app, &caller.access, id).await?;
     let until = Until::Terminal;
     let prefer = held::hold(&app, &slot, &caller, id, &until, prefer, &mut record).await?;
     let mut response = match record.state() {

@@ -8,7 +8,7 @@ use vmctl_api_types::{Job, Problem};
 use crate::{
     app::App,
     error::ApiError,
-    http::{auth::ProjectReader, path::JobPath, prefer::Prefer, trace},
+    http::{auth::Permitted, path::JobPath, prefer::Prefer, trace},
     jobs::retry,
     openapi::{Absent, Guarded},
     routes::change,
@@ -37,7 +37,7 @@ use crate::{
 )]
 pub(super) async fn retry(
     State(app): State<Arc<App>>,
-    caller: ProjectReader,
+    caller: Permitted,
     JobPath(id): JobPath,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {

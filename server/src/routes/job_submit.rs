@@ -16,7 +16,7 @@ use crate::{
     edge::slot::Slot,
     error::ApiError,
     http::{
-        auth::ProjectReader, body::JsonBody, key::IdempotencyKey, prefer::Prefer, query::Query,
+        auth::Permitted, body::JsonBody, key::IdempotencyKey, prefer::Prefer, query::Query,
         request_id::RequestId, trace,
     },
     jobs::{
@@ -54,7 +54,7 @@ const IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-re
 )]
 pub(super) async fn submit(
     State(app): State<Arc<App>>,
-    caller: ProjectReader,
+    caller: Permitted,
     request_id: RequestId,
     slot: Slot,
     query: Query,
@@ -93,7 +93,7 @@ pub(super) async fn submit(
 pub(super) fn submission(
     route: &'static str,
     request: JobRequest,
-    caller: &ProjectReader,
+    caller: &Permitted,
     request_id: &RequestId,
     headers: &HeaderMap,
 ) -> Result<Submission, ApiError> {

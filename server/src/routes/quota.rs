@@ -6,8 +6,7 @@ use axum::{Json, extract::State};
 use vmctl_api_types::{ActiveJobs, Quota, SubmitQuota};
 
 use crate::{
-    app::App, error::ApiError, http::auth::ProjectReader, jobs::list::is_incomplete,
-    openapi::Guarded,
+    app::App, error::ApiError, http::auth::Permitted, jobs::list::is_incomplete, openapi::Guarded,
 };
 
 /// Show the project's quota
@@ -21,7 +20,7 @@ use crate::{
 )]
 pub(super) async fn quota(
     State(app): State<Arc<App>>,
-    caller: ProjectReader,
+    caller: Permitted,
 ) -> Result<Json<Quota>, ApiError> {
     let limits = app.config.limits.project;
     let project_id = caller.project.id.clone();

@@ -15,7 +15,7 @@ use vmctl_core::{Kind, kinds::SyncSpec};
 use crate::{
     app::App,
     error::ApiError,
-    http::{auth::ProjectReader, body::RawJsonBody, query::Query, request_id::RequestId},
+    http::{auth::Permitted, body::RawJsonBody, query::Query, request_id::RequestId},
     openapi::Guarded,
     sync::{self, Ask},
 };
@@ -45,7 +45,7 @@ macro_rules! operation {
         )]
         pub(super) async fn $name(
             State(app): State<Arc<App>>,
-            caller: ProjectReader,
+            caller: Permitted,
             request_id: RequestId,
             name: Result<Path<String>, PathRejection>,
             request: Request,
@@ -88,7 +88,7 @@ operation!(
 
 async fn answer(
     app: &Arc<App>,
-    caller: &ProjectReader,
+    caller: &Permitted,
     request_id: &RequestId,
     name: Result<Path<String>, PathRejection>,
     request: Request,

@@ -14,7 +14,7 @@ use vmctl_core::kinds::KindSpec;
 use crate::{
     app::App,
     error::ApiError,
-    http::{auth::ProjectReader, request_id::RequestId},
+    http::{auth::Permitted, request_id::RequestId},
     jobs::{
         request,
         submit::{self, Accepted},
@@ -30,7 +30,7 @@ pub(super) const DELETE: &str = "vm.delete";
 /// Submits a job of this kind with the body as its input.
 pub(super) async fn submit(
     app: &Arc<App>,
-    caller: &ProjectReader,
+    caller: &Permitted,
     request_id: &RequestId,
     headers: &HeaderMap,
     kind: &'static str,

@@ -8,7 +8,7 @@ use vmctl_api_types::{Problem, VmAccepted, VmRequest};
 use crate::{
     app::App,
     error::ApiError,
-    http::{auth::ProjectReader, body::JsonBody, request_id::RequestId},
+    http::{auth::Permitted, body::JsonBody, request_id::RequestId},
     openapi::{Guarded, SubmissionProblems},
     routes::vm,
 };
@@ -29,7 +29,7 @@ use crate::{
 )]
 pub(super) async fn create(
     State(app): State<Arc<App>>,
-    caller: ProjectReader,
+    caller: Permitted,
     request_id: RequestId,
     headers: HeaderMap,
     JsonBody(body): JsonBody,

@@ -12,7 +12,7 @@ use vmctl_api_types::{CompatState, Job, JobState, Problem, ProblemType, VmView};
 use crate::{
     app::App,
     error::ApiError,
-    http::{auth::ProjectReader, conditional::Tags, path::JobPath},
+    http::{auth::Permitted, conditional::Tags, path::JobPath},
     jobs::view,
     openapi::{Absent, Guarded},
     routes::{answer, vm},
@@ -35,11 +35,11 @@ use crate::{
 )]
 pub(super) async fn get(
     State(app): State<Arc<App>>,
-    caller: ProjectReader,
+    caller: Permitted,
     JobPath(id): JobPath,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let record = view::find(&app, &caller.project.id, id).await?;
+    let record = view::find(&app, &caller.access, id).await?;
     let view = record
         .to_job()
         .and_then(compat)

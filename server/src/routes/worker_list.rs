@@ -8,7 +8,7 @@ use vmctl_api_types::{Problem, WorkerList};
 use crate::{
     app::App,
     error::ApiError,
-    http::{auth::ProjectReader, query::Query},
+    http::{auth::Permitted, query::Query},
     openapi::Guarded,
     routes::{admin, job_list},
 };
@@ -31,10 +31,10 @@ use crate::{
 )]
 pub(super) async fn list(
     State(app): State<Arc<App>>,
-    caller: ProjectReader,
+    caller: Permitted,
     query: Query,
 ) -> Result<Json<WorkerList>, ApiError> {
-    let project = admin::scope(&app, &caller)?;
+    let project = admin::scope(&caller);
     query.only(&["kind"])?;
     let kind = query.one("kind")?.map(job_list::kind).transpose()?;
     let mut workers = app.workers.list(project.as_deref(), app.now());

@@ -20,6 +20,7 @@ use super::{
 use crate::{
     app::App,
     error::ApiError,
+    http::access::Access,
     jobs::view::{self, Told},
 };
 
@@ -28,7 +29,7 @@ pub(super) const RETRY: Duration = Duration::from_secs(1);
 
 /// A stream that is ready to run.
 pub(crate) struct JobStream {
-    project: String,
+    access: Access,
     jobs: Vec<Followed>,
     snapshots: Vec<Event>,
 }
@@ -38,13 +39,13 @@ impl JobStream {
     /// all jobs have ended.
     pub async fn open(
         app: &App,
-        project: &str,
+        access: &Access,
         ids: &[JobId],
         last: Option<&str>,
     ) -> Result<Option<Self>, ApiError> {
         // Before the jobs are read, so that nothing falls between.
         let bells: Vec<_> = ids.iter().map(|id| app.doorbell.listen(*id)).collect();
-        let tell = |id: &JobId| view::tell(app, project, *id);
+        let tell = |id: &JobId| view::tell(app, access, *id);
         let told = try_join_all(ids.iter().map(tell)).await?;
         let resumed = last.and_then(|id| cut(&told, id));
         let begun = resumed.is_none().then(|| beginning(app, ids, &told));
@@ -69,7 +70,7 @@ impl JobStream {
             return Ok(None);
         }
         Ok(Some(Self {
-            project: project.to_owned(),
+            access: access.clone(),
             jobs,
             snapshots,
         }))
@@ -163,7 +164,7 @@ impl JobStream {
         let now = Instant::now();
         let is_due = |job: &&mut Followed| job.due.is_some_and(|due| due <= now);
         let due: Vec<_> = self.jobs.iter_mut().filter(is_due).collect();
-        let tell = |job: &&mut Followed| view::tell(app, &self.project, job.id);
+        let tell = |job: &&mut Followed| view::tell(app, &self.access, job.id);
         let told = join_all(due.iter().map(tell)).await;
         for (job, told) in due.into_iter().zip(told) {
             match told {

@@ -15,6 +15,7 @@ use super::{End, Sink, frame, jobs::RETRY};
 use crate::{
     app::App,
     error::ApiError,
+    http::access::Access,
     jobs::{doorbell::Listener, view},
 };
 
@@ -34,7 +35,7 @@ const LAST_LOOK: Duration = Duration::from_secs(2);
 
 /// A stream that is ready to run.
 pub(crate) struct LineStream {
-    project: String,
+    access: Access,
     id: JobId,
     bells: [Listener; 2],
     /// The last line that the client has, or does not want.
@@ -58,20 +59,20 @@ impl LineStream {
     /// lines it wants otherwise. `None` when the job has ended and the client has all of its lines.
     pub async fn open(
         app: &App,
-        project: &str,
+        access: &Access,
         id: JobId,
         last: Option<LineId>,
         tail: usize,
     ) -> Result<Option<Self>, ApiError> {
         // Before anything is read, so that nothing falls between.
         let bells = [app.doorbell.listen(id), app.doorbell.listen_to_lines(id)];
-        let record = view::find(app, project, id).await?;
+        let record = view::find(app, access, id).await?;
         let lines = app.lines(id).await?;
         let skip = lines.len().saturating_sub(tail);
         let before = skip.checked_sub(1).map(|n| lines[n].id);
         let sent = last.or(before).unwrap_or_default();
         let mut stream = Self {
-            project: project.to_owned(),
+            access: access.clone(),
             id,
             bells,
             sent,
@@ -130,7 +131,7 @@ impl LineStream {
     }
 
     async fn look(&mut self, app: &App) -> Result<(), ApiError> {
-        let record = view::find(app, &self.project, self.id).await?;
+        let record = view::find(app, &self.access, self.id).await?;
         self.waiting = behind(app.lines(self.id).await?, self.sent);
         self.note(app, &record);
         Ok(())

@@ -40,7 +40,7 @@ use tokio::{
     time::{Instant, sleep, sleep_until, timeout},
 };
 
-use crate::{app::App, http::auth::ProjectReader};
+use crate::{app::App, http::auth::Permitted};
 
 pub(crate) use places::{Place, Places};
 
@@ -127,12 +127,7 @@ pub(crate) fn last_event<'a>(headers: &'a HeaderMap, after: Option<&'a str>) -> 
 }
 
 /// Starts a stream and answers with it.
-pub(crate) fn answer(
-    app: &Arc<App>,
-    caller: &ProjectReader,
-    place: Place,
-    source: Source,
-) -> Response {
+pub(crate) fn answer(app: &Arc<App>, caller: &Permitted, place: Place, source: Source) -> Response {
     let limits = &app.config.limits;
     let (frames, mut waiting) = mpsc::channel(limits.stream_frames.max(1));
     let valid = caller.context.expires_at.duration_since(app.now());
@@ -162,7 +157,7 @@ pub(crate) fn answer(
 
 async fn run(
     app: &App,
-    caller: ProjectReader,
+    caller: Permitted,
     source: Source,
     frames: mpsc::Sender<Event>,
     (expiry, expired): (Instant, End),
@@ -188,7 +183,7 @@ async fn run(
 }
 
 /// Waits until the token is refused.
-async fn refused(app: &App, caller: &ProjectReader) {
+async fn refused(app: &App, caller: &Permitted) {
     loop {
         sleep(app.config.limits.stream_check).await;
         if !caller.is_still_valid(app).await {

@@ -10,7 +10,7 @@ use vmctl_api_types::ProblemType;
 use crate::{
     error::ApiError,
     http::{
-        auth::ProjectReader,
+        auth::Permitted,
         request_id::{RequestId, X_REQUEST_ID},
         trace,
     },
@@ -40,7 +40,7 @@ const TO_CLIENT: [HeaderName; 9] = [
 /// Writes what goes to every address of an upstream.
 pub(super) fn to_upstream(
     client: &HeaderMap,
-    caller: &ProjectReader,
+    caller: &Permitted,
     request_id: &RequestId,
 ) -> Result<HeaderMap, ApiError> {
     let mut headers = passed(client, &TO_UPSTREAM);

@@ -39,7 +39,7 @@ use crate::{
     config::{Limits, SyncConfig},
     edge::AsItIs,
     error::ApiError,
-    http::{auth::ProjectReader, request_id::RequestId},
+    http::{auth::Permitted, request_id::RequestId},
 };
 
 use breaker::Policy;
@@ -62,7 +62,7 @@ pub(crate) struct Ask<'a> {
     /// The body as it came; empty for methods without one.
     pub body: Bytes,
     pub headers: &'a HeaderMap,
-    pub caller: &'a ProjectReader,
+    pub caller: &'a Permitted,
     pub request_id: &'a RequestId,
 }
 

@@ -307,7 +307,7 @@ async fn a_second_server_does_not_take_back_what_the_first_has_told() {
     let second = second(&suite);
     let _tasks = server::background(&second);
     let ask = async || {
-        let found = view::find(&second, "demo", id.parse().unwrap()).await;
+        let found = view::find_of(&second, "demo", id.parse().unwrap()).await;
         found
             .map(|record| record.to_job().unwrap().state)
             .map_err(|error| error.problem().problem_type.clone())
@@ -331,7 +331,7 @@ async fn a_server_finds_a_fresh_record_before_its_first_mark() {
     let id = suite.submit().await;
     let second = second(&suite);
     let started = tokio::time::Instant::now();
-    let found = view::find(&second, "demo", id.parse().unwrap()).await;
+    let found = view::find_of(&second, "demo", id.parse().unwrap()).await;
     assert!(found.is_ok());
     assert_eq!(started.elapsed(), Duration::ZERO);
 }

@@ -83,7 +83,7 @@ impl Suite {
 }
 
 async fn ask(app: &App, id: JobId) -> String {
-    match view::find(app, "demo", id).await {
+    match view::find_of(app, "demo", id).await {
         Ok(record) => record.state().unwrap().to_string(),
         Err(error) => error.problem().problem_type.replace("/problems/", ""),
     }

@@ -17,6 +17,7 @@ mod logs;
 mod matrix;
 mod model_admission;
 mod model_reads;
+mod policy;
 mod project_streams;
 mod queues;
 mod quota;

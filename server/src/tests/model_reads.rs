@@ -125,7 +125,7 @@ impl Run {
         } else {
             &self.suite.app
         };
-        match view::find(app, "demo", job.command.data.job.id).await {
+        match view::find_of(app, "demo", job.command.data.job.id).await {
             Ok(record) => {
                 let now = rank(record.state().unwrap());
                 assert!(now >= job.told, "job {number}: {} became {now}", job.told);
