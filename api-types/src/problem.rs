@@ -177,6 +177,10 @@ problem_types! {
     UpstreamUnavailable = ("upstream-unavailable", 503, "The upstream is not available right now"),
     /// The upstream of a synchronous kind did not answer in time; whether it did what was asked is not known.
     UpstreamTimeout = ("upstream-timeout", 504, "The upstream did not answer in time"),
+    /// Jobs are searched by nobody here: the service has no search cluster.
+    SearchNotSetUp = ("search-not-set-up", 501, "Jobs cannot be searched here"),
+    /// The search cluster gives no answer, or as many searches as may be are under way. Lists without `q` work.
+    SearchUnavailable = ("search-unavailable", 503, "Jobs cannot be searched right now"),
     /// The server has as many requests as it can carry.
     Overloaded = ("overloaded", 503, "The server is busy"),
     /// Keystone cannot be asked.

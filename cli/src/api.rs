@@ -51,6 +51,8 @@ pub struct Listed {
 /// Which jobs to list.
 #[derive(Debug, Clone, Default)]
 pub struct ListQuery {
+    /// With these words.
+    pub search: Option<String>,
     /// In these states; all when empty.
     pub states: Vec<JobState>,
     /// Of this kind.
@@ -129,6 +131,9 @@ impl Api {
             if !query.states.is_empty() {
                 let states: Vec<&str> = query.states.iter().map(|state| state.as_str()).collect();
                 request = request.query("state", states.join(","));
+            }
+            if let Some(words) = &query.search {
+                request = request.query("q", words);
             }
             if let Some(kind) = &query.kind {
                 request = request.query("kind", kind);

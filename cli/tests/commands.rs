@@ -79,6 +79,29 @@ fn a_list_may_be_of_a_time_and_begin_with_the_oldest() {
 }
 
 #[test]
+fn jobs_are_searched_by_words() {
+    let fake = Fake::start(|request| {
+        if request.number == 0 {
+            return Reply::ok(
+                json!({"items": [job(ID, "failed", &json!({}))], "next_cursor": null, "incomplete": false}),
+            );
+        }
+        Reply::problem(501, "search-not-set-up", &json!({}))
+    });
+    let home = Home::new();
+    let search = || home.run(&fake, &["job", "list", "--search", "lx-db-1 \"no room\""]);
+    let ran = search().expect(0);
+    assert!(ran.stdout.contains(ID));
+    assert_eq!(
+        fake.seen()[0].target,
+        "/v1/jobs?limit=50&q=lx-db-1+%22no+room%22"
+    );
+    // Asked once: it does not get better.
+    search().expect(1);
+    assert_eq!(fake.seen().len(), 2);
+}
+
+#[test]
 fn pages_are_followed_as_far_as_asked() {
     let fake = Fake::start(|request| {
         let cursor = if request.target.contains("cursor=two") {

@@ -1,6 +1,6 @@
 //! Folds the log into the view of jobs, and ends jobs whose time is over.
 //!
-//! Eight loops run side by side, most of them on the partitions that this reader holds:
+//! Nine loops run side by side, most of them on the partitions that this reader holds:
 //!
 //! - [`fold`]: entries of the log become records, in the same write as the position;
 //! - [`leases`]: partitions are shared with the other readers alive;
@@ -10,7 +10,9 @@
 //!   that nobody has spoken of for long are said again, to the log or to a queue that was emptied;
 //! - [`pressure`]: in a store that is nearly full, records of ended jobs are forgotten earlier;
 //! - `effects`: what must follow the end of a job is published, such as its callback;
-//! - `reports`: what simple workers say becomes the events that they mean.
+//! - `reports`: what simple workers say becomes the events that they mean;
+//! - [`search`]: entries of the log become documents of a search cluster, if there is one. It needs none of
+//!   the others, and may run in a process of its own.
 //!
 //! What must always hold: the fold publishes nothing, so it may be rewound at any time; a position
 //! is believed only after the very entry it names was seen again; nothing that the reader keeps in
@@ -26,6 +28,7 @@ pub mod metrics;
 pub mod pressure;
 mod reports;
 mod said;
+pub mod search;
 mod silent;
 pub mod status;
 pub mod sweep;
@@ -50,7 +53,8 @@ use vmctl_core::{
     topology::Topology,
 };
 
-pub use status::{Status, StatusWatch};
+pub use search::Search;
+pub use status::{SearchStatus, Status, StatusWatch};
 
 /// How a reader works.
 #[derive(Debug, Clone)]
@@ -77,6 +81,10 @@ pub struct Config {
     pub least_kept: Duration,
     /// How long the entry at a position may take to arrive before the position is void.
     pub position_timeout: Duration,
+    /// Whether the log is folded, and everything done that goes with it.
+    pub folds: bool,
+    /// Where the log is indexed; `None` when it is not.
+    pub search: Option<Search>,
 }
 
 impl Config {
@@ -96,6 +104,8 @@ impl Config {
             empty_for: Duration::from_mins(5),
             least_kept: Duration::from_mins(5),
             position_timeout: Duration::from_secs(5),
+            folds: true,
+            search: None,
         }
     }
 }
@@ -169,6 +179,34 @@ impl Reader {
             () = shutdown.cancelled() => return Ok(()),
             declared = self.declare() => declared?,
         }
+        let indexer = self.indexer();
+        let index = async {
+            if let Some(indexer) = indexer {
+                indexer.run(&shutdown).await;
+            }
+        };
+        let fold = async {
+            if self.config.folds {
+                self.fold(&shutdown).await;
+            }
+        };
+        tokio::join!(index, fold);
+        Ok(())
+    }
+
+    fn indexer(&self) -> Option<search::Indexer> {
+        Some(search::Indexer {
+            search: self.config.search.clone()?,
+            log: Arc::clone(&self.bus.log),
+            store: Arc::clone(&self.store),
+            clock: Arc::clone(&self.clock),
+            config: self.config.clone(),
+            status: self.status.clone(),
+        })
+    }
+
+    /// Runs every loop that the view needs.
+    async fn fold(self, shutdown: &CancellationToken) {
         let turns = Arc::new(self.turns());
         let (held, holds) = tokio::sync::watch::channel(Vec::<Partition>::new());
         let leases = leases::Leases {
@@ -247,17 +285,16 @@ impl Reader {
         };
         // The fold ends with the batch in hand; the others may stop anywhere.
         tokio::join!(
-            leases.run(&shutdown),
-            fold.run(&shutdown),
-            ticks.run(&shutdown),
-            sweep.run(&shutdown),
-            pressure.run(&shutdown),
-            effects.run(&shutdown),
-            turns.run(&shutdown),
-            reports.run(&shutdown),
-            lag.run(&shutdown),
+            leases.run(shutdown),
+            fold.run(shutdown),
+            ticks.run(shutdown),
+            sweep.run(shutdown),
+            pressure.run(shutdown),
+            effects.run(shutdown),
+            turns.run(shutdown),
+            reports.run(shutdown),
+            lag.run(shutdown),
         );
-        Ok(())
     }
 
     fn turns(&self) -> turns::Turns {
@@ -285,15 +322,30 @@ impl Reader {
     }
 }
 
-/// Waits longer after each failure, from 100 ms to 5 s, each wait drawn between half and whole.
-#[derive(Debug, Default)]
+/// Waits longer after each failure, from 100 ms to 5 s or another limit, each wait drawn between half and
+/// whole.
+#[derive(Debug)]
 pub(crate) struct Backoff {
     failures: u32,
+    longest: Duration,
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self::up_to(Duration::from_secs(5))
+    }
 }
 
 impl Backoff {
+    pub(crate) const fn up_to(longest: Duration) -> Self {
+        Self {
+            failures: 0,
+            longest,
+        }
+    }
+
     pub(crate) async fn wait(&mut self) {
-        let whole = Duration::from_millis(100 << self.failures.min(6)).min(Duration::from_secs(5));
+        let whole = Duration::from_millis(100 << self.failures.min(10)).min(self.longest);
         self.failures += 1;
         let share = 0.5 + rand::random::<f64>() / 2.0;
         tokio::time::sleep(whole.mul_f64(share)).await;

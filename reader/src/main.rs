@@ -4,7 +4,7 @@ mod settings;
 
 use std::{fs, process::ExitCode, sync::Arc, time::Duration};
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use secrecy::SecretString;
 use vmctl_backends::{rabbitmq, redis};
 use vmctl_core::{
@@ -14,9 +14,10 @@ use vmctl_core::{
     kinds::Registry,
 };
 use vmctl_daemon::{Check, Health, HealthServer, Process, Program, Status};
-use vmctl_reader::{Config, Reader, StatusWatch};
+use vmctl_reader::{Config, Reader, Search, StatusWatch};
+use vmctl_search::{Auth, Cluster};
 
-use settings::Settings;
+use settings::{Role, Settings};
 
 /// How often Redis is asked how it is.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
@@ -35,8 +36,17 @@ async fn run(settings: Settings, process: Process) -> anyhow::Result<()> {
     redis::describe_metrics();
     let rabbitmq = rabbitmq::RabbitMq::connect_lazy(bus(&settings, &process.name)?);
     let store = store(&settings)?;
+    let folds = settings.roles.iter().any(|role| role.0 == Role::Fold);
+    let search = search(&settings)?;
+    let searches = search.is_some();
+    ensure!(
+        folds || search.is_some(),
+        "VMCTL_READER_ROLES leaves nothing to do: without fold it needs search and VMCTL_SEARCH_URL"
+    );
     let reader = Reader::new(
         Config {
+            folds,
+            search,
             retention: Retention(settings.job_ttl),
             keep_after: settings.sweep_keep_after,
             empty_for: settings.sweep_empty_for,
@@ -48,7 +58,8 @@ async fn run(settings: Settings, process: Process) -> anyhow::Result<()> {
         Arc::new(SystemClock),
         &Registry::built_in()?,
     );
-    watch(&process.health, rabbitmq.bus(), reader.status(), store);
+    let (bus, status) = (rabbitmq.bus(), reader.status());
+    watch(&process.health, bus, status, store, searches);
     if let Some(server) = HealthServer::bind(settings.health_listen)? {
         server.serve(process.health.router().merge(process.metrics.router()))?;
     }
@@ -87,8 +98,32 @@ fn bus(settings: &Settings, name: &str) -> anyhow::Result<rabbitmq::Config> {
     })
 }
 
+/// Returns where the log is indexed, if it is here.
+fn search(settings: &Settings) -> anyhow::Result<Option<Search>> {
+    let is_ours = settings.roles.iter().any(|role| role.0 == Role::Search);
+    let Some(url) = settings.search_url.as_ref().filter(|_| is_ours) else {
+        return Ok(None);
+    };
+    let auth = Auth::of(
+        settings.search_username.clone(),
+        settings.search_password.clone(),
+        settings.search_api_key.clone(),
+    );
+    let ca_pem = settings.ca_file.as_ref().map(fs::read).transpose();
+    let cluster = Cluster::new(&vmctl_search::Config {
+        url: SecretString::from(url.expose()),
+        auth: auth.context("VMCTL_SEARCH_USERNAME, _PASSWORD, _API_KEY")?,
+        name: settings.search_name.0.clone(),
+        ca_pem: ca_pem.context("VMCTL_CA_FILE")?,
+    });
+    Ok(Some(Search {
+        cluster: cluster.context("VMCTL_SEARCH_URL")?,
+        retention: settings.search_retention,
+    }))
+}
+
 /// A reader takes no requests: failing says that somebody should look.
-fn watch(health: &Health, bus: Bus, status: StatusWatch, store: redis::RedisStore) {
+fn watch(health: &Health, bus: Bus, status: StatusWatch, store: redis::RedisStore, searches: bool) {
     health.check("bus", move || match bus.publisher.state() {
         BusState::Up => Status::Ok,
         // The log can be read all the same; the sweep waits.
@@ -96,6 +131,7 @@ fn watch(health: &Health, bus: Bus, status: StatusWatch, store: redis::RedisStor
         BusState::Down(reason) => Status::Failing(format!("no connection to the broker: {reason}")),
     });
     let pressed = status.clone();
+    let indexing = status.clone();
     health.check("memory", move || match pressed.get().pressed {
         Some(share) => Status::Degraded(format!(
             "Redis is {:.0} % full, the oldest ended jobs are forgotten early",
@@ -107,6 +143,13 @@ fn watch(health: &Health, bus: Bus, status: StatusWatch, store: redis::RedisStor
         Some(reason) => Status::Failing(reason),
         None => Status::Ok,
     });
+    if searches {
+        // Never failing: nobody who submits or asks for a job waits for it.
+        health.check("search", move || match indexing.get().search.trouble {
+            Some(reason) => Status::Degraded(reason),
+            None => Status::Ok,
+        });
+    }
     health.poll("redis", LOOK_EVERY, move || {
         let store = store.clone();
         async move {

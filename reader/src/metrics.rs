@@ -41,6 +41,18 @@ pub const TURNS: &str = "reader_turns_total";
 /// Flat reports by what became of them: `published` as an event, `nothing` new in it, `unknown` job,
 /// `unusable`.
 pub const REPORTS: &str = "reader_reports_total";
+/// Events by what the search cluster did with them: `indexed`, `present` already, `refused` for what they
+/// are; `unusable` when nobody can read them.
+pub const SEARCH_DOCUMENTS: &str = "reader_search_documents_total";
+/// Requests to the search cluster by outcome: `ok`, `busy`, `too_large`, `failed`, `refused`, `unreachable`,
+/// `timeout`, `unreadable`.
+pub const SEARCH_REQUESTS: &str = "reader_search_requests_total";
+/// Time of one request with documents, in seconds.
+pub const SEARCH_SECONDS: &str = "reader_search_bulk_seconds";
+/// Age of the newest entry that the search cluster has, in seconds; 0 where another reader indexes.
+pub const SEARCH_LAG: &str = "reader_search_lag_seconds";
+/// Positions of the index that named no entry of the log any more, as [`VOID`].
+pub const SEARCH_VOID: &str = "reader_search_void_positions_total";
 
 /// Gives each its unit and its meaning.
 pub fn describe() {
@@ -71,6 +83,22 @@ pub fn describe() {
     describe_counter!(SAID_AGAIN, "Live jobs said again, by what for");
     describe_counter!(SHORTENED, "Ended jobs forgotten early for want of room");
     describe_gauge!(FULLNESS, "How full the store is, from 0 to 1");
+    describe_counter!(SEARCH_DOCUMENTS, "Events for the search cluster, by result");
+    describe_counter!(SEARCH_REQUESTS, "Requests to the search cluster, by result");
+    describe_histogram!(
+        SEARCH_SECONDS,
+        Unit::Seconds,
+        "Time of one request with documents"
+    );
+    describe_gauge!(
+        SEARCH_LAG,
+        Unit::Seconds,
+        "Age of the newest entry that the search cluster has"
+    );
+    describe_counter!(
+        SEARCH_VOID,
+        "Positions of the index that named no entry of the log any more"
+    );
     describe_counter!(SWEPT, "Jobs ended because their deadline had passed");
 }
 

@@ -1,6 +1,7 @@
 //! What readiness and tests look at.
 
 use std::{
+    collections::BTreeSet,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -23,6 +24,21 @@ pub struct Status {
     pub pressed: Option<f64>,
     /// Why nothing is being written, when that is so.
     pub trouble: Option<String>,
+    /// How indexing goes.
+    pub search: SearchStatus,
+}
+
+/// How the log gets into the search cluster.
+#[derive(Debug, Clone, Default)]
+pub struct SearchStatus {
+    /// Whether it is this reader that does it.
+    pub indexing: bool,
+    /// When the newest entry that the cluster has was published.
+    pub newest: Option<Timestamp>,
+    /// Why nothing is being indexed, when that is so.
+    pub trouble: Option<String>,
+    /// Why documents were refused for what they are.
+    pub refusals: BTreeSet<String>,
 }
 
 /// Shares a [`Status`].

@@ -73,6 +73,8 @@ pub(crate) struct App {
     pub requests: Arc<Semaphore>,
     /// Requests that wait for a change.
     pub waiters: Arc<Semaphore>,
+    /// Searches under way.
+    pub searches: Arc<Semaphore>,
     /// Open streams.
     pub streams: Places,
     /// Publishes that outlive their request.
@@ -101,6 +103,7 @@ impl App {
             upstreams: Upstreams::default(),
             requests: Arc::new(Semaphore::new(limits.requests)),
             waiters: Arc::new(Semaphore::new(limits.waiters)),
+            searches: Arc::new(Semaphore::new(limits.searches)),
             streams: Places::new(limits.streams, limits.project_streams),
             tasks: TaskTracker::new(),
             stopping: CancellationToken::new(),

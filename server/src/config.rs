@@ -18,6 +18,7 @@ use vmctl_core::{
     },
 };
 use vmctl_egress::Guard;
+use vmctl_search::Cluster;
 
 use crate::policy::Policy;
 
@@ -52,6 +53,8 @@ pub struct Config {
     pub paused_kinds: Vec<Kind>,
     /// How synchronous kinds are answered.
     pub sync: SyncConfig,
+    /// Where jobs are searched; `None` when they are not.
+    pub search: Option<Cluster>,
     /// The bounds.
     pub limits: Limits,
 }
@@ -88,6 +91,7 @@ impl Config {
             policy: Policy::default(),
             paused_kinds: Vec::new(),
             sync: SyncConfig::default(),
+            search: None,
             limits: Limits::default(),
         }
     }
@@ -209,6 +213,10 @@ pub struct Limits {
     pub page: usize,
     /// Lines of a project's index that one request may look at.
     pub scan: usize,
+    /// Searches under way; more get 503.
+    pub searches: usize,
+    /// Time for one request of the search cluster.
+    pub search_deadline: Duration,
 }
 
 impl Default for Limits {
@@ -259,6 +267,8 @@ impl Default for Limits {
             fair_share: 100,
             page: 200,
             scan: 2_000,
+            searches: 32,
+            search_deadline: Duration::from_secs(3),
         }
     }
 }

@@ -21,6 +21,7 @@ use vmctl_core::{
 };
 use vmctl_daemon::{Health, Process, Program, Status};
 use vmctl_egress::Guard;
+use vmctl_search::{Auth, Cluster};
 use vmctl_server::{Backends, CheckState, Config, Limits, Readiness, SyncConfig, policy::Policy};
 
 use settings::Settings;
@@ -101,6 +102,7 @@ fn config(settings: &Settings, process: &Process) -> anyhow::Result<Config> {
             token: settings.sync_token.clone(),
             ca_pem: authorities(settings)?.map(String::into_bytes),
         },
+        search: search(settings)?,
         limits: Limits {
             drain: process.grace(),
             project: ProjectLimits::from_settings(
@@ -145,6 +147,25 @@ fn policy(settings: &Settings) -> anyhow::Result<Policy> {
         .transpose()
         .context("VMCTL_POLICY_FILE")?
         .unwrap_or_default())
+}
+
+/// Returns where jobs are searched.
+fn search(settings: &Settings) -> anyhow::Result<Option<Cluster>> {
+    let Some(url) = &settings.search_url else {
+        return Ok(None);
+    };
+    let auth = Auth::of(
+        settings.search_username.clone(),
+        settings.search_password.clone(),
+        settings.search_api_key.clone(),
+    );
+    let cluster = Cluster::new(&vmctl_search::Config {
+        url: SecretString::from(url.expose()),
+        auth: auth.context("VMCTL_SEARCH_USERNAME, _PASSWORD, _API_KEY")?,
+        name: settings.search_name.0.clone(),
+        ca_pem: authorities(settings)?.map(String::into_bytes),
+    });
+    Ok(Some(cluster.context("VMCTL_SEARCH_URL")?))
 }
 
 fn authorities(settings: &Settings) -> anyhow::Result<Option<String>> {

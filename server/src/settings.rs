@@ -8,6 +8,7 @@ use url::Url;
 use vmctl_api_types::Kind;
 use vmctl_daemon::{Parsed, SecretUrl, settings, settings::Value};
 use vmctl_egress::Network;
+use vmctl_search::IndexName;
 use vmctl_server::{CompatPostStatus, CompatPostStatusError};
 
 settings! {
@@ -55,7 +56,7 @@ settings! {
         "quota.busy_queue" = "1000" => quota_busy_queue: u32,
         /// Active jobs of a project that are its fair share
         "quota.fair_share" = "100" => quota_fair_share: u32,
-        /// Certificates, PEM, to trust besides the system's, for RabbitMQ, Keystone and upstreams
+        /// Certificates, PEM, to trust besides the system's, for RabbitMQ, Keystone, upstreams and the search cluster
         "ca_file" => ca_file: Option<PathBuf>,
         /// Addresses of the RabbitMQ nodes of one cluster, comma-separated
         "amqp.url" = "amqp://127.0.0.1:5672/%2f" => amqp_url: Vec<SecretUrl>,
@@ -63,6 +64,16 @@ settings! {
         "amqp.channels" = "32" => amqp_channels: u16,
         /// Address of Redis: `redis://`, `rediss://`, `redis+sentinel://h1,h2/NAME/0` or `redis+cluster://h1,h2`
         "redis.url" = "redis://127.0.0.1:6379/0" => redis_url: SecretUrl,
+        /// Address of Elasticsearch or OpenSearch, without user; absent, jobs cannot be searched
+        "search.url" => search_url: Option<SecretUrl>,
+        /// User of the search cluster, who only reads
+        "search.username" => search_username: Option<String>,
+        /// Password of that user
+        "search.password" => search_password: Option<SecretString>,
+        /// API key of Elasticsearch, encoded, in place of user and password
+        "search.api_key" => search_api_key: Option<SecretString>,
+        /// Data stream of the search cluster; the same as the reader's
+        "search.name" = "vmctl-events" => search_name: Parsed<IndexName>,
         /// Address of Keystone, ending in `/v3`
         "keystone.url" => keystone_url: Parsed<Url>,
         /// Address of Keystone that clients are told; else the same

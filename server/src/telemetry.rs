@@ -50,6 +50,10 @@ pub(crate) fn describe() {
             "sync_requests_total",
             "Requests of synchronous kinds, by kind and outcome: answered, broken, timeout, open, busy, refused",
         ),
+        (
+            "search_requests_total",
+            "Requests to the search cluster, by outcome: ok, busy, failed, refused, unreachable, timeout, unreadable",
+        ),
         ("http_handler_panics_total", "Handlers that panicked"),
         (
             "event_streams_ended_total",
@@ -62,6 +66,11 @@ pub(crate) fn describe() {
     ] {
         describe_counter!(name, Unit::Count, what);
     }
+    describe_histogram!(
+        "search_duration_seconds",
+        Unit::Seconds,
+        "Time of one request to the search cluster"
+    );
     describe_histogram!(
         "sync_request_duration_seconds",
         Unit::Seconds,

@@ -20,6 +20,9 @@ use crate::{
 /// Arguments of `job list`.
 #[derive(Debug, Args)]
 pub struct JobList {
+    /// Only jobs with these words, such as a host name or the text of an error: all words, or a|b, "a phrase", begin*
+    #[arg(long, value_name = "TEXT")]
+    pub search: Option<String>,
     /// Only jobs in these states: queued, running, waiting, retrying, succeeded, failed, cancelled
     #[arg(long, value_name = "STATE", value_delimiter = ',')]
     pub state: Vec<JobState>,
@@ -59,6 +62,7 @@ pub fn run(app: &App, args: JobList) -> Result<Exit, CliError> {
     let query = ListQuery {
         parent: resolve(args.parent.as_ref())?,
         root: resolve(args.root.as_ref())?,
+        search: args.search,
         states: args.state,
         kind: args.kind.map(|kind| kind.to_string()),
         created_after: args.created_after,

@@ -28,6 +28,7 @@ mod outages;
 mod projects;
 mod rolling;
 mod room;
+mod search;
 mod secrets;
 mod signals;
 mod strangers;

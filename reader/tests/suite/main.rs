@@ -8,6 +8,7 @@ mod model;
 mod parents;
 mod pressure;
 mod reports;
+mod search;
 mod silence;
 mod support;
 mod trust;

@@ -2,7 +2,8 @@
 //!
 //! The index may name jobs that have expired; such lines are removed on the way, but only while the
 //! view is known to be complete: otherwise the record may only be late. One request looks at a
-//! bounded number of lines; a list that ends early has a cursor.
+//! bounded number of lines; a list that ends early has a cursor. Jobs that are searched for come in the same
+//! order and in the same way, but for whoever names them.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -20,7 +21,10 @@ use crate::{
     app::App,
     error::ApiError,
     http::query,
-    jobs::view::{Reach, is_behind, own_mark},
+    jobs::{
+        search::Search,
+        view::{Reach, is_behind, own_mark},
+    },
 };
 
 /// Lines of the index have whole ones.
@@ -109,11 +113,30 @@ impl Filter {
     }
 }
 
+/// Who names the jobs.
+pub(crate) enum Source<'a> {
+    /// The project's index in the view.
+    Index,
+    /// The search cluster.
+    Search(Search<'a>),
+}
+
+/// What a source has named in one step.
+pub(crate) struct Lines {
+    pub keys: Vec<IndexKey>,
+    /// Whether there may be more.
+    pub full: bool,
+    /// Whether the source has looked everywhere.
+    pub whole: bool,
+}
+
 /// One page.
 pub(crate) struct Page {
     pub items: Vec<Job>,
     /// Where the next page starts.
     pub next: Option<IndexKey>,
+    /// Whether the source has looked everywhere.
+    pub whole: bool,
 }
 
 /// Reads one page of a project's jobs.
@@ -121,18 +144,22 @@ pub(crate) async fn page(
     app: &App,
     project: &str,
     filter: &Filter,
+    source: &Source<'_>,
     after: Option<IndexKey>,
     limit: usize,
 ) -> Result<Page, ApiError> {
     let mut page = Page {
         items: Vec::new(),
         next: None,
+        whole: true,
     };
     let mut after = after.or_else(|| filter.start());
     let mut stale = Vec::new();
     let mut scanned = 0;
-    'pages: while scanned < app.config.limits.scan {
-        let keys = lines(app, project, filter.order, after.as_ref()).await?;
+    'pages: while scanned < app.config.limits.scan && !source.is_late() {
+        let Lines { keys, full, whole } =
+            source.lines(app, project, filter, after.as_ref()).await?;
+        page.whole &= whole;
         let ids: Vec<_> = keys.iter().map(|key| key.id).collect();
         let seen: Vec<_> = ids
             .iter()
@@ -140,7 +167,6 @@ pub(crate) async fn page(
             .collect();
         let lookups = app.bounded(app.store.get_many(&ids)).await?;
         scanned += keys.len();
-        let full = keys.len() == STEP;
         for ((key, lookup), seen) in keys.into_iter().zip(lookups).zip(seen) {
             if filter.is_past(&key) {
                 page.next = None;
@@ -155,7 +181,9 @@ pub(crate) async fn page(
             app.seen.observe(number, &lookup.partition, app.now());
             match job(project, &lookup) {
                 Some(job) if filter.takes(&job) => page.items.push(job),
-                None if is_stale(app, &key, &lookup, seen) => stale.push(key.clone()),
+                None if source.heals() && is_stale(app, &key, &lookup, seen) => {
+                    stale.push(key.clone());
+                }
                 Some(_) | None => {}
             }
             after = Some(key);
@@ -169,17 +197,36 @@ pub(crate) async fn page(
     Ok(page)
 }
 
-async fn lines(
-    app: &App,
-    project: &str,
-    order: Order,
-    after: Option<&IndexKey>,
-) -> Result<Vec<IndexKey>, ApiError> {
-    let lines = match order {
-        Order::NewestFirst => app.store.list(project, after, STEP),
-        Order::OldestFirst => app.store.list_oldest(project, after, STEP),
-    };
-    Ok(app.bounded(lines).await?)
+impl Source<'_> {
+    async fn lines(
+        &self,
+        app: &App,
+        project: &str,
+        filter: &Filter,
+        after: Option<&IndexKey>,
+    ) -> Result<Lines, ApiError> {
+        let keys = match (self, filter.order) {
+            (Self::Search(search), _) => return search.lines(project, filter, after, STEP).await,
+            (Self::Index, Order::NewestFirst) => app.store.list(project, after, STEP),
+            (Self::Index, Order::OldestFirst) => app.store.list_oldest(project, after, STEP),
+        };
+        let keys = app.bounded(keys).await?;
+        Ok(Lines {
+            full: keys.len() == STEP,
+            keys,
+            whole: true,
+        })
+    }
+
+    /// Says whether the page must end with what it has.
+    fn is_late(&self) -> bool {
+        matches!(self, Self::Search(search) if search.is_late())
+    }
+
+    /// Says whether its lines are the view's own, which may be removed.
+    const fn heals(&self) -> bool {
+        matches!(self, Self::Index)
+    }
 }
 
 fn job(project: &str, lookup: &Lookup) -> Option<Job> {

@@ -15,6 +15,7 @@ pub(crate) mod plan;
 pub(crate) mod publish;
 pub(crate) mod request;
 pub(crate) mod retry;
+pub(crate) mod search;
 pub(crate) mod skew;
 pub(crate) mod stories;
 pub(crate) mod submit;

@@ -18,11 +18,15 @@ use crate::{
         auth::Permitted,
         query::{Query, bad},
     },
-    jobs::list::{self, Filter, Order},
+    jobs::{
+        list::{self, Filter, Order, Source},
+        search::Search,
+    },
     openapi::Guarded,
 };
 
-const PARAMETERS: [&str; 10] = [
+const PARAMETERS: [&str; 11] = [
+    "q",
     "state",
     "kind",
     "label",
@@ -41,10 +45,15 @@ const MAX_LABELS: usize = 32;
 ///
 /// Newest first, unless asked otherwise. All that is given must hold. A page may be short, or empty, and
 /// have a `next_cursor`: one request looks at a bounded number of jobs.
+///
+/// With `q`, only jobs of which one event has all these words: in the input, in the error or its text, as id,
+/// state, kind, worker, step or label (`key:value`). `a | b` is either, `"a b"` a phrase, `a*` a beginning. What
+/// has just happened is found some seconds later; jobs whose record has expired are not found.
 #[utoipa::path(
     get, path = "/v1/jobs", tag = "jobs", operation_id = "list_jobs",
     security(("token" = [])),
     params(
+        ("q" = Option<String>, Query, description = "Words to search for, 1 to 256 characters and at most 16 words"),
         ("state" = Option<String>, Query, description = "States, with commas between them"),
         ("kind" = Option<String>, Query, description = "One kind"),
         ("label" = Option<Vec<String>>, Query, description = "`key:value`; repeated, all must hold"),
@@ -59,6 +68,7 @@ const MAX_LABELS: usize = 32;
     responses(
         (status = 200, description = "One page", body = JobList),
         (status = 400, description = "A parameter that cannot be used", body = Problem, content_type = "application/problem+json"),
+        (status = 501, description = "`q` was given, and this service cannot search", body = Problem, content_type = "application/problem+json"),
         Guarded,
     )
 )]
@@ -71,7 +81,11 @@ pub(super) async fn list(
     let filter = filter(&query)?;
     let limit = query.limit(DEFAULT_LIMIT, app.config.limits.page)?;
     let after = query.one("cursor")?.map(list::parse_cursor).transpose()?;
-    let page = list::page(&app, &caller.project.id, &filter, after, limit).await?;
+    let source = match query.one("q")? {
+        Some(text) => Source::Search(Search::begin(&app, text)?),
+        None => Source::Index,
+    };
+    let page = list::page(&app, &caller.project.id, &filter, &source, after, limit).await?;
     let next_cursor = page.next.as_ref().map(list::cursor);
     let link = next_cursor.as_ref().map(|cursor| {
         let query = query.with("cursor", cursor);
@@ -80,7 +94,7 @@ pub(super) async fn list(
     let body = JobList {
         items: page.items,
         next_cursor,
-        incomplete: list::is_incomplete(&app).await?,
+        incomplete: !page.whole || list::is_incomplete(&app).await?,
     };
     let mut response = Json(body).into_response();
     let headers = response.headers_mut();

@@ -18,7 +18,7 @@ use crate::{
     jobs::{
         doorbell::Listener,
         journal::{About, Noted},
-        list::{self, Filter},
+        list::{self, Filter, Source},
         view::{self, Told},
     },
 };
@@ -89,7 +89,15 @@ impl ProjectStream {
     async fn begin(&mut self, app: &App) -> Result<Event, ApiError> {
         // Before the list is read, so that nothing falls between.
         let (next, name) = app.doorbell.journal().start();
-        let page = list::page(app, &self.project, &self.filter, None, SNAPSHOT).await?;
+        let page = list::page(
+            app,
+            &self.project,
+            &self.filter,
+            &Source::Index,
+            None,
+            SNAPSHOT,
+        )
+        .await?;
         let jobs = JobList {
             items: page.items,
             next_cursor: page.next.as_ref().map(list::cursor),

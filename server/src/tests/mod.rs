@@ -24,6 +24,7 @@ mod quota;
 mod result;
 mod retry;
 mod scheduled;
+mod search;
 mod serving;
 mod shared_reads;
 mod slow_store;

@@ -89,10 +89,19 @@ impl World {
         self.start_on(name, self.bus.clone())
     }
 
+    /// Starts a reader with other settings.
+    pub fn start_with(&self, config: Config) -> Running {
+        self.start_as(config, self.bus.clone())
+    }
+
     /// Starts a reader on another view of the same bus.
     pub fn start_on(&self, name: &str, bus: Bus) -> Running {
+        self.start_as(Config::new(name), bus)
+    }
+
+    fn start_as(&self, config: Config, bus: Bus) -> Running {
         let reader = Reader::new(
-            Config::new(name),
+            config,
             bus,
             Arc::new(self.store.clone()) as Arc<dyn FoldStore>,
             self.clock.clone(),
