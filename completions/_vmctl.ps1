@@ -161,6 +161,8 @@ Register-ArgumentCompleter -Native -CommandName 'vmctl' -ScriptBlock {
             [CompletionResult]::new('--run-at', '--run-at', [CompletionResultType]::ParameterName, 'Start the job then: a duration such as 2h, or an instant such as 2026-11-24T06:00:00Z; at most 7 days ahead [default: now]')
             [CompletionResult]::new('--start-by', '--start-by', [CompletionResultType]::ParameterName, 'Fail the job if no worker has started it by then: as --run-at, counted from there [default: the kind''s]')
             [CompletionResult]::new('--deadline', '--deadline', [CompletionResultType]::ParameterName, 'End the job then at the latest: as --start-by [default: the kind''s]')
+            [CompletionResult]::new('--attempt-timeout', '--attempt-timeout', [CompletionResultType]::ParameterName, 'Stop an attempt that takes longer, and try again: whole seconds such as 90s, or 2h [default: the kind''s]')
+            [CompletionResult]::new('--max-attempts', '--max-attempts', [CompletionResultType]::ParameterName, 'Fail the job after so many attempts [default: the kind''s]')
             [CompletionResult]::new('--unique', '--unique', [CompletionResultType]::ParameterName, 'Name that one live job of the project may have at a time; vm create has vm:HOSTNAME, in small letters')
             [CompletionResult]::new('--on-conflict', '--on-conflict', [CompletionResultType]::ParameterName, 'What to do while another job has the name of --unique: refuse, return that job, or run after it [default: reject]')
             [CompletionResult]::new('--timeout', '--timeout', [CompletionResultType]::ParameterName, 'With --wait: leave after this long with exit code 8 [default: none]')
@@ -237,6 +239,8 @@ Register-ArgumentCompleter -Native -CommandName 'vmctl' -ScriptBlock {
             [CompletionResult]::new('--run-at', '--run-at', [CompletionResultType]::ParameterName, 'Start the job then: a duration such as 2h, or an instant such as 2026-11-24T06:00:00Z; at most 7 days ahead [default: now]')
             [CompletionResult]::new('--start-by', '--start-by', [CompletionResultType]::ParameterName, 'Fail the job if no worker has started it by then: as --run-at, counted from there [default: the kind''s]')
             [CompletionResult]::new('--deadline', '--deadline', [CompletionResultType]::ParameterName, 'End the job then at the latest: as --start-by [default: the kind''s]')
+            [CompletionResult]::new('--attempt-timeout', '--attempt-timeout', [CompletionResultType]::ParameterName, 'Stop an attempt that takes longer, and try again: whole seconds such as 90s, or 2h [default: the kind''s]')
+            [CompletionResult]::new('--max-attempts', '--max-attempts', [CompletionResultType]::ParameterName, 'Fail the job after so many attempts [default: the kind''s]')
             [CompletionResult]::new('--unique', '--unique', [CompletionResultType]::ParameterName, 'Name that one live job of the project may have at a time; vm create has vm:HOSTNAME, in small letters')
             [CompletionResult]::new('--on-conflict', '--on-conflict', [CompletionResultType]::ParameterName, 'What to do while another job has the name of --unique: refuse, return that job, or run after it [default: reject]')
             [CompletionResult]::new('--timeout', '--timeout', [CompletionResultType]::ParameterName, 'With --wait: leave after this long with exit code 8 [default: none]')
@@ -328,6 +332,8 @@ Register-ArgumentCompleter -Native -CommandName 'vmctl' -ScriptBlock {
             [CompletionResult]::new('--run-at', '--run-at', [CompletionResultType]::ParameterName, 'Start the job then: a duration such as 2h, or an instant such as 2026-11-24T06:00:00Z; at most 7 days ahead [default: now]')
             [CompletionResult]::new('--start-by', '--start-by', [CompletionResultType]::ParameterName, 'Fail the job if no worker has started it by then: as --run-at, counted from there [default: the kind''s]')
             [CompletionResult]::new('--deadline', '--deadline', [CompletionResultType]::ParameterName, 'End the job then at the latest: as --start-by [default: the kind''s]')
+            [CompletionResult]::new('--attempt-timeout', '--attempt-timeout', [CompletionResultType]::ParameterName, 'Stop an attempt that takes longer, and try again: whole seconds such as 90s, or 2h [default: the kind''s]')
+            [CompletionResult]::new('--max-attempts', '--max-attempts', [CompletionResultType]::ParameterName, 'Fail the job after so many attempts [default: the kind''s]')
             [CompletionResult]::new('--unique', '--unique', [CompletionResultType]::ParameterName, 'Name that one live job of the project may have at a time; vm create has vm:HOSTNAME, in small letters')
             [CompletionResult]::new('--on-conflict', '--on-conflict', [CompletionResultType]::ParameterName, 'What to do while another job has the name of --unique: refuse, return that job, or run after it [default: reject]')
             [CompletionResult]::new('--timeout', '--timeout', [CompletionResultType]::ParameterName, 'With --wait: leave after this long with exit code 8 [default: none]')
@@ -355,6 +361,7 @@ Register-ArgumentCompleter -Native -CommandName 'vmctl' -ScriptBlock {
             break
         }
         'vmctl;job;list' {
+            [CompletionResult]::new('--search', '--search', [CompletionResultType]::ParameterName, 'Only jobs with these words, such as a host name or the text of an error: all words, or a|b, "a phrase", begin*')
             [CompletionResult]::new('--state', '--state', [CompletionResultType]::ParameterName, 'Only jobs in these states: queued, running, waiting, retrying, succeeded, failed, cancelled')
             [CompletionResult]::new('--kind', '--kind', [CompletionResultType]::ParameterName, 'Only jobs of this kind: vm.create')
             [CompletionResult]::new('--parent', '--parent', [CompletionResultType]::ParameterName, 'Only jobs that this job has asked for: its id, the beginning of its id, or @last')

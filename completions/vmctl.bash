@@ -1885,12 +1885,16 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__job__subcmd__list)
-            opts="-o -q -v -h -V --state --kind --parent --root --created-after --created-before --oldest-first --limit --all --endpoint --connect-timeout --http-timeout --trace --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
+            opts="-o -q -v -h -V --search --state --kind --parent --root --created-after --created-before --oldest-first --limit --all --endpoint --connect-timeout --http-timeout --trace --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --search)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --state)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -2151,7 +2155,7 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__job__subcmd__submit)
-            opts="-o -q -v -h -V --input --label --callback-url --callback-secret --callback-full --run-at --start-by --deadline --unique --on-conflict --wait --timeout --idempotency-key --endpoint --connect-timeout --http-timeout --trace --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
+            opts="-o -q -v -h -V --input --label --callback-url --callback-secret --callback-full --run-at --start-by --deadline --attempt-timeout --max-attempts --unique --on-conflict --wait --timeout --idempotency-key --endpoint --connect-timeout --http-timeout --trace --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2182,6 +2186,14 @@ _vmctl() {
                     return 0
                     ;;
                 --deadline)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --attempt-timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --max-attempts)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -2993,7 +3005,7 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__vm__subcmd__create)
-            opts="-o -q -v -h -V --profile --region --hostname --env --trigram --desc --callback-url --callback-secret --callback-full --run-at --start-by --deadline --unique --on-conflict --wait --timeout --idempotency-key --endpoint --connect-timeout --http-timeout --trace --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
+            opts="-o -q -v -h -V --profile --region --hostname --env --trigram --desc --callback-url --callback-secret --callback-full --run-at --start-by --deadline --attempt-timeout --max-attempts --unique --on-conflict --wait --timeout --idempotency-key --endpoint --connect-timeout --http-timeout --trace --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -3040,6 +3052,14 @@ _vmctl() {
                     return 0
                     ;;
                 --deadline)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --attempt-timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --max-attempts)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -3099,7 +3119,7 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__vm__subcmd__delete)
-            opts="-o -q -v -h -V --callback-url --callback-secret --callback-full --run-at --start-by --deadline --unique --on-conflict --wait --timeout --idempotency-key --endpoint --connect-timeout --http-timeout --trace --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
+            opts="-o -q -v -h -V --callback-url --callback-secret --callback-full --run-at --start-by --deadline --attempt-timeout --max-attempts --unique --on-conflict --wait --timeout --idempotency-key --endpoint --connect-timeout --http-timeout --trace --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -3122,6 +3142,14 @@ _vmctl() {
                     return 0
                     ;;
                 --deadline)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --attempt-timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --max-attempts)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -157,6 +157,8 @@ complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcomma
 complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from create" -l run-at -d 'Start the job then: a duration such as 2h, or an instant such as 2026-11-24T06:00:00Z; at most 7 days ahead [default: now]' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from create" -l start-by -d 'Fail the job if no worker has started it by then: as --run-at, counted from there [default: the kind\'s]' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from create" -l deadline -d 'End the job then at the latest: as --start-by [default: the kind\'s]' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from create" -l attempt-timeout -d 'Stop an attempt that takes longer, and try again: whole seconds such as 90s, or 2h [default: the kind\'s]' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from create" -l max-attempts -d 'Fail the job after so many attempts [default: the kind\'s]' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from create" -l unique -d 'Name that one live job of the project may have at a time; vm create has vm:HOSTNAME, in small letters' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from create" -l on-conflict -d 'What to do while another job has the name of --unique: refuse, return that job, or run after it [default: reject]' -r -f -a "reject\t'Refuse'
 return\t'Return that job'
@@ -229,6 +231,8 @@ complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcomma
 complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from delete" -l run-at -d 'Start the job then: a duration such as 2h, or an instant such as 2026-11-24T06:00:00Z; at most 7 days ahead [default: now]' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from delete" -l start-by -d 'Fail the job if no worker has started it by then: as --run-at, counted from there [default: the kind\'s]' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from delete" -l deadline -d 'End the job then at the latest: as --start-by [default: the kind\'s]' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from delete" -l attempt-timeout -d 'Stop an attempt that takes longer, and try again: whole seconds such as 90s, or 2h [default: the kind\'s]' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from delete" -l max-attempts -d 'Fail the job after so many attempts [default: the kind\'s]' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from delete" -l unique -d 'Name that one live job of the project may have at a time; vm create has vm:HOSTNAME, in small letters' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from delete" -l on-conflict -d 'What to do while another job has the name of --unique: refuse, return that job, or run after it [default: reject]' -r -f -a "reject\t'Refuse'
 return\t'Return that job'
@@ -300,6 +304,8 @@ complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcomm
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from submit" -l run-at -d 'Start the job then: a duration such as 2h, or an instant such as 2026-11-24T06:00:00Z; at most 7 days ahead [default: now]' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from submit" -l start-by -d 'Fail the job if no worker has started it by then: as --run-at, counted from there [default: the kind\'s]' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from submit" -l deadline -d 'End the job then at the latest: as --start-by [default: the kind\'s]' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from submit" -l attempt-timeout -d 'Stop an attempt that takes longer, and try again: whole seconds such as 90s, or 2h [default: the kind\'s]' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from submit" -l max-attempts -d 'Fail the job after so many attempts [default: the kind\'s]' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from submit" -l unique -d 'Name that one live job of the project may have at a time; vm create has vm:HOSTNAME, in small letters' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from submit" -l on-conflict -d 'What to do while another job has the name of --unique: refuse, return that job, or run after it [default: reject]' -r -f -a "reject\t'Refuse'
 return\t'Return that job'
@@ -327,6 +333,7 @@ complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcomm
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from submit" -l no-input -d 'Never ask anything'
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from submit" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from submit" -s V -l version -d 'Print version'
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from list" -l search -d 'Only jobs with these words, such as a host name or the text of an error: all words, or a|b, "a phrase", begin*' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from list" -l state -d 'Only jobs in these states: queued, running, waiting, retrying, succeeded, failed, cancelled' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from list" -l kind -d 'Only jobs of this kind: vm.create' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from list" -l parent -d 'Only jobs that this job has asked for: its id, the beginning of its id, or @last' -r
