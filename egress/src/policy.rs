@@ -52,7 +52,10 @@ pub enum Refusal {
     #[error("it has more than 2048 bytes")]
     TooLong,
     /// Characters that two readers may understand in two ways.
-    #[error("it has spaces, backslashes, or characters beyond ASCII; write a name in punycode")]
+    #[error(
+        "it can be read in two ways: it has spaces, backslashes, characters beyond ASCII, or a host that is not \
+         written as its name in punycode or as four decimal numbers"
+    )]
     Ambiguous,
     /// Another scheme than `https`.
     #[error("its scheme must be https")]
@@ -99,7 +102,11 @@ impl Policy {
         if url.fragment().is_some() {
             return Err(Refusal::Fragment);
         }
-        match url.host().ok_or(Refusal::Malformed)? {
+        let host = url.host().ok_or(Refusal::Malformed)?;
+        if !is_written_as(authority(text), &host) {
+            return Err(Refusal::Ambiguous);
+        }
+        match host {
             Host::Domain(name) if is_local(name) => return Err(Refusal::Address),
             _ => {}
         }
@@ -123,6 +130,18 @@ fn authority(text: &str) -> &str {
     let rest = text.split_once(':').map_or(text, |(_, rest)| rest);
     let rest = rest.trim_start_matches('/');
     rest.split(['/', '?', '#']).next().unwrap_or_default()
+}
+
+/// Says whether a host was written as it was understood. A parser of URLs takes `0x7f.1`, `127.1` and `010.8.8.8` for
+/// addresses and decodes `%6c`; others read another host there.
+fn is_written_as(authority: &str, host: &Host<&str>) -> bool {
+    let written = authority.split(':').next().unwrap_or_default();
+    match host {
+        Host::Ipv4(ip) => written == ip.to_string(),
+        Host::Domain(name) => written.eq_ignore_ascii_case(name),
+        // In brackets, and of one meaning however it is shortened.
+        Host::Ipv6(_) => true,
+    }
 }
 
 /// Says whether a name means this machine everywhere (RFC 6761, section 6.3).

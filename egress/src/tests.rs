@@ -131,18 +131,18 @@ fn h6_texts_that_hide_an_address_are_refused() {
     let long = format!("https://r.example/{}", "x".repeat(MAX_LENGTH));
     for (text, refusal) in [
         ("https://127.0.0.1/", Address),
-        ("https://127.1/", Address),
-        ("https://0x7f000001/", Address),
-        ("https://0x7f.1/", Address),
-        ("https://2130706433/", Address),
-        ("https://017700000001/", Address),
-        ("https://0177.0.0.1/", Address),
-        ("https://0/", Address),
+        ("https://127.1/", Ambiguous),
+        ("https://0x7f000001/", Ambiguous),
+        ("https://0x7f.1/", Ambiguous),
+        ("https://2130706433/", Ambiguous),
+        ("https://017700000001/", Ambiguous),
+        ("https://0177.0.0.1/", Ambiguous),
+        ("https://0/", Ambiguous),
         ("https://0.0.0.0/", Address),
-        ("https://10.1/", Address),
+        ("https://10.1/", Ambiguous),
         ("https://169.254.169.254/latest/meta-data", Address),
-        ("https://%31%32%37.0.0.1/", Address),
-        ("https://127.0.0.1./", Address),
+        ("https://%31%32%37.0.0.1/", Ambiguous),
+        ("https://127.0.0.1./", Ambiguous),
         ("https://[::1]/", Address),
         ("https://[::]/", Address),
         ("https://[::ffff:7f00:1]/", Address),
@@ -150,6 +150,9 @@ fn h6_texts_that_hide_an_address_are_refused() {
         ("https://[64:ff9b::7f00:1]/", Address),
         ("https://[2002:7f00:1::]/", Address),
         ("https://[fe80::1]/", Address),
+        ("https://010.8.8.8/", Ambiguous),
+        ("https://8.8.2056/", Ambiguous),
+        ("https://%6cocalhost/", Ambiguous),
         ("https://localhost/", Address),
         ("https://localhost./", Address),
         ("https://LOCALHOST/", Address),
@@ -272,9 +275,11 @@ proptest! {
         let v4 = Ipv4Addr::from(bits);
         let public = networks::is_public(v4.into());
         prop_assert_eq!(networks::is_public(v4.to_ipv6_mapped().into()), public);
+        let read = Guard::default().read(&format!("https://{v4}/"));
+        prop_assert_eq!(read.is_ok(), public && !is_own(v4.into()), "{}", v4);
         for text in [format!("https://{bits}/"), format!("https://0x{bits:x}/"), format!("https://0{bits:o}/")] {
             let read = Guard::default().read(&text);
-            prop_assert_eq!(read.is_ok(), public && !is_own(v4.into()), "{}", text);
+            prop_assert_eq!(read.err(), Some(Refusal::Ambiguous), "{}", text);
         }
     }
 
