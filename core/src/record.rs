@@ -191,6 +191,15 @@ impl Record {
             || !winner.event_type.is_submission()
     }
 
+    /// Returns when the job ended. RabbitMQ 3 does not say in the log when it gave a command up; such an end is
+    /// not before the start.
+    fn finished_at(&self) -> Option<Timestamp> {
+        let winner = self.winner.as_ref().filter(|w| w.state.is_terminal())?;
+        let started = self.started.as_ref();
+        let started = started.filter(|started| started.epoch == winner.epoch);
+        Some(started.map_or(winner.time, |started| started.at.max(winner.time)))
+    }
+
     /// Says whether a worker may have entered the job in its current epoch. A view that was rebuilt
     /// from a log that has dropped the `started` knows it by what came after.
     pub fn may_have_begun(&self) -> bool {
@@ -287,7 +296,7 @@ impl Record {
                 .as_ref()
                 .filter(|s| s.epoch == winner.epoch)
                 .map(|s| s.at),
-            finished_at: winner.state.is_terminal().then_some(winner.time),
+            finished_at: self.finished_at(),
             run_at: spec.run_at,
             start_by: spec.start_by,
             attempt_timeout_seconds: spec.attempt_timeout,

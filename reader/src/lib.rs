@@ -69,9 +69,10 @@ pub struct Config {
     pub lease: Duration,
     /// How often overdue jobs are looked for.
     pub sweep_interval: Duration,
-    /// How long after its deadline a job is ended by the sweep: its worker does it first.
+    /// How long after its deadline a job that a worker has begun is ended by the sweep: its worker does it first.
     pub sweep_grace: Duration,
-    /// How long after the instant by which it had to be started a job is ended that nobody has started.
+    /// How long after its deadline, or the instant by which it had to be started, a job is ended that nobody has
+    /// started: longer than two clocks and a mark may differ.
     pub start_grace: Duration,
     /// After how long without a word of it a live job is said again, so that the log holds it.
     pub keep_after: Duration,
@@ -99,7 +100,7 @@ impl Config {
             sweep_interval: Duration::from_secs(5),
             sweep_grace: Duration::from_secs(300),
             // A worker that has taken longer to say `started` looks again before it enters the job.
-            start_grace: Duration::from_secs(60),
+            start_grace: Duration::from_secs(30),
             keep_after: Duration::from_hours(12),
             empty_for: Duration::from_mins(5),
             least_kept: Duration::from_mins(5),

@@ -124,6 +124,11 @@ pub(crate) struct Limits {
 }
 
 impl Limits {
+    /// A worker that has begun may be saying how it went; of what nobody has begun there is nothing to say.
+    const fn of_deadline(self, started: bool) -> Timestamp {
+        if started { self.deadline } else { self.start }
+    }
+
     /// Whatever is over by now, for a job that nobody else may be starting.
     pub(crate) fn at(now: Timestamp) -> Self {
         Self {
@@ -145,7 +150,9 @@ pub(crate) fn end(record: &Record, limits: Limits, now: Timestamp, reader: &str)
     let late = spec.start_by.filter(|at| !started && *at <= limits.start);
     let (at, error) = match late {
         Some(at) => (at, JobError::start_deadline()),
-        None if spec.deadline <= limits.deadline => (spec.deadline, past_deadline(started)),
+        None if spec.deadline <= limits.of_deadline(started) => {
+            (spec.deadline, past_deadline(started))
+        }
         None => return None,
     };
     let from = format!("{}:{}", spec.id, winner.epoch);
