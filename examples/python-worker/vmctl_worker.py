@@ -771,8 +771,8 @@ def later(seconds: float) -> Optional[str]:
 
 
 def timestamp(at: datetime) -> str:
-    """RFC 3339, in UTC."""
-    return at.isoformat(timespec="microseconds").replace("+00:00", "Z")
+    """RFC 3339, in UTC, to the millisecond like every time of a job."""
+    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def parse(text: str) -> datetime:

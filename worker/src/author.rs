@@ -288,7 +288,9 @@ impl Author {
     }
 
     fn not_before(&self, after: Duration) -> Option<Timestamp> {
-        (!after.is_zero()).then(|| clock::add(self.clock.now(), after))
+        let at = clock::add(self.clock.now(), after);
+        // To the millisecond, like every other time.
+        (!after.is_zero()).then(|| clock::from_unix_ms(at.as_millisecond()))
     }
 }
 
