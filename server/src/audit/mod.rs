@@ -46,9 +46,9 @@ pub(crate) async fn layer(
     if !is_audited(method, route.as_str()) {
         return next.run(request).await;
     }
-    let trail = Trail::default();
     let trusted = &app.config.trusted_proxies;
     let ClientAddress(from) = ClientAddress::of(request.extensions(), request.headers(), trusted);
+    let trail = Trail::from_address(from);
     let id = request.extensions().get::<RequestId>();
     let mut noted = Noted {
         entry: Some(Audit {

@@ -2,6 +2,7 @@
 
 use std::{
     convert::Infallible,
+    net::IpAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -21,6 +22,7 @@ struct Told {
     who: Option<AuditWho>,
     job: Option<JobId>,
     kind: Option<Kind>,
+    from: Option<IpAddr>,
     changes_nothing: bool,
 }
 
@@ -32,6 +34,20 @@ impl Trail {
 
     fn told(&self) -> MutexGuard<'_, Told> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Begins a trail that comes from this address.
+    pub(super) fn from_address(from: Option<IpAddr>) -> Self {
+        let told = Told {
+            from,
+            ..Told::default()
+        };
+        Self(Arc::new(Mutex::new(told)))
+    }
+
+    /// Returns the address that the request comes from.
+    pub fn from(&self) -> Option<IpAddr> {
+        self.told().from
     }
 
     /// The caller is this one.

@@ -225,7 +225,7 @@ fn attempt_timeout(given: &Value, kind: &KindSpec) -> Result<Duration, Wrong> {
     if limit.is_zero() || limit.subsec_nanos() != 0 {
         return Err(wrong("range", "must be whole seconds, at least 1"));
     }
-    let most = kind.attempt_timeout.unwrap_or(MAX_DEADLINE);
+    let most = kind.attempt_timeout.unwrap_or(kind.deadline);
     if limit > most {
         let detail = format!(
             "is more than the {} s that this kind allows",

@@ -54,6 +54,8 @@ pub(crate) struct Accepted {
     pub degraded: bool,
     /// Fields that say what is left of the project's quota.
     pub fields: Vec<(HeaderName, HeaderValue)>,
+    /// Whether it is another request's job, which has the name that this one wanted.
+    pub is_other: bool,
 }
 
 /// Submits a job.
@@ -168,6 +170,7 @@ async fn first(
         Some(record) if record.is_accepted() => Accepted {
             record,
             id,
+            is_other: false,
             replayed: true,
             degraded: false,
             fields: Vec::new(),
@@ -204,6 +207,7 @@ async fn publish_command(
             return Ok(Accepted {
                 record: *record,
                 id,
+                is_other: true,
                 replayed: false,
                 degraded: false,
                 fields: Vec::new(),
@@ -218,6 +222,7 @@ async fn publish_command(
     Ok(Accepted {
         record: published.record,
         id,
+        is_other: false,
         replayed: false,
         degraded: !published.stored,
         fields,

@@ -127,8 +127,7 @@ fn note(
             route: format!("{} {ROUTE}", Method::POST),
             job_id: Some(item.id),
             kind,
-            // The entry of the whole request has it.
-            from: None,
+            from: caller.trail.from(),
             request_id: request_id.as_str().to_owned(),
         },
     );

@@ -46,7 +46,7 @@ const IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-re
     request_body = SubmitRequest,
     responses(
         (status = 202, description = "Accepted", body = Job),
-        (status = 200, description = "Ended already: a repetition, or `wait` saw the end", body = Job),
+        (status = 200, description = "Ended already: a repetition, or `wait` saw the end; or the other job, with `on_conflict` `return`", body = Job),
         (status = 400, description = "Not one JSON document, a key twice, or a header that cannot be used", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "A field is not valid; `errors` lists all of them", body = Problem, content_type = "application/problem+json"),
         Guarded, SubmissionProblems,
@@ -63,6 +63,9 @@ pub(super) async fn submit(
 ) -> Result<Response, ApiError> {
     query.only(&["validate_only"])?;
     let validate_only = query.flag("validate_only")?;
+    if validate_only {
+        caller.trail.changes_nothing();
+    }
     let prefer = Prefer::of(&headers)?;
     let kind = request::kind_of(&app.registry, &body)?;
     caller.trail.kind(&kind.kind);
@@ -74,7 +77,6 @@ pub(super) async fn submit(
     callbacks::check(&app, request.callback.as_ref()).await?;
     let submission = submission("POST /v1/jobs", request, &caller, &request_id, &headers)?;
     if validate_only {
-        caller.trail.changes_nothing();
         let body = Json(submit::normalised(&submission.request));
         let mut response = body.into_response();
         answer::preferences(response.headers_mut(), prefer.without_wait());
@@ -114,7 +116,7 @@ pub(super) fn submission(
 }
 
 fn respond(accepted: &Accepted, prefer: Prefer) -> Result<Response, ApiError> {
-    let status = if accepted.record.is_terminal() {
+    let status = if accepted.is_other || accepted.record.is_terminal() {
         StatusCode::OK
     } else {
         StatusCode::ACCEPTED
