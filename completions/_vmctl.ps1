@@ -344,6 +344,7 @@ Register-ArgumentCompleter -Native -CommandName 'vmctl' -ScriptBlock {
             break
         }
         'vmctl;job;list' {
+            [CompletionResult]::new('--search', '--search', [CompletionResultType]::ParameterName, 'Only jobs with these words, such as a host name or the text of an error: all words, or a|b, "a phrase", begin*')
             [CompletionResult]::new('--state', '--state', [CompletionResultType]::ParameterName, 'Only jobs in these states: queued, running, waiting, retrying, succeeded, failed, cancelled')
             [CompletionResult]::new('--kind', '--kind', [CompletionResultType]::ParameterName, 'Only jobs of this kind: vm.create')
             [CompletionResult]::new('--parent', '--parent', [CompletionResultType]::ParameterName, 'Only jobs that this job has asked for: its id, the beginning of its id, or @last')

@@ -324,6 +324,7 @@ set edit:completion:arg-completer[vmctl] = {|@words|
             cand --version 'Print version'
         }
         &'vmctl;job;list'= {
+            cand --search 'Only jobs with these words, such as a host name or the text of an error: all words, or a|b, "a phrase", begin*'
             cand --state 'Only jobs in these states: queued, running, waiting, retrying, succeeded, failed, cancelled'
             cand --kind 'Only jobs of this kind: vm.create'
             cand --parent 'Only jobs that this job has asked for: its id, the beginning of its id, or @last'
