@@ -588,8 +588,9 @@ fn exit_of(status: StatusCode) -> Exit {
         403 => Exit::Forbidden,
         404 | 410 => Exit::NotFound,
         429 => Exit::RateLimited,
-        408 | 500..=599 => Exit::Unreachable,
-        400..=499 => Exit::Refused,
+        408 | 500 | 502..=599 => Exit::Unreachable,
+        // 501: what a server has not got does not come by asking again.
+        400..=499 | 501 => Exit::Refused,
         _ => Exit::Incompatible,
     }
 }
@@ -600,6 +601,7 @@ fn headline(status: StatusCode, api: &Api) -> String {
         403 => "not allowed".to_owned(),
         404 | 410 => "not found".to_owned(),
         429 => "too many requests".to_owned(),
+        501 => "the server cannot do this".to_owned(),
         408 | 500..=599 => format!(
             "the server {} cannot answer right now",
             api.client.endpoint()

@@ -97,7 +97,7 @@ fn jobs_are_searched_by_words() {
         "/v1/jobs?limit=50&q=lx-db-1+%22no+room%22"
     );
     // Asked once: it does not get better.
-    search().expect(1);
+    search().expect(7).says("the server cannot do this");
     assert_eq!(fake.seen().len(), 2);
 }
 
