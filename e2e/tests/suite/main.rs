@@ -35,4 +35,5 @@ mod synchronous;
 mod tls;
 mod transcript;
 mod turns;
+mod ui;
 mod workers;
