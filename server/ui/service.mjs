@@ -151,7 +151,7 @@ function facts({ submit, active_jobs: active, incomplete }) {
     ? `${submit.quota} in ${duration(submit.window_seconds)}; ${submit.remaining} now`
     : "not limited";
   return [
-    fact("Jobs that have not ended", `${active.used} ${most}${incomplete ? ", or more: the view is being rebuilt" : ""}`),
+    fact("Jobs not ended", `${active.used} ${most}${incomplete ? ", or more: the view is being rebuilt" : ""}`),
     fact("Submissions", rate),
   ];
 }

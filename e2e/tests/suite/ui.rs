@@ -282,7 +282,7 @@ fn moves(id: &str) -> String {
 }
 
 #[tokio::test]
-async fn ui_with_the_keyboard_alone() -> Result<()> {
+async fn ui_cancels_with_the_keyboard_alone() -> Result<()> {
     let Some(mut stage) = Stage::set("keyboard").await? else {
         return Ok(());
     };
@@ -347,8 +347,16 @@ async fn ui_with_the_keyboard_alone() -> Result<()> {
     let shown = "!document.querySelector('.actions .danger').checkVisibility()";
     page.holds("an ended job cannot be cancelled", shown)
         .await?;
+    stage.end().await
+}
 
-    // Again, after it was mended.
+#[tokio::test]
+async fn ui_runs_again_with_the_keyboard_alone() -> Result<()> {
+    let Some(stage) = Stage::set("running again").await? else {
+        return Ok(());
+    };
+    let page = &stage.browser;
+    stage.enter("joe").await?;
     let failed = stage.api.submit(&play("fail", "to fail")).await?;
     stage.api.until(&failed, "failed").await?;
     stage.go(&format!("#/jobs/{failed}")).await?;
@@ -391,14 +399,17 @@ async fn ui_goes_on_after_a_cut_and_a_restart() -> Result<()> {
     let meanwhile = stage.api.submit(&play("quick", "meanwhile")).await?;
     stage.api.until(&meanwhile, "succeeded").await?;
     relay.set_down(false);
-    browser::recovers(&stage.browser, "#live", "Live").await?;
+    stage.browser.sees("#live", "Live").await?;
     stage.browser.sees(&row(&meanwhile), "succeeded").await?;
 
     // The standalone keeps jobs and forgets tokens.
     stage.server.take().context("it runs")?.stop(STOP).await?;
     stage.browser.sees("#live", "Connecting again").await?;
     stage.server = Some(start(stage.dir.path(), stage.port).await?);
-    browser::recovers(&stage.browser, "[role=alert]", "token is not valid").await?;
+    stage
+        .browser
+        .sees("[role=alert]", "token is not valid")
+        .await?;
     stage.enter("joe").await?;
     stage.browser.sees(&row(&before), "succeeded").await?;
     stage.browser.sees(&row(&meanwhile), "succeeded").await?;

@@ -5,7 +5,6 @@ use std::{
     os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    time::Duration,
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -14,10 +13,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::{
-    api, environment,
-    wait::{eventually, within},
-};
+use super::{api, environment, wait::eventually};
 
 const CHROMIUM: &str = "/usr/bin/chromium";
 const DRIVER: &str = "chromedriver";
@@ -289,24 +285,4 @@ impl Drop for Browser {
         let _ = self.driver.kill();
         let _ = self.driver.wait();
     }
-}
-
-/// How long a page may take to go on after a cut: the longest pause, and a little.
-pub const RECOVERY: Duration = Duration::from_secs(60);
-
-/// Waits for what must hold within a bound.
-pub async fn recovers(browser: &Browser, css: &str, part: &str) -> Result<()> {
-    within(
-        RECOVERY,
-        &format!("{css} says {part:?} again"),
-        async || {
-            let text = browser.text(css).await.map_err(|error| error.to_string())?;
-            if text.contains(part) {
-                Ok(())
-            } else {
-                Err(text)
-            }
-        },
-    )
-    .await
 }
