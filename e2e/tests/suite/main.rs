@@ -38,4 +38,5 @@ mod tls;
 mod traces;
 mod transcript;
 mod turns;
+mod ui;
 mod workers;

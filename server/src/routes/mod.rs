@@ -31,6 +31,7 @@ mod quota;
 mod region_list;
 mod sync;
 mod testtoken;
+pub(crate) mod ui;
 mod vm;
 mod vm_create;
 mod vm_delete;
@@ -119,6 +120,7 @@ pub(crate) fn router(app: &Arc<App>, mounted: Router) -> Router {
     Router::new()
         .merge(api.with_state(Arc::clone(app)))
         .merge(docs::router(document, &asyncapi::document(&app.registry)))
+        .merge(ui::router())
         .merge(mounted)
         .layer(from_fn_with_state(Arc::clone(app), edge::edge))
 }

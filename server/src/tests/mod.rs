@@ -34,6 +34,7 @@ mod submission;
 mod support;
 mod sync;
 mod t14;
+mod ui;
 mod unique;
 mod waiting;
 mod workers;

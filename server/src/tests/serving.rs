@@ -47,7 +47,14 @@ async fn t08_a_panic_is_a_500_with_the_request_id_and_nothing_else() {
 #[tokio::test(start_paused = true)]
 async fn every_answer_has_a_request_id_and_safe_headers() {
     let suite = Suite::start().await;
-    for path in ["/v1", "/nowhere", "/v1/jobs", "/docs/", "/openapi.json"] {
+    for path in [
+        "/v1",
+        "/nowhere",
+        "/v1/jobs",
+        "/docs/",
+        "/openapi.json",
+        "/ui/",
+    ] {
         let reply = suite.request("GET", path).send().await;
         assert!(reply.header("x-request-id").starts_with("req-"), "{path}");
         assert_eq!(reply.header("x-content-type-options"), "nosniff");

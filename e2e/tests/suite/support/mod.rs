@@ -3,6 +3,7 @@
 pub mod api;
 pub mod asking;
 pub mod broker;
+pub mod browser;
 pub mod effects;
 pub mod environment;
 pub mod frames;
@@ -19,5 +20,12 @@ pub mod process;
 )]
 pub mod receiver;
 pub mod redis;
+#[path = "../../../../backends/tests/rabbitmq_support/relay.rs"]
+#[allow(
+    dead_code,
+    clippy::unwrap_used,
+    reason = "another crate's tests use it too"
+)]
+pub mod relay;
 pub mod suite;
 pub mod wait;

@@ -38,6 +38,16 @@ impl Process {
         settings: &[(String, String)],
     ) -> Result<Self> {
         let command = Command::new(environment::program(program)?);
+        Self::run(command, name, log, settings).await
+    }
+
+    /// Starts a command with no environment but this, and waits until it listens.
+    pub async fn run(
+        command: Command,
+        name: &str,
+        log: &Path,
+        settings: &[(String, String)],
+    ) -> Result<Self> {
         let mut process = Self::spawn(command, name, log, settings)?;
         process.address = eventually(&format!("{name} listens"), async || {
             process.listens().map_err(|error| format!("{error:#}"))
@@ -164,8 +174,16 @@ impl Drop for Process {
 
 /// Sends a signal to a process of ours.
 pub fn signal(pid: u32, name: &str) -> Result<()> {
-    let command = format!("kill -{name} {pid}");
-    let status = Command::new("sh").args(["-c", &command]).status()?;
+    kill(&format!("kill -{name} {pid}"))
+}
+
+/// Sends a signal to a process that leads a group, and to all of its group.
+pub fn signal_group(leader: u32, name: &str) -> Result<()> {
+    kill(&format!("kill -s {name} -- -{leader}"))
+}
+
+fn kill(command: &str) -> Result<()> {
+    let status = Command::new("sh").args(["-c", command]).status()?;
     ensure!(status.success(), "{command}: {status}");
     Ok(())
 }
