@@ -3,6 +3,7 @@
 mod kinds;
 mod policies;
 mod settings;
+mod topology;
 
 use std::{fs, process::ExitCode, sync::Arc, time::Duration};
 
@@ -34,7 +35,8 @@ fn main() -> ExitCode {
     let about = "The HTTP API: takes jobs and answers how they are";
     let program = Program::new("vmctl-server", env!("CARGO_PKG_VERSION"), about)
         .with_command(kinds::command(), kinds::run)
-        .with_command(policies::command(), policies::run);
+        .with_command(policies::command(), policies::run)
+        .with_command(topology::command(), topology::run);
     vmctl_daemon::main(&program, run)
 }
 
