@@ -3,6 +3,7 @@
 mod check;
 mod definitions;
 mod passwords;
+mod redis_acl;
 mod rights;
 #[cfg(test)]
 mod tests;
@@ -37,11 +38,14 @@ pub fn command() -> Command {
              http://user:password@host:15672/api) it compares everything instead.",
         )
         .args(broker());
+    let redis_acl = Command::new("redis-acl")
+        .about("Print a user of Redis for each program, as an ACL file of Redis 7 or later")
+        .args([prefix(), passwords_from()]);
     Command::new("topology")
-        .about("Write what the broker is to have, and find what differs")
+        .about("Write what the broker and Redis are to have, and find what differs")
         .subcommand_required(true)
         .arg_required_else_help(true)
-        .subcommands([export, check])
+        .subcommands([export, check, redis_acl])
 }
 
 /// What both commands must be told.
@@ -95,6 +99,7 @@ pub fn run(args: &ArgMatches) -> anyhow::Result<()> {
     match args.subcommand() {
         Some(("export", args)) => export(args),
         Some(("check", args)) => check(args),
+        Some(("redis-acl", args)) => redis_acl(args),
         _ => bail!("nothing to do"),
     }
 }
@@ -131,6 +136,12 @@ fn plan(args: &ArgMatches) -> anyhow::Result<Plan> {
 fn passwords(args: &ArgMatches) -> Option<Passwords> {
     let directory = args.get_one::<PathBuf>("passwords_from");
     directory.map(|directory| Passwords::new(directory))
+}
+
+fn redis_acl(args: &ArgMatches) -> anyhow::Result<()> {
+    let prefix: &String = args.get_one("prefix").context("--prefix")?;
+    let text = redis_acl::file(prefix, passwords(args).as_ref())?;
+    Ok(io::stdout().write_all(text.as_bytes())?)
 }
 
 fn export(args: &ArgMatches) -> anyhow::Result<()> {

@@ -44,6 +44,12 @@ impl Passwords {
         let salt = &drawn.as_bytes()[12..];
         Ok(salted(salt, password.expose_secret()))
     }
+
+    /// Returns the SHA-256 of a user's password, in hexadecimal digits, as Redis keeps it.
+    pub fn digest(&self, user: &str) -> anyhow::Result<String> {
+        let digest = Sha256::digest(self.get(user)?.expose_secret());
+        Ok(digest.iter().map(|byte| format!("{byte:02x}")).collect())
+    }
 }
 
 fn salted(salt: &[u8], password: &str) -> String {
