@@ -365,10 +365,15 @@ impl KindSpec {
 
     /// Says whether a step of its flow, or what undoes one, is a job of this kind.
     fn asks_for(&self, kind: &str) -> bool {
-        let mut steps = self.steps.iter().flatten();
-        steps.any(|step| {
+        self.step_kinds().any(|step| step.as_str() == kind)
+    }
+
+    /// Returns the kinds of the steps of its flow, and of what undoes them.
+    pub fn step_kinds(&self) -> impl Iterator<Item = &Kind> {
+        let steps = self.steps.iter().flatten();
+        steps.flat_map(|step| {
             let undo = step.undo.as_ref().map(|undo| &undo.kind);
-            step.kind.as_str() == kind || undo.is_some_and(|undo| undo.as_str() == kind)
+            std::iter::once(&step.kind).chain(undo)
         })
     }
 

@@ -4,10 +4,14 @@
 //! RabbitMQ. Structural arguments stand here and nowhere else; they are part of a queue's identity
 //! on the broker, and a difference is drift.
 
+mod arguments;
+
 use std::{fmt, str::FromStr, sync::LazyLock, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use vmctl_api_types::Kind;
+
+pub use arguments::Argument;
 
 /// Every durable message.
 pub const EXCHANGE_JOBS: &str = "jobs";

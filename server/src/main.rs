@@ -4,6 +4,7 @@ mod checks;
 mod kinds;
 mod policies;
 mod settings;
+mod topology;
 
 use std::{fs, process::ExitCode, sync::Arc, time::Duration};
 
@@ -36,7 +37,8 @@ fn main() -> ExitCode {
     let program = Program::new("vmctl-server", env!("CARGO_PKG_VERSION"), about)
         .with_checks(checks::checks)
         .with_command(kinds::command(), kinds::run)
-        .with_command(policies::command(), policies::run);
+        .with_command(policies::command(), policies::run)
+        .with_command(topology::command(), topology::run);
     vmctl_daemon::main(&program, run)
 }
 

@@ -1,7 +1,11 @@
 //! Declaring and inspecting, each on a channel that is thrown away: the broker closes the channel
 //! to say that something is missing or differs.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use lapin::{
@@ -18,7 +22,9 @@ use vmctl_core::{
 use super::{
     config::Config,
     convert::{exchange_arguments, queue_arguments, short},
-    error::{PRECONDITION_FAILED, bus_error, queue_error, reply},
+    error::{
+        NOT_FOUND, NotOurs, PRECONDITION_FAILED, bus_error, is_access_refused, queue_error, reply,
+    },
     link::Link,
 };
 
@@ -26,6 +32,8 @@ use super::{
 pub(super) struct AmqpAdmin {
     link: Link,
     within: Duration,
+    /// What this user may not declare: asked once, because the broker logs each refusal.
+    not_ours: Mutex<HashSet<String>>,
 }
 
 impl AmqpAdmin {
@@ -33,6 +41,31 @@ impl AmqpAdmin {
         Self {
             link,
             within: config.call_timeout,
+            not_ours: Mutex::default(),
+        }
+    }
+
+    fn not_ours(&self) -> MutexGuard<'_, HashSet<String>> {
+        self.not_ours.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Declares something unless this user may not; says whether it was declared. Whoever may not uses what others
+    /// have declared.
+    async fn declare_ours(
+        &self,
+        name: &str,
+        declare: impl AsyncFnOnce(&Channel) -> Result<(), BusError>,
+    ) -> Result<bool, BusError> {
+        if self.not_ours().contains(name) {
+            return Ok(false);
+        }
+        match self.on_channel(declare).await {
+            Ok(()) => Ok(true),
+            Err(error) if is_access_refused(&error) => {
+                self.not_ours().insert(name.to_owned());
+                Ok(false)
+            }
+            Err(error) => Err(error),
         }
     }
 
@@ -47,14 +80,48 @@ impl AmqpAdmin {
             .await
             .unwrap_or(Err(BusError::Timeout(self.within)))
     }
+
+    async fn declare_exchange(&self, exchange: &ExchangeSpec) -> Result<(), BusError> {
+        let declare = async |channel: &Channel| {
+            let declared = declare_exchange(channel, exchange, Passive::No).await;
+            declared.map_err(|error| drift("exchange", &exchange.name, error))
+        };
+        if self.declare_ours(&exchange.name, declare).await? || self.has_exchange(exchange).await? {
+            return Ok(());
+        }
+        Err(missing("exchange", &exchange.name))
+    }
+
+    async fn has_exchange(&self, exchange: &ExchangeSpec) -> Result<bool, BusError> {
+        self.on_channel(async |channel| {
+            match declare_exchange(channel, exchange, Passive::Yes).await {
+                Ok(()) => Ok(true),
+                Err(error) if matches!(reply(&error), Some((NOT_FOUND, _))) => Ok(false),
+                Err(error) => Err(bus_error(error)),
+            }
+        })
+        .await
+    }
+}
+
+/// Whether a call looks and does not make.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Passive {
+    Yes,
+    No,
+}
+
+/// It is not there, and this user may not make it.
+fn missing(what: &'static str, name: &str) -> BusError {
+    let name = name.to_owned();
+    BusError::Refused(Box::new(NotOurs { what, name }))
 }
 
 #[async_trait]
 impl TopologyAdmin for AmqpAdmin {
     async fn declare(&self, topology: &Topology) -> Result<(), BusError> {
         for exchange in &topology.exchanges {
-            self.on_channel(async |channel| declare_exchange(channel, exchange).await)
-                .await?;
+            self.declare_exchange(exchange).await?;
         }
         for queue in &topology.queues {
             self.declare_queue(queue).await?;
@@ -63,8 +130,19 @@ impl TopologyAdmin for AmqpAdmin {
     }
 
     async fn declare_queue(&self, queue: &QueueSpec) -> Result<(), BusError> {
-        self.on_channel(async |channel| declare_on(channel, queue).await)
-            .await
+        let declared = self
+            .declare_ours(&queue.name, async |channel| declare(channel, queue).await)
+            .await?;
+        if declared {
+            return self
+                .on_channel(async |channel| bind(channel, queue).await)
+                .await;
+        }
+        // Who has declared it has bound it too.
+        if self.inspect(&queue.name).await?.is_some() {
+            return Ok(());
+        }
+        Err(missing("queue", &queue.name))
     }
 
     async fn delete_queue(&self, queue: &str) -> Result<(), BusError> {
@@ -103,9 +181,28 @@ impl TopologyAdmin for AmqpAdmin {
         })
         .await
     }
+
+    async fn missing(&self, topology: &Topology) -> Result<Vec<String>, BusError> {
+        let mut missing = Vec::new();
+        for exchange in &topology.exchanges {
+            if !self.has_exchange(exchange).await? {
+                missing.push(format!("exchange {}", exchange.name));
+            }
+        }
+        for queue in &topology.queues {
+            if self.inspect(&queue.name).await?.is_none() {
+                missing.push(format!("queue {}", queue.name));
+            }
+        }
+        Ok(missing)
+    }
 }
 
-async fn declare_exchange(channel: &Channel, exchange: &ExchangeSpec) -> Result<(), BusError> {
+async fn declare_exchange(
+    channel: &Channel,
+    exchange: &ExchangeSpec,
+    passive: Passive,
+) -> lapin::Result<()> {
     let kind = match exchange.exchange_type {
         ExchangeType::Topic => ExchangeKind::Topic,
         ExchangeType::Fanout => ExchangeKind::Fanout,
@@ -113,28 +210,38 @@ async fn declare_exchange(channel: &Channel, exchange: &ExchangeSpec) -> Result<
     let options = ExchangeDeclareOptions {
         // Outlives a restart of the broker.
         durable: true,
+        passive: passive == Passive::Yes,
         ..ExchangeDeclareOptions::default()
     };
-    let name = short("the exchange's name", &exchange.name)?;
+    // Names of exchanges stand in the topology and are short.
+    let name = exchange.name.as_str().into();
     channel
         .exchange_declare(name, kind, options, exchange_arguments(exchange))
         .await
-        .map_err(|error| drift("exchange", &exchange.name, error))
 }
 
 /// Declares a queue and its bindings on this channel, which is of no use after an error.
 pub(super) async fn declare_on(channel: &Channel, queue: &QueueSpec) -> Result<(), BusError> {
+    declare(channel, queue).await?;
+    bind(channel, queue).await
+}
+
+async fn declare(channel: &Channel, queue: &QueueSpec) -> Result<(), BusError> {
     let name = short("the queue's name", &queue.name)?;
     // Outlives a restart of the broker; what is in it is another question.
     let options = QueueDeclareOptions::durable();
-    channel
-        .queue_declare(name.clone(), options, queue_arguments(queue))
+    let declared = channel.queue_declare(name, options, queue_arguments(queue));
+    declared
         .await
-        .map_err(|error| drift("queue", &queue.name, error))?;
+        .map(drop)
+        .map_err(|error| drift("queue", &queue.name, error))
+}
+
+async fn bind(channel: &Channel, queue: &QueueSpec) -> Result<(), BusError> {
     for binding in &queue.bindings {
         channel
             .queue_bind(
-                name.clone(),
+                short("the queue's name", &queue.name)?,
                 short("the exchange's name", &binding.exchange)?,
                 short("the binding's key", &binding.key)?,
                 QueueBindOptions::default(),

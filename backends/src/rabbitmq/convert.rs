@@ -3,7 +3,7 @@
 //! Nothing of a delivery's `x-` headers gets into `Received.headers`: those are the broker's. The
 //! few facts that the product needs from them have fields of their own.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use lapin::{
@@ -12,7 +12,7 @@ use lapin::{
 };
 use vmctl_core::{
     bus::{Death, HeaderValue, LogStart, Message, Received},
-    topology::{ExchangeSpec, QueueSpec},
+    topology::{Argument, ExchangeSpec, QueueSpec},
 };
 
 use super::error::TooLong;
@@ -185,53 +185,19 @@ pub(super) fn stream_start(from: LogStart) -> FieldTable {
 
 /// Returns the structural arguments of an exchange.
 pub(super) fn exchange_arguments(exchange: &ExchangeSpec) -> FieldTable {
-    let alternate = exchange.alternate.as_deref();
-    table(alternate.map(|name| ("alternate-exchange", long(name))))
+    arguments(exchange.arguments())
 }
 
 /// Returns the structural arguments of a queue. They are part of its identity on the broker.
 pub(super) fn queue_arguments(queue: &QueueSpec) -> FieldTable {
-    let milliseconds = |d: Duration| number(u64::try_from(d.as_millis()).unwrap_or(u64::MAX));
-    let at_least_once = queue
-        .dead_letter_at_least_once
-        .then(|| long("at-least-once"));
-    // A word of the broker's for each field of the specification.
-    let optional = [
-        ("x-message-ttl", queue.message_ttl.map(milliseconds)),
-        (
-            "x-dead-letter-exchange",
-            queue.dead_letter_exchange.as_deref().map(long),
-        ),
-        ("x-dead-letter-strategy", at_least_once),
-        ("x-overflow", queue.overflow.map(|o| long(o.as_str()))),
-        (
-            "x-delivery-limit",
-            queue.delivery_limit.map(|n| number(n.into())),
-        ),
-        ("x-max-length", queue.max_length.map(number)),
-        ("x-max-length-bytes", queue.max_length_bytes.map(number)),
-        ("x-max-age", queue.max_age.map(|age| long(&max_age(age)))),
-        (
-            "x-stream-max-segment-size-bytes",
-            queue.segment_bytes.map(number),
-        ),
-        ("x-expires", queue.expires.map(milliseconds)),
-    ];
-    let queue_type = ("x-queue-type", long(queue.queue_type.as_str()));
-    let given = optional
-        .into_iter()
-        .filter_map(|(name, value)| Some((name, value?)));
-    table(std::iter::once(queue_type).chain(given))
+    arguments(queue.arguments())
 }
 
-/// A stream's age, in the largest unit up to hours that is exact: the broker compares the text.
-fn max_age(age: Duration) -> String {
-    let seconds = age.as_secs();
-    match seconds {
-        s if s % 3600 == 0 => format!("{}h", s / 3600),
-        s if s % 60 == 0 => format!("{}m", s / 60),
-        s => format!("{s}s"),
-    }
+fn arguments(arguments: Vec<(&'static str, Argument)>) -> FieldTable {
+    table(arguments.into_iter().map(|(name, value)| match value {
+        Argument::Text(text) => (name, long(&text)),
+        Argument::Number(n) => (name, number(n)),
+    }))
 }
 
 fn table(entries: impl IntoIterator<Item = (&'static str, AMQPValue)>) -> FieldTable {

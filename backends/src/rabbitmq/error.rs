@@ -55,6 +55,23 @@ pub(super) fn queue_error(queue: &str, error: lapin::Error) -> BusError {
     }
 }
 
+/// Says whether the broker said that this user may not.
+pub(super) fn is_access_refused(error: &BusError) -> bool {
+    let BusError::Refused(source) = error else {
+        return false;
+    };
+    let error = source.downcast_ref::<lapin::Error>();
+    matches!(error.and_then(reply), Some((ACCESS_REFUSED, _)))
+}
+
+/// Something that this user may not declare is not there.
+#[derive(Debug, thiserror::Error)]
+#[error("{what} {name} does not exist, and this user may not declare it")]
+pub(super) struct NotOurs {
+    pub what: &'static str,
+    pub name: String,
+}
+
 /// A name that AMQP cannot carry.
 #[derive(Debug, thiserror::Error)]
 #[error("{0} is longer than 255 bytes")]

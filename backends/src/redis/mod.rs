@@ -20,6 +20,7 @@ mod keys;
 mod link;
 mod metrics;
 mod project;
+pub mod rights;
 mod script;
 
 use std::{fmt, sync::Arc, time::Duration};

@@ -434,6 +434,21 @@ pub trait TopologyAdmin: Send + Sync {
     ///
     /// `Unavailable`, `Timeout`, `Refused`.
     async fn inspect(&self, queue: &str) -> Result<Option<QueueStats>, BusError>;
+
+    /// Returns what is not there of a topology, in the words of people. Looks and makes nothing.
+    ///
+    /// # Errors
+    ///
+    /// As [`TopologyAdmin::inspect`].
+    async fn missing(&self, topology: &Topology) -> Result<Vec<String>, BusError> {
+        let mut missing = Vec::new();
+        for queue in &topology.queues {
+            if self.inspect(&queue.name).await?.is_none() {
+                missing.push(format!("queue {}", queue.name));
+            }
+        }
+        Ok(missing)
+    }
 }
 
 /// What a queue holds.

@@ -1,0 +1,183 @@
+//! What a broker has, against what it should have.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use anyhow::{Context as _, ensure};
+use serde_json::Value;
+use url::Url;
+
+use super::definitions::Plan;
+
+/// How long the management API may take.
+const WITHIN: Duration = Duration::from_secs(30);
+
+/// Arguments of a policy that change what queues and exchanges do.
+const CHANGING: [&str; 9] = [
+    "alternate-exchange",
+    "dead-letter-exchange",
+    "dead-letter-routing-key",
+    "dead-letter-strategy",
+    "delivery-limit",
+    "expires",
+    "max-age",
+    "message-ttl",
+    "overflow",
+];
+
+/// Sections of definitions, what names one thing there, and what things of it are called.
+const SECTIONS: [(&str, &[&str], &str); 6] = [
+    ("exchanges", &["name"], "exchange"),
+    ("queues", &["name"], "queue"),
+    (
+        "bindings",
+        &["source", "routing_key", "destination"],
+        "binding",
+    ),
+    ("users", &["name"], "user"),
+    ("permissions", &["user"], "permissions of"),
+    (
+        "topic_permissions",
+        &["user", "exchange"],
+        "topic permissions of",
+    ),
+];
+
+/// Asks the management API for everything that the broker has.
+pub async fn fetch(api: &Url) -> anyhow::Result<Value> {
+    let client = reqwest::Client::builder().timeout(WITHIN).build()?;
+    let mut url = api.clone();
+    let path = format!("{}/definitions", api.path().trim_end_matches('/'));
+    url.set_path(&path);
+    // The address holds a password, which an error would show.
+    let answer = client
+        .get(url)
+        .send()
+        .await
+        .map_err(reqwest::Error::without_url)?;
+    let status = answer.status();
+    ensure!(status.is_success(), "the management API answered {status}");
+    let body = answer.json().await.map_err(reqwest::Error::without_url);
+    body.context("the management API did not answer with definitions")
+}
+
+/// Returns each difference, a line for each.
+pub fn differences(plan: &Plan, actual: &Value) -> anyhow::Result<Vec<String>> {
+    let mut expected = plan.definitions(None)?;
+    expected["users"] = plan.users().into();
+    let mut found = Vec::new();
+    for (section, keys, what) in SECTIONS {
+        for item in items(&expected, section) {
+            let name = name(item, keys);
+            let mut there = items(actual, section).filter(|other| is_same(item, other, keys));
+            match there.next() {
+                None => found.push(format!("missing     {what} {name}")),
+                Some(other) => found.extend(
+                    changes(item, other)
+                        .map(|change| format!("different   {what} {name}: {change}")),
+                ),
+            }
+        }
+    }
+    found.extend(unexpected(plan, &expected, actual));
+    Ok(found)
+}
+
+/// What is there and should not be: rights, bindings to queues of ours, policies that change them.
+fn unexpected(plan: &Plan, expected: &Value, actual: &Value) -> Vec<String> {
+    let mut found = Vec::new();
+    let operators: BTreeSet<&str> = items(actual, "users")
+        .filter(|user| tags(user).any(|tag| tag == "administrator"))
+        .filter_map(|user| user["name"].as_str())
+        .collect();
+    let queues: BTreeSet<&str> = plan
+        .topology
+        .queues
+        .iter()
+        .map(|q| q.name.as_str())
+        .collect();
+    for (section, keys, what) in SECTIONS {
+        let ours = items(actual, section).filter(|item| item["vhost"] == plan.vhost.as_str());
+        for item in ours {
+            let user = item["user"].as_str();
+            let concerns = match section {
+                "bindings" => item["destination"]
+                    .as_str()
+                    .is_some_and(|q| queues.contains(q)),
+                "permissions" | "topic_permissions" => user.is_some_and(|u| !operators.contains(u)),
+                _ => false,
+            };
+            if concerns && !items(expected, section).any(|other| is_same(item, other, keys)) {
+                found.push(format!("unexpected  {what} {}", name(item, keys)));
+            }
+        }
+    }
+    for policy in items(actual, "policies").filter(|p| p["vhost"] == plan.vhost.as_str()) {
+        let definition = policy["definition"].as_object();
+        let keys = definition.into_iter().flat_map(|d| d.keys());
+        let changing: Vec<_> = keys
+            .filter(|key| CHANGING.contains(&key.as_str()) || key.starts_with("max-length"))
+            .map(String::as_str)
+            .collect();
+        if !changing.is_empty() {
+            let (name, pattern) = (&policy["name"], &policy["pattern"]);
+            let keys = changing.join(", ");
+            found.push(format!(
+                "unexpected  policy {name} for {pattern}: sets {keys}"
+            ));
+        }
+    }
+    found
+}
+
+fn items<'a>(definitions: &'a Value, section: &str) -> impl Iterator<Item = &'a Value> {
+    definitions[section].as_array().into_iter().flatten()
+}
+
+fn is_same(one: &Value, other: &Value, keys: &[&str]) -> bool {
+    let vhost = one.get("vhost").is_none() || one["vhost"] == other["vhost"];
+    vhost && keys.iter().all(|key| one[key] == other[key])
+}
+
+fn name(item: &Value, keys: &[&str]) -> String {
+    let words = keys.iter().map(|key| item[key].as_str().unwrap_or("?"));
+    words.collect::<Vec<_>>().join(" ")
+}
+
+/// The broker has had tags as a list, and as words with commas between them.
+fn tags(user: &Value) -> impl Iterator<Item = &str> {
+    let list = user["tags"].as_array().into_iter().flatten();
+    let words = user["tags"]
+        .as_str()
+        .into_iter()
+        .flat_map(|tags| tags.split(','));
+    list.filter_map(Value::as_str).chain(words)
+}
+
+/// What differs in the fields that are expected. Arguments are compared one by one, and none may be there besides.
+fn changes(expected: &Value, actual: &Value) -> impl Iterator<Item = String> {
+    let mut found = Vec::new();
+    for (field, want) in expected.as_object().into_iter().flatten() {
+        let have = &actual[field];
+        if field == "tags" {
+            let tags: Vec<_> = tags(actual).filter(|tag| !tag.is_empty()).collect();
+            if !tags.is_empty() {
+                found.push(format!("tags are {}, should be none", tags.join(", ")));
+            }
+        } else if let (Some(want), Some(have)) = (want.as_object(), have.as_object()) {
+            let names: BTreeSet<_> = want.keys().chain(have.keys()).collect();
+            for name in names {
+                if want.get(name) != have.get(name) {
+                    found.push(said(name, have.get(name), want.get(name)));
+                }
+            }
+        } else if want != have {
+            found.push(said(field, Some(have), Some(want)));
+        }
+    }
+    found.into_iter()
+}
+
+fn said(name: &str, have: Option<&Value>, want: Option<&Value>) -> String {
+    let show = |value: Option<&Value>| value.map_or("absent".to_owned(), Value::to_string);
+    format!("{name} is {}, should be {}", show(have), show(want))
+}
