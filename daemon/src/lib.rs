@@ -21,6 +21,7 @@ mod serve;
 pub mod settings;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod tls;
 
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
@@ -33,3 +34,4 @@ pub use metrics::Metrics;
 pub use process::{Process, ProcessSettings, Program, main, main_from};
 pub use serve::HealthServer;
 pub use settings::{Listen, Parsed, SecretUrl};
+pub use tls::{MinVersion, Tls, TlsSettings, authorities};

@@ -18,8 +18,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::settings::{self, Section, Setting, Values};
 use crate::{
-    Health, Lifecycle, LogFilter, LogFormat, Metrics, init_logging, install_crypto, probe,
-    reference,
+    Health, Lifecycle, LogFilter, LogFormat, Metrics, Tls, TlsSettings, init_logging,
+    install_crypto, probe, reference,
 };
 
 /// Exit code of a program that printed what it was asked for.
@@ -42,6 +42,7 @@ crate::settings! {
         "log_format" => log_format: Option<LogFormat>,
         /// Time to finish what is in flight after the first SIGTERM or SIGINT
         "drain_timeout" = "25s" => drain_timeout: Duration,
+        ..tls: TlsSettings,
     }
 }
 
@@ -142,6 +143,8 @@ pub struct Process {
     pub health: Health,
     /// The metrics of the process.
     pub metrics: Metrics,
+    /// What listeners speak TLS with; without it they speak none.
+    pub tls: Option<Tls>,
     /// The flags that are not settings.
     pub args: ArgMatches,
 }
@@ -260,6 +263,7 @@ where
     Fut: Future<Output = anyhow::Result<()>>,
 {
     let metrics = Metrics::install()?;
+    let (tls, watch) = Tls::open(&settings.tls)?.unzip();
     let lifecycle = Lifecycle::start(settings.drain_timeout)?;
     let health = Health::new();
     let process = Process {
@@ -268,6 +272,7 @@ where
         drain_timeout: settings.drain_timeout,
         health: health.clone(),
         metrics,
+        tls,
         args,
     };
     let runtime = runtime::Builder::new_multi_thread()
@@ -275,6 +280,9 @@ where
         .build()
         .context("cannot start the runtime")?;
     let ended = runtime.block_on(async {
+        if let Some(watch) = watch {
+            watch.start().context("cannot listen to SIGHUP")?;
+        }
         let shutdown = process.shutdown.clone();
         let draining = async {
             shutdown.cancelled().await;
@@ -282,10 +290,10 @@ where
             std::future::pending::<Infallible>().await
         };
         tokio::select! {
-            ended = lifecycle.run(component(own, process)) => ended,
+            ended = lifecycle.run(component(own, process)) => anyhow::Ok(ended),
             never = draining => match never {},
         }
-    });
+    })?;
     runtime.shutdown_timeout(RUNTIME_TIMEOUT);
     Ok(ended.report())
 }

@@ -2,10 +2,9 @@
 
 mod settings;
 
-use std::{fs, process::ExitCode, sync::Arc, time::Duration};
+use std::{process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::Context;
-use secrecy::SecretString;
 use vmctl_backends::{rabbitmq, redis};
 use vmctl_core::{
     bus::{Bus, BusState},
@@ -13,7 +12,7 @@ use vmctl_core::{
     fact::Retention,
     kinds::Registry,
 };
-use vmctl_daemon::{Health, HealthServer, Process, Program, Status};
+use vmctl_daemon::{Health, HealthServer, Process, Program, Status, authorities};
 use vmctl_reader::{Config, Reader, StatusWatch};
 
 use settings::Settings;
@@ -32,10 +31,14 @@ fn main() -> ExitCode {
 async fn run(settings: Settings, process: Process) -> anyhow::Result<()> {
     rabbitmq::describe_metrics();
     redis::describe_metrics();
-    let rabbitmq = rabbitmq::RabbitMq::connect_lazy(bus(&settings, &process.name)?);
-    let url = SecretString::from(settings.redis_url.expose());
-    let store =
-        redis::RedisStore::connect_lazy(redis::Config::new(url)).context("VMCTL_REDIS_URL")?;
+    let trusted = authorities(settings.ca_file.as_deref())?;
+    let bus = bus(&settings, &process.name, trusted.clone())?;
+    let rabbitmq = rabbitmq::RabbitMq::connect_lazy(bus);
+    let store = redis::Config {
+        ca_pem: trusted,
+        ..redis::Config::new(settings.redis_url.expose())
+    };
+    let store = redis::RedisStore::connect_lazy(store).context("VMCTL_REDIS_URL")?;
     let reader = Reader::new(
         Config {
             retention: Retention(settings.job_ttl),
@@ -51,7 +54,8 @@ async fn run(settings: Settings, process: Process) -> anyhow::Result<()> {
     );
     watch(&process.health, rabbitmq.bus(), reader.status(), store);
     if let Some(server) = HealthServer::bind(settings.health_listen)? {
-        server.serve(process.health.router().merge(process.metrics.router()))?;
+        let probes = process.health.router().merge(process.metrics.router());
+        server.with_tls(process.tls.clone()).serve(probes)?;
     }
     process.health.set_started();
     let ended = reader.run(process.shutdown.clone()).await;
@@ -59,14 +63,17 @@ async fn run(settings: Settings, process: Process) -> anyhow::Result<()> {
     Ok(ended?)
 }
 
-fn bus(settings: &Settings, name: &str) -> anyhow::Result<rabbitmq::Config> {
+fn bus(
+    settings: &Settings,
+    name: &str,
+    trusted: Option<String>,
+) -> anyhow::Result<rabbitmq::Config> {
     let urls = settings.amqp_url.iter().map(|url| url.expose().parse());
     let urls = urls.collect::<Result<_, _>>().context("VMCTL_AMQP_URL")?;
-    let ca_pem = settings.ca_file.as_ref().map(fs::read_to_string);
     Ok(rabbitmq::Config {
         name: name.to_owned(),
         channels: settings.amqp_channels.into(),
-        ca_pem: ca_pem.transpose().context("VMCTL_CA_FILE")?,
+        ca_pem: trusted,
         ..rabbitmq::Config::new(urls)
     })
 }

@@ -3,10 +3,9 @@
 mod kinds;
 mod settings;
 
-use std::{fs, process::ExitCode, sync::Arc, time::Duration};
+use std::{process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::Context;
-use secrecy::SecretString;
 use vmctl_api_types::AuthDiscovery;
 use vmctl_backends::{
     keystone::{self, KeystoneIdentity},
@@ -18,7 +17,7 @@ use vmctl_core::{
     kinds::Registry,
     store::project::ProjectLimits,
 };
-use vmctl_daemon::{Health, Process, Program, Status};
+use vmctl_daemon::{Health, Process, Program, Status, Tls, authorities};
 use vmctl_egress::{Guard, Policy};
 use vmctl_server::{Backends, CheckState, Config, Limits, Readiness, SyncConfig};
 
@@ -44,18 +43,22 @@ async fn run(settings: Settings, process: Process) -> anyhow::Result<()> {
         Some(directory) => Registry::with_directory(directory).context("VMCTL_KINDS_DIR")?,
         None => Registry::built_in()?,
     };
-    let rabbitmq = rabbitmq::RabbitMq::connect_lazy(bus(&settings, &process.name)?);
-    let url = SecretString::from(settings.redis_url.expose());
-    let store =
-        redis::RedisStore::connect_lazy(redis::Config::new(url)).context("VMCTL_REDIS_URL")?;
+    let trusted = authorities(settings.ca_file.as_deref())?;
+    let bus = bus(&settings, &process.name, trusted.clone())?;
+    let rabbitmq = rabbitmq::RabbitMq::connect_lazy(bus);
+    let store = redis::Config {
+        ca_pem: trusted.clone(),
+        ..redis::Config::new(settings.redis_url.expose())
+    };
+    let store = redis::RedisStore::connect_lazy(store).context("VMCTL_REDIS_URL")?;
     let backends = Backends {
         bus: rabbitmq.bus(),
         store: Arc::new(store.clone()),
-        identity: identity(&settings, clock.clone())?,
+        identity: identity(&settings, trusted.clone(), clock.clone())?,
         clock,
         registry: Arc::new(registry),
     };
-    let server = config(&settings, &process)?.build(backends)?;
+    let server = config(&settings, trusted, &process).build(backends)?;
     watch(&process.health, &server.readiness(), store);
     let probes = process.health.router().merge(process.metrics.router());
     let server = server.mount(probes);
@@ -66,13 +69,14 @@ async fn run(settings: Settings, process: Process) -> anyhow::Result<()> {
     Ok(ended?)
 }
 
-fn config(settings: &Settings, process: &Process) -> anyhow::Result<Config> {
+fn config(settings: &Settings, trusted: Option<String>, process: &Process) -> Config {
     let url = settings
         .keystone_public_url
         .as_ref()
         .unwrap_or(&settings.keystone_url);
     let workers = settings.worker_api_url.iter().map(|url| url.0.clone());
-    Ok(Config {
+    Config {
+        tls: process.tls.as_ref().map(Tls::server_config),
         name: process.name.clone(),
         job_ttl: settings.job_ttl,
         compat_post_status: settings.compat_post_status.0,
@@ -100,7 +104,7 @@ fn config(settings: &Settings, process: &Process) -> anyhow::Result<Config> {
             workers: workers.collect(),
             workers_token: settings.worker_api_token.clone(),
             token: settings.sync_token.clone(),
-            ca_pem: authorities(settings)?.map(String::into_bytes),
+            ca_pem: trusted.map(String::into_bytes),
         },
         limits: Limits {
             drain: process.grace(),
@@ -114,26 +118,29 @@ fn config(settings: &Settings, process: &Process) -> anyhow::Result<Config> {
             ..Limits::default()
         },
         ..Config::new(settings.listen, settings.id_secret.clone())
-    })
+    }
 }
 
-fn bus(settings: &Settings, name: &str) -> anyhow::Result<rabbitmq::Config> {
+fn bus(
+    settings: &Settings,
+    name: &str,
+    trusted: Option<String>,
+) -> anyhow::Result<rabbitmq::Config> {
     let urls = settings.amqp_url.iter().map(|url| url.expose().parse());
     let urls = urls.collect::<Result<_, _>>().context("VMCTL_AMQP_URL")?;
     Ok(rabbitmq::Config {
         name: name.to_owned(),
         channels: settings.amqp_channels.into(),
-        ca_pem: authorities(settings)?,
+        ca_pem: trusted,
         ..rabbitmq::Config::new(urls)
     })
 }
 
-fn authorities(settings: &Settings) -> anyhow::Result<Option<String>> {
-    let pem = settings.ca_file.as_ref().map(fs::read_to_string);
-    pem.transpose().context("VMCTL_CA_FILE")
-}
-
-fn identity(settings: &Settings, clock: Arc<dyn Clock>) -> anyhow::Result<Arc<dyn Identity>> {
+fn identity(
+    settings: &Settings,
+    trusted: Option<String>,
+    clock: Arc<dyn Clock>,
+) -> anyhow::Result<Arc<dyn Identity>> {
     let mut config = keystone::Config {
         url: settings.keystone_url.0.clone(),
         username: settings.keystone_username.clone(),
@@ -144,7 +151,7 @@ fn identity(settings: &Settings, clock: Arc<dyn Clock>) -> anyhow::Result<Arc<dy
         connect_project: settings.connect_project.clone(),
         options: keystone::Options::default(),
     };
-    config.options.ca_pem = authorities(settings)?.map(String::into_bytes);
+    config.options.ca_pem = trusted.map(String::into_bytes);
     let identity = KeystoneIdentity::new(config, clock).context("VMCTL_KEYSTONE_URL")?;
     Ok(Arc::new(identity))
 }

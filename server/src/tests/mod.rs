@@ -32,6 +32,7 @@ mod submission;
 mod support;
 mod sync;
 mod t14;
+mod tls;
 mod unique;
 mod waiting;
 mod workers;
