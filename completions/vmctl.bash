@@ -365,13 +365,17 @@ _vmctl() {
 
     case "${cmd}" in
         vmctl)
-            opts="-o -q -v -h -V --endpoint --connect-timeout --http-timeout --output --quiet --verbose --color --progress --no-input --config-dir --help --version login logout whoami vm job profile region kind quota admin completion version help"
+            opts="-o -q -v -h -V --endpoint --ca-file --connect-timeout --http-timeout --output --quiet --verbose --color --progress --no-input --config-dir --help --version login logout whoami vm job profile region kind quota admin completion version help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --endpoint)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -411,13 +415,17 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__admin)
-            opts="-o -q -v -h -V --endpoint --connect-timeout --http-timeout --output --quiet --verbose --color --progress --no-input --config-dir --help --version queues workers dead help"
+            opts="-o -q -v -h -V --endpoint --ca-file --connect-timeout --http-timeout --output --quiet --verbose --color --progress --no-input --config-dir --help --version queues workers dead help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --endpoint)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -457,13 +465,17 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__admin__subcmd__dead)
-            opts="-o -q -v -h -V --endpoint --connect-timeout --http-timeout --output --quiet --verbose --color --progress --no-input --config-dir --help --version list replay help"
+            opts="-o -q -v -h -V --endpoint --ca-file --connect-timeout --http-timeout --output --quiet --verbose --color --progress --no-input --config-dir --help --version list replay help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --endpoint)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -559,7 +571,7 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__admin__subcmd__dead__subcmd__list)
-            opts="-o -q -v -h -V --kind --error --project --limit --endpoint --connect-timeout --http-timeout --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
+            opts="-o -q -v -h -V --kind --error --project --limit --endpoint --ca-file --connect-timeout --http-timeout --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -582,6 +594,10 @@ _vmctl() {
                     return 0
                     ;;
                 --endpoint)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -621,7 +637,7 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__admin__subcmd__dead__subcmd__replay)
-            opts="-o -q -v -h -V --kind --error --project --limit --endpoint --connect-timeout --http-timeout --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
+            opts="-o -q -v -h -V --kind --error --project --limit --endpoint --ca-file --connect-timeout --http-timeout --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -644,6 +660,10 @@ _vmctl() {
                     return 0
                     ;;
                 --endpoint)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -781,13 +801,17 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__admin__subcmd__queues)
-            opts="-o -q -v -h -V --endpoint --connect-timeout --http-timeout --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
+            opts="-o -q -v -h -V --endpoint --ca-file --connect-timeout --http-timeout --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --endpoint)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -827,7 +851,7 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__admin__subcmd__workers)
-            opts="-o -q -v -h -V --kind --jobs --endpoint --connect-timeout --http-timeout --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
+            opts="-o -q -v -h -V --kind --jobs --endpoint --ca-file --connect-timeout --http-timeout --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -838,6 +862,10 @@ _vmctl() {
                     return 0
                     ;;
                 --endpoint)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -877,13 +905,17 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__completion)
-            opts="-o -q -v -h -V --endpoint --connect-timeout --http-timeout --output --quiet --verbose --color --progress --no-input --config-dir --help --version bash elvish fish powershell zsh"
+            opts="-o -q -v -h -V --endpoint --ca-file --connect-timeout --http-timeout --output --quiet --verbose --color --progress --no-input --config-dir --help --version bash elvish fish powershell zsh"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --endpoint)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1455,13 +1487,17 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__job)
-            opts="-o -q -v -h -V --endpoint --connect-timeout --http-timeout --output --quiet --verbose --color --progress --no-input --config-dir --help --version submit list show watch wait cancel retry events logs callbacks redeliver children help"
+            opts="-o -q -v -h -V --endpoint --ca-file --connect-timeout --http-timeout --output --quiet --verbose --color --progress --no-input --config-dir --help --version submit list show watch wait cancel retry events logs callbacks redeliver children help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --endpoint)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1501,13 +1537,17 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__job__subcmd__callbacks)
-            opts="-o -q -v -h -V --endpoint --connect-timeout --http-timeout --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
+            opts="-o -q -v -h -V --endpoint --ca-file --connect-timeout --http-timeout --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --endpoint)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1547,7 +1587,7 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__job__subcmd__cancel)
-            opts="-o -q -v -h -V --reason --endpoint --connect-timeout --http-timeout --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
+            opts="-o -q -v -h -V --reason --endpoint --ca-file --connect-timeout --http-timeout --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1558,6 +1598,10 @@ _vmctl() {
                     return 0
                     ;;
                 --endpoint)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1597,13 +1641,17 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__job__subcmd__children)
-            opts="-o -q -v -h -V --endpoint --connect-timeout --http-timeout --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
+            opts="-o -q -v -h -V --endpoint --ca-file --connect-timeout --http-timeout --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --endpoint)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1643,13 +1691,17 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__job__subcmd__events)
-            opts="-o -q -v -h -V --endpoint --connect-timeout --http-timeout --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
+            opts="-o -q -v -h -V --endpoint --ca-file --connect-timeout --http-timeout --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --endpoint)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1885,7 +1937,7 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__job__subcmd__list)
-            opts="-o -q -v -h -V --state --kind --parent --root --created-after --created-before --oldest-first --limit --all --endpoint --connect-timeout --http-timeout --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
+            opts="-o -q -v -h -V --state --kind --parent --root --created-after --created-before --oldest-first --limit --all --endpoint --ca-file --connect-timeout --http-timeout --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1920,6 +1972,10 @@ _vmctl() {
                     return 0
                     ;;
                 --endpoint)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1959,7 +2015,7 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__job__subcmd__logs)
-            opts="-f -o -q -v -h -V --tail --follow --endpoint --connect-timeout --http-timeout --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
+            opts="-f -o -q -v -h -V --tail --follow --endpoint --ca-file --connect-timeout --http-timeout --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1970,6 +2026,10 @@ _vmctl() {
                     return 0
                     ;;
                 --endpoint)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -2009,7 +2069,7 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__job__subcmd__redeliver)
-            opts="-o -q -v -h -V --callback --endpoint --connect-timeout --http-timeout --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
+            opts="-o -q -v -h -V --callback --endpoint --ca-file --connect-timeout --http-timeout --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2020,6 +2080,10 @@ _vmctl() {
                     return 0
                     ;;
                 --endpoint)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -2059,13 +2123,17 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__job__subcmd__retry)
-            opts="-o -q -v -h -V --endpoint --connect-timeout --http-timeout --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
+            opts="-o -q -v -h -V --endpoint --ca-file --connect-timeout --http-timeout --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --endpoint)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -2105,13 +2173,17 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__job__subcmd__show)
-            opts="-o -q -v -h -V --endpoint --connect-timeout --http-timeout --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
+            opts="-o -q -v -h -V --endpoint --ca-file --connect-timeout --http-timeout --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --endpoint)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -2151,7 +2223,7 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__job__subcmd__submit)
-            opts="-o -q -v -h -V --input --label --callback-url --callback-secret --callback-full --run-at --start-by --deadline --unique --on-conflict --wait --timeout --idempotency-key --endpoint --connect-timeout --http-timeout --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
+            opts="-o -q -v -h -V --input --label --callback-url --callback-secret --callback-full --run-at --start-by --deadline --unique --on-conflict --wait --timeout --idempotency-key --endpoint --ca-file --connect-timeout --http-timeout --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2205,6 +2277,10 @@ _vmctl() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --ca-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --connect-timeout)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -2241,7 +2317,7 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__job__subcmd__wait)
-            opts="-o -q -v -h -V --timeout --endpoint --connect-timeout --http-timeout --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
+            opts="-o -q -v -h -V --timeout --endpoint --ca-file --connect-timeout --http-timeout --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2252,6 +2328,10 @@ _vmctl() {
                     return 0
                     ;;
                 --endpoint)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -2291,7 +2371,7 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__job__subcmd__watch)
-            opts="-o -q -v -h -V --timeout --endpoint --connect-timeout --http-timeout --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
+            opts="-o -q -v -h -V --timeout --endpoint --ca-file --connect-timeout --http-timeout --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2302,6 +2382,10 @@ _vmctl() {
                     return 0
                     ;;
                 --endpoint)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -2341,13 +2425,17 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__kind)
-            opts="-o -q -v -h -V --endpoint --connect-timeout --http-timeout --output --quiet --verbose --color --progress --no-input --config-dir --help --version list help"
+            opts="-o -q -v -h -V --endpoint --ca-file --connect-timeout --http-timeout --output --quiet --verbose --color --progress --no-input --config-dir --help --version list help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --endpoint)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -2429,13 +2517,17 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__kind__subcmd__list)
-            opts="-o -q -v -h -V --endpoint --connect-timeout --http-timeout --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
+            opts="-o -q -v -h -V --endpoint --ca-file --connect-timeout --http-timeout --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --endpoint)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -2475,7 +2567,7 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__login)
-            opts="-o -q -v -h -V --username --project --user-domain --project-domain --password-stdin --store --endpoint --connect-timeout --http-timeout --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
+            opts="-o -q -v -h -V --username --project --user-domain --project-domain --password-stdin --store --endpoint --ca-file --connect-timeout --http-timeout --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2502,6 +2594,10 @@ _vmctl() {
                     return 0
                     ;;
                 --endpoint)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -2541,13 +2637,17 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__logout)
-            opts="-o -q -v -h -V --endpoint --connect-timeout --http-timeout --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
+            opts="-o -q -v -h -V --endpoint --ca-file --connect-timeout --http-timeout --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --endpoint)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -2587,13 +2687,17 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__profile)
-            opts="-o -q -v -h -V --endpoint --connect-timeout --http-timeout --output --quiet --verbose --color --progress --no-input --config-dir --help --version list help"
+            opts="-o -q -v -h -V --endpoint --ca-file --connect-timeout --http-timeout --output --quiet --verbose --color --progress --no-input --config-dir --help --version list help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --endpoint)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -2675,13 +2779,17 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__profile__subcmd__list)
-            opts="-o -q -v -h -V --endpoint --connect-timeout --http-timeout --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
+            opts="-o -q -v -h -V --endpoint --ca-file --connect-timeout --http-timeout --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --endpoint)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -2721,13 +2829,17 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__quota)
-            opts="-o -q -v -h -V --endpoint --connect-timeout --http-timeout --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
+            opts="-o -q -v -h -V --endpoint --ca-file --connect-timeout --http-timeout --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --endpoint)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -2767,13 +2879,17 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__region)
-            opts="-o -q -v -h -V --endpoint --connect-timeout --http-timeout --output --quiet --verbose --color --progress --no-input --config-dir --help --version list help"
+            opts="-o -q -v -h -V --endpoint --ca-file --connect-timeout --http-timeout --output --quiet --verbose --color --progress --no-input --config-dir --help --version list help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --endpoint)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -2855,13 +2971,17 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__region__subcmd__list)
-            opts="-o -q -v -h -V --endpoint --connect-timeout --http-timeout --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
+            opts="-o -q -v -h -V --endpoint --ca-file --connect-timeout --http-timeout --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --endpoint)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -2901,13 +3021,17 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__version)
-            opts="-o -q -v -h -V --endpoint --connect-timeout --http-timeout --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
+            opts="-o -q -v -h -V --endpoint --ca-file --connect-timeout --http-timeout --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --endpoint)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -2947,13 +3071,17 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__vm)
-            opts="-o -q -v -h -V --endpoint --connect-timeout --http-timeout --output --quiet --verbose --color --progress --no-input --config-dir --help --version create list show delete help"
+            opts="-o -q -v -h -V --endpoint --ca-file --connect-timeout --http-timeout --output --quiet --verbose --color --progress --no-input --config-dir --help --version create list show delete help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --endpoint)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -2993,7 +3121,7 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__vm__subcmd__create)
-            opts="-o -q -v -h -V --profile --region --hostname --env --trigram --desc --callback-url --callback-secret --callback-full --run-at --start-by --deadline --unique --on-conflict --wait --timeout --idempotency-key --endpoint --connect-timeout --http-timeout --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
+            opts="-o -q -v -h -V --profile --region --hostname --env --trigram --desc --callback-url --callback-secret --callback-full --run-at --start-by --deadline --unique --on-conflict --wait --timeout --idempotency-key --endpoint --ca-file --connect-timeout --http-timeout --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -3063,6 +3191,10 @@ _vmctl() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --ca-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --connect-timeout)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -3099,7 +3231,7 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__vm__subcmd__delete)
-            opts="-o -q -v -h -V --callback-url --callback-secret --callback-full --run-at --start-by --deadline --unique --on-conflict --wait --timeout --idempotency-key --endpoint --connect-timeout --http-timeout --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
+            opts="-o -q -v -h -V --callback-url --callback-secret --callback-full --run-at --start-by --deadline --unique --on-conflict --wait --timeout --idempotency-key --endpoint --ca-file --connect-timeout --http-timeout --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -3142,6 +3274,10 @@ _vmctl() {
                     return 0
                     ;;
                 --endpoint)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -3265,7 +3401,7 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__vm__subcmd__list)
-            opts="-o -q -v -h -V --limit --all --endpoint --connect-timeout --http-timeout --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
+            opts="-o -q -v -h -V --limit --all --endpoint --ca-file --connect-timeout --http-timeout --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -3276,6 +3412,10 @@ _vmctl() {
                     return 0
                     ;;
                 --endpoint)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -3315,13 +3455,17 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__vm__subcmd__show)
-            opts="-o -q -v -h -V --endpoint --connect-timeout --http-timeout --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
+            opts="-o -q -v -h -V --endpoint --ca-file --connect-timeout --http-timeout --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --endpoint)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -3361,13 +3505,17 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__whoami)
-            opts="-o -q -v -h -V --endpoint --connect-timeout --http-timeout --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
+            opts="-o -q -v -h -V --endpoint --ca-file --connect-timeout --http-timeout --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --endpoint)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

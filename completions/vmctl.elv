@@ -19,6 +19,7 @@ set edit:completion:arg-completer[vmctl] = {|@words|
     var completions = [
         &'vmctl'= {
             cand --endpoint 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]'
+            cand --ca-file 'File with certificates, PEM, to trust besides the system''s, for the server and for Keystone [default: the one of the saved login]'
             cand --connect-timeout 'Give up connecting after this long'
             cand --http-timeout 'Give up on one request after this long'
             cand -o 'How results are printed'
@@ -56,6 +57,7 @@ set edit:completion:arg-completer[vmctl] = {|@words|
             cand --project-domain 'Domain of the project [default: that of the user]'
             cand --store 'Where the token is kept'
             cand --endpoint 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]'
+            cand --ca-file 'File with certificates, PEM, to trust besides the system''s, for the server and for Keystone [default: the one of the saved login]'
             cand --connect-timeout 'Give up connecting after this long'
             cand --http-timeout 'Give up on one request after this long'
             cand -o 'How results are printed'
@@ -76,6 +78,7 @@ set edit:completion:arg-completer[vmctl] = {|@words|
         }
         &'vmctl;logout'= {
             cand --endpoint 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]'
+            cand --ca-file 'File with certificates, PEM, to trust besides the system''s, for the server and for Keystone [default: the one of the saved login]'
             cand --connect-timeout 'Give up connecting after this long'
             cand --http-timeout 'Give up on one request after this long'
             cand -o 'How results are printed'
@@ -95,6 +98,7 @@ set edit:completion:arg-completer[vmctl] = {|@words|
         }
         &'vmctl;whoami'= {
             cand --endpoint 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]'
+            cand --ca-file 'File with certificates, PEM, to trust besides the system''s, for the server and for Keystone [default: the one of the saved login]'
             cand --connect-timeout 'Give up connecting after this long'
             cand --http-timeout 'Give up on one request after this long'
             cand -o 'How results are printed'
@@ -114,6 +118,7 @@ set edit:completion:arg-completer[vmctl] = {|@words|
         }
         &'vmctl;vm'= {
             cand --endpoint 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]'
+            cand --ca-file 'File with certificates, PEM, to trust besides the system''s, for the server and for Keystone [default: the one of the saved login]'
             cand --connect-timeout 'Give up connecting after this long'
             cand --http-timeout 'Give up on one request after this long'
             cand -o 'How results are printed'
@@ -153,6 +158,7 @@ set edit:completion:arg-completer[vmctl] = {|@words|
             cand --timeout 'With --wait: leave after this long with exit code 8 [default: none]'
             cand --idempotency-key 'Key under which a repeated command asks for the same job [default: a new one]'
             cand --endpoint 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]'
+            cand --ca-file 'File with certificates, PEM, to trust besides the system''s, for the server and for Keystone [default: the one of the saved login]'
             cand --connect-timeout 'Give up connecting after this long'
             cand --http-timeout 'Give up on one request after this long'
             cand -o 'How results are printed'
@@ -175,6 +181,7 @@ set edit:completion:arg-completer[vmctl] = {|@words|
         &'vmctl;vm;list'= {
             cand --limit 'At most so many'
             cand --endpoint 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]'
+            cand --ca-file 'File with certificates, PEM, to trust besides the system''s, for the server and for Keystone [default: the one of the saved login]'
             cand --connect-timeout 'Give up connecting after this long'
             cand --http-timeout 'Give up on one request after this long'
             cand -o 'How results are printed'
@@ -195,6 +202,7 @@ set edit:completion:arg-completer[vmctl] = {|@words|
         }
         &'vmctl;vm;show'= {
             cand --endpoint 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]'
+            cand --ca-file 'File with certificates, PEM, to trust besides the system''s, for the server and for Keystone [default: the one of the saved login]'
             cand --connect-timeout 'Give up connecting after this long'
             cand --http-timeout 'Give up on one request after this long'
             cand -o 'How results are printed'
@@ -223,6 +231,7 @@ set edit:completion:arg-completer[vmctl] = {|@words|
             cand --timeout 'With --wait: leave after this long with exit code 8 [default: none]'
             cand --idempotency-key 'Key under which a repeated command asks for the same job [default: a new one]'
             cand --endpoint 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]'
+            cand --ca-file 'File with certificates, PEM, to trust besides the system''s, for the server and for Keystone [default: the one of the saved login]'
             cand --connect-timeout 'Give up connecting after this long'
             cand --http-timeout 'Give up on one request after this long'
             cand -o 'How results are printed'
@@ -261,6 +270,7 @@ set edit:completion:arg-completer[vmctl] = {|@words|
         }
         &'vmctl;job'= {
             cand --endpoint 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]'
+            cand --ca-file 'File with certificates, PEM, to trust besides the system''s, for the server and for Keystone [default: the one of the saved login]'
             cand --connect-timeout 'Give up connecting after this long'
             cand --http-timeout 'Give up on one request after this long'
             cand -o 'How results are printed'
@@ -304,6 +314,7 @@ set edit:completion:arg-completer[vmctl] = {|@words|
             cand --timeout 'With --wait: leave after this long with exit code 8 [default: none]'
             cand --idempotency-key 'Key under which a repeated command asks for the same job [default: a new one]'
             cand --endpoint 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]'
+            cand --ca-file 'File with certificates, PEM, to trust besides the system''s, for the server and for Keystone [default: the one of the saved login]'
             cand --connect-timeout 'Give up connecting after this long'
             cand --http-timeout 'Give up on one request after this long'
             cand -o 'How results are printed'
@@ -332,6 +343,7 @@ set edit:completion:arg-completer[vmctl] = {|@words|
             cand --created-before 'Only jobs submitted earlier than this: as --created-after'
             cand --limit 'At most so many'
             cand --endpoint 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]'
+            cand --ca-file 'File with certificates, PEM, to trust besides the system''s, for the server and for Keystone [default: the one of the saved login]'
             cand --connect-timeout 'Give up connecting after this long'
             cand --http-timeout 'Give up on one request after this long'
             cand -o 'How results are printed'
@@ -353,6 +365,7 @@ set edit:completion:arg-completer[vmctl] = {|@words|
         }
         &'vmctl;job;show'= {
             cand --endpoint 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]'
+            cand --ca-file 'File with certificates, PEM, to trust besides the system''s, for the server and for Keystone [default: the one of the saved login]'
             cand --connect-timeout 'Give up connecting after this long'
             cand --http-timeout 'Give up on one request after this long'
             cand -o 'How results are printed'
@@ -373,6 +386,7 @@ set edit:completion:arg-completer[vmctl] = {|@words|
         &'vmctl;job;watch'= {
             cand --timeout 'Leave after this long with exit code 8; the jobs keep running [default: none]'
             cand --endpoint 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]'
+            cand --ca-file 'File with certificates, PEM, to trust besides the system''s, for the server and for Keystone [default: the one of the saved login]'
             cand --connect-timeout 'Give up connecting after this long'
             cand --http-timeout 'Give up on one request after this long'
             cand -o 'How results are printed'
@@ -393,6 +407,7 @@ set edit:completion:arg-completer[vmctl] = {|@words|
         &'vmctl;job;wait'= {
             cand --timeout 'Leave after this long with exit code 8; the jobs keep running'
             cand --endpoint 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]'
+            cand --ca-file 'File with certificates, PEM, to trust besides the system''s, for the server and for Keystone [default: the one of the saved login]'
             cand --connect-timeout 'Give up connecting after this long'
             cand --http-timeout 'Give up on one request after this long'
             cand -o 'How results are printed'
@@ -413,6 +428,7 @@ set edit:completion:arg-completer[vmctl] = {|@words|
         &'vmctl;job;cancel'= {
             cand --reason 'Why, for the history'
             cand --endpoint 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]'
+            cand --ca-file 'File with certificates, PEM, to trust besides the system''s, for the server and for Keystone [default: the one of the saved login]'
             cand --connect-timeout 'Give up connecting after this long'
             cand --http-timeout 'Give up on one request after this long'
             cand -o 'How results are printed'
@@ -432,6 +448,7 @@ set edit:completion:arg-completer[vmctl] = {|@words|
         }
         &'vmctl;job;retry'= {
             cand --endpoint 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]'
+            cand --ca-file 'File with certificates, PEM, to trust besides the system''s, for the server and for Keystone [default: the one of the saved login]'
             cand --connect-timeout 'Give up connecting after this long'
             cand --http-timeout 'Give up on one request after this long'
             cand -o 'How results are printed'
@@ -451,6 +468,7 @@ set edit:completion:arg-completer[vmctl] = {|@words|
         }
         &'vmctl;job;events'= {
             cand --endpoint 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]'
+            cand --ca-file 'File with certificates, PEM, to trust besides the system''s, for the server and for Keystone [default: the one of the saved login]'
             cand --connect-timeout 'Give up connecting after this long'
             cand --http-timeout 'Give up on one request after this long'
             cand -o 'How results are printed'
@@ -471,6 +489,7 @@ set edit:completion:arg-completer[vmctl] = {|@words|
         &'vmctl;job;logs'= {
             cand --tail 'Show only so many of the newest lines; the server keeps 200'
             cand --endpoint 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]'
+            cand --ca-file 'File with certificates, PEM, to trust besides the system''s, for the server and for Keystone [default: the one of the saved login]'
             cand --connect-timeout 'Give up connecting after this long'
             cand --http-timeout 'Give up on one request after this long'
             cand -o 'How results are printed'
@@ -492,6 +511,7 @@ set edit:completion:arg-completer[vmctl] = {|@words|
         }
         &'vmctl;job;callbacks'= {
             cand --endpoint 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]'
+            cand --ca-file 'File with certificates, PEM, to trust besides the system''s, for the server and for Keystone [default: the one of the saved login]'
             cand --connect-timeout 'Give up connecting after this long'
             cand --http-timeout 'Give up on one request after this long'
             cand -o 'How results are printed'
@@ -512,6 +532,7 @@ set edit:completion:arg-completer[vmctl] = {|@words|
         &'vmctl;job;redeliver'= {
             cand --callback 'The callback, see `vmctl job callbacks` [default: the newest]'
             cand --endpoint 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]'
+            cand --ca-file 'File with certificates, PEM, to trust besides the system''s, for the server and for Keystone [default: the one of the saved login]'
             cand --connect-timeout 'Give up connecting after this long'
             cand --http-timeout 'Give up on one request after this long'
             cand -o 'How results are printed'
@@ -531,6 +552,7 @@ set edit:completion:arg-completer[vmctl] = {|@words|
         }
         &'vmctl;job;children'= {
             cand --endpoint 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]'
+            cand --ca-file 'File with certificates, PEM, to trust besides the system''s, for the server and for Keystone [default: the one of the saved login]'
             cand --connect-timeout 'Give up connecting after this long'
             cand --http-timeout 'Give up on one request after this long'
             cand -o 'How results are printed'
@@ -591,6 +613,7 @@ set edit:completion:arg-completer[vmctl] = {|@words|
         }
         &'vmctl;profile'= {
             cand --endpoint 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]'
+            cand --ca-file 'File with certificates, PEM, to trust besides the system''s, for the server and for Keystone [default: the one of the saved login]'
             cand --connect-timeout 'Give up connecting after this long'
             cand --http-timeout 'Give up on one request after this long'
             cand -o 'How results are printed'
@@ -612,6 +635,7 @@ set edit:completion:arg-completer[vmctl] = {|@words|
         }
         &'vmctl;profile;list'= {
             cand --endpoint 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]'
+            cand --ca-file 'File with certificates, PEM, to trust besides the system''s, for the server and for Keystone [default: the one of the saved login]'
             cand --connect-timeout 'Give up connecting after this long'
             cand --http-timeout 'Give up on one request after this long'
             cand -o 'How results are printed'
@@ -639,6 +663,7 @@ set edit:completion:arg-completer[vmctl] = {|@words|
         }
         &'vmctl;region'= {
             cand --endpoint 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]'
+            cand --ca-file 'File with certificates, PEM, to trust besides the system''s, for the server and for Keystone [default: the one of the saved login]'
             cand --connect-timeout 'Give up connecting after this long'
             cand --http-timeout 'Give up on one request after this long'
             cand -o 'How results are printed'
@@ -660,6 +685,7 @@ set edit:completion:arg-completer[vmctl] = {|@words|
         }
         &'vmctl;region;list'= {
             cand --endpoint 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]'
+            cand --ca-file 'File with certificates, PEM, to trust besides the system''s, for the server and for Keystone [default: the one of the saved login]'
             cand --connect-timeout 'Give up connecting after this long'
             cand --http-timeout 'Give up on one request after this long'
             cand -o 'How results are printed'
@@ -687,6 +713,7 @@ set edit:completion:arg-completer[vmctl] = {|@words|
         }
         &'vmctl;kind'= {
             cand --endpoint 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]'
+            cand --ca-file 'File with certificates, PEM, to trust besides the system''s, for the server and for Keystone [default: the one of the saved login]'
             cand --connect-timeout 'Give up connecting after this long'
             cand --http-timeout 'Give up on one request after this long'
             cand -o 'How results are printed'
@@ -708,6 +735,7 @@ set edit:completion:arg-completer[vmctl] = {|@words|
         }
         &'vmctl;kind;list'= {
             cand --endpoint 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]'
+            cand --ca-file 'File with certificates, PEM, to trust besides the system''s, for the server and for Keystone [default: the one of the saved login]'
             cand --connect-timeout 'Give up connecting after this long'
             cand --http-timeout 'Give up on one request after this long'
             cand -o 'How results are printed'
@@ -735,6 +763,7 @@ set edit:completion:arg-completer[vmctl] = {|@words|
         }
         &'vmctl;quota'= {
             cand --endpoint 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]'
+            cand --ca-file 'File with certificates, PEM, to trust besides the system''s, for the server and for Keystone [default: the one of the saved login]'
             cand --connect-timeout 'Give up connecting after this long'
             cand --http-timeout 'Give up on one request after this long'
             cand -o 'How results are printed'
@@ -754,6 +783,7 @@ set edit:completion:arg-completer[vmctl] = {|@words|
         }
         &'vmctl;admin'= {
             cand --endpoint 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]'
+            cand --ca-file 'File with certificates, PEM, to trust besides the system''s, for the server and for Keystone [default: the one of the saved login]'
             cand --connect-timeout 'Give up connecting after this long'
             cand --http-timeout 'Give up on one request after this long'
             cand -o 'How results are printed'
@@ -777,6 +807,7 @@ set edit:completion:arg-completer[vmctl] = {|@words|
         }
         &'vmctl;admin;queues'= {
             cand --endpoint 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]'
+            cand --ca-file 'File with certificates, PEM, to trust besides the system''s, for the server and for Keystone [default: the one of the saved login]'
             cand --connect-timeout 'Give up connecting after this long'
             cand --http-timeout 'Give up on one request after this long'
             cand -o 'How results are printed'
@@ -797,6 +828,7 @@ set edit:completion:arg-completer[vmctl] = {|@words|
         &'vmctl;admin;workers'= {
             cand --kind 'Only workers that serve this kind: vm.create'
             cand --endpoint 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]'
+            cand --ca-file 'File with certificates, PEM, to trust besides the system''s, for the server and for Keystone [default: the one of the saved login]'
             cand --connect-timeout 'Give up connecting after this long'
             cand --http-timeout 'Give up on one request after this long'
             cand -o 'How results are printed'
@@ -817,6 +849,7 @@ set edit:completion:arg-completer[vmctl] = {|@words|
         }
         &'vmctl;admin;dead'= {
             cand --endpoint 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]'
+            cand --ca-file 'File with certificates, PEM, to trust besides the system''s, for the server and for Keystone [default: the one of the saved login]'
             cand --connect-timeout 'Give up connecting after this long'
             cand --http-timeout 'Give up on one request after this long'
             cand -o 'How results are printed'
@@ -843,6 +876,7 @@ set edit:completion:arg-completer[vmctl] = {|@words|
             cand --project 'Only jobs of this project, by its id'
             cand --limit 'At most so many'
             cand --endpoint 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]'
+            cand --ca-file 'File with certificates, PEM, to trust besides the system''s, for the server and for Keystone [default: the one of the saved login]'
             cand --connect-timeout 'Give up connecting after this long'
             cand --http-timeout 'Give up on one request after this long'
             cand -o 'How results are printed'
@@ -866,6 +900,7 @@ set edit:completion:arg-completer[vmctl] = {|@words|
             cand --project 'Jobs of this project, by its id'
             cand --limit 'At most so many [default: 100]'
             cand --endpoint 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]'
+            cand --ca-file 'File with certificates, PEM, to trust besides the system''s, for the server and for Keystone [default: the one of the saved login]'
             cand --connect-timeout 'Give up connecting after this long'
             cand --http-timeout 'Give up on one request after this long'
             cand -o 'How results are printed'
@@ -916,6 +951,7 @@ set edit:completion:arg-completer[vmctl] = {|@words|
         }
         &'vmctl;completion'= {
             cand --endpoint 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]'
+            cand --ca-file 'File with certificates, PEM, to trust besides the system''s, for the server and for Keystone [default: the one of the saved login]'
             cand --connect-timeout 'Give up connecting after this long'
             cand --http-timeout 'Give up on one request after this long'
             cand -o 'How results are printed'
@@ -935,6 +971,7 @@ set edit:completion:arg-completer[vmctl] = {|@words|
         }
         &'vmctl;version'= {
             cand --endpoint 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]'
+            cand --ca-file 'File with certificates, PEM, to trust besides the system''s, for the server and for Keystone [default: the one of the saved login]'
             cand --connect-timeout 'Give up connecting after this long'
             cand --http-timeout 'Give up on one request after this long'
             cand -o 'How results are printed'
