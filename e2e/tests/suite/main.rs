@@ -33,6 +33,8 @@ mod strangers;
 mod streams;
 mod synchronous;
 mod tls;
+mod tls_everywhere;
+mod tls_links;
 mod transcript;
 mod turns;
 mod workers;

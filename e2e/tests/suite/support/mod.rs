@@ -19,5 +19,6 @@ pub mod process;
 )]
 pub mod receiver;
 pub mod redis;
+pub mod relay;
 pub mod suite;
 pub mod wait;
