@@ -19,6 +19,7 @@ set edit:completion:arg-completer[vmctl] = {|@words|
     var completions = [
         &'vmctl'= {
             cand --endpoint 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]'
+            cand --ca-file 'File with certificates, PEM, to trust besides the system''s, for the server and for Keystone [default: the one of the saved login]'
             cand --connect-timeout 'Give up connecting after this long'
             cand --http-timeout 'Give up on one request after this long'
             cand -o 'How results are printed'
@@ -57,6 +58,7 @@ set edit:completion:arg-completer[vmctl] = {|@words|
             cand --project-domain 'Domain of the project [default: that of the user]'
             cand --store 'Where the token is kept'
             cand --endpoint 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]'
+            cand --ca-file 'File with certificates, PEM, to trust besides the system''s, for the server and for Keystone [default: the one of the saved login]'
             cand --connect-timeout 'Give up connecting after this long'
             cand --http-timeout 'Give up on one request after this long'
             cand -o 'How results are printed'
@@ -78,6 +80,7 @@ set edit:completion:arg-completer[vmctl] = {|@words|
         }
         &'vmctl;logout'= {
             cand --endpoint 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]'
+            cand --ca-file 'File with certificates, PEM, to trust besides the system''s, for the server and for Keystone [default: the one of the saved login]'
             cand --connect-timeout 'Give up connecting after this long'
             cand --http-timeout 'Give up on one request after this long'
             cand -o 'How results are printed'
@@ -98,6 +101,7 @@ set edit:completion:arg-completer[vmctl] = {|@words|
         }
         &'vmctl;whoami'= {
             cand --endpoint 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]'
+            cand --ca-file 'File with certificates, PEM, to trust besides the system''s, for the server and for Keystone [default: the one of the saved login]'
             cand --connect-timeout 'Give up connecting after this long'
             cand --http-timeout 'Give up on one request after this long'
             cand -o 'How results are printed'
@@ -118,6 +122,7 @@ set edit:completion:arg-completer[vmctl] = {|@words|
         }
         &'vmctl;vm'= {
             cand --endpoint 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]'
+            cand --ca-file 'File with certificates, PEM, to trust besides the system''s, for the server and for Keystone [default: the one of the saved login]'
             cand --connect-timeout 'Give up connecting after this long'
             cand --http-timeout 'Give up on one request after this long'
             cand -o 'How results are printed'
@@ -160,6 +165,7 @@ set edit:completion:arg-completer[vmctl] = {|@words|
             cand --timeout 'With --wait: leave after this long with exit code 8 [default: none]'
             cand --idempotency-key 'Key under which a repeated command asks for the same job [default: a new one]'
             cand --endpoint 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]'
+            cand --ca-file 'File with certificates, PEM, to trust besides the system''s, for the server and for Keystone [default: the one of the saved login]'
             cand --connect-timeout 'Give up connecting after this long'
             cand --http-timeout 'Give up on one request after this long'
             cand -o 'How results are printed'
@@ -183,6 +189,7 @@ set edit:completion:arg-completer[vmctl] = {|@words|
         &'vmctl;vm;list'= {
             cand --limit 'At most so many'
             cand --endpoint 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]'
+            cand --ca-file 'File with certificates, PEM, to trust besides the system''s, for the server and for Keystone [default: the one of the saved login]'
             cand --connect-timeout 'Give up connecting after this long'
             cand --http-timeout 'Give up on one request after this long'
             cand -o 'How results are printed'
@@ -204,6 +211,7 @@ set edit:completion:arg-completer[vmctl] = {|@words|
         }
         &'vmctl;vm;show'= {
             cand --endpoint 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]'
+            cand --ca-file 'File with certificates, PEM, to trust besides the system''s, for the server and for Keystone [default: the one of the saved login]'
             cand --connect-timeout 'Give up connecting after this long'
             cand --http-timeout 'Give up on one request after this long'
             cand -o 'How results are printed'
@@ -235,6 +243,7 @@ set edit:completion:arg-completer[vmctl] = {|@words|
             cand --timeout 'With --wait: leave after this long with exit code 8 [default: none]'
             cand --idempotency-key 'Key under which a repeated command asks for the same job [default: a new one]'
             cand --endpoint 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]'
+            cand --ca-file 'File with certificates, PEM, to trust besides the system''s, for the server and for Keystone [default: the one of the saved login]'
             cand --connect-timeout 'Give up connecting after this long'
             cand --http-timeout 'Give up on one request after this long'
             cand -o 'How results are printed'
@@ -274,6 +283,7 @@ set edit:completion:arg-completer[vmctl] = {|@words|
         }
         &'vmctl;job'= {
             cand --endpoint 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]'
+            cand --ca-file 'File with certificates, PEM, to trust besides the system''s, for the server and for Keystone [default: the one of the saved login]'
             cand --connect-timeout 'Give up connecting after this long'
             cand --http-timeout 'Give up on one request after this long'
             cand -o 'How results are printed'
@@ -320,6 +330,7 @@ set edit:completion:arg-completer[vmctl] = {|@words|
             cand --timeout 'With --wait: leave after this long with exit code 8 [default: none]'
             cand --idempotency-key 'Key under which a repeated command asks for the same job [default: a new one]'
             cand --endpoint 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]'
+            cand --ca-file 'File with certificates, PEM, to trust besides the system''s, for the server and for Keystone [default: the one of the saved login]'
             cand --connect-timeout 'Give up connecting after this long'
             cand --http-timeout 'Give up on one request after this long'
             cand -o 'How results are printed'
@@ -350,6 +361,7 @@ set edit:completion:arg-completer[vmctl] = {|@words|
             cand --created-before 'Only jobs submitted earlier than this: as --created-after'
             cand --limit 'At most so many'
             cand --endpoint 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]'
+            cand --ca-file 'File with certificates, PEM, to trust besides the system''s, for the server and for Keystone [default: the one of the saved login]'
             cand --connect-timeout 'Give up connecting after this long'
             cand --http-timeout 'Give up on one request after this long'
             cand -o 'How results are printed'
@@ -372,6 +384,7 @@ set edit:completion:arg-completer[vmctl] = {|@words|
         }
         &'vmctl;job;show'= {
             cand --endpoint 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]'
+            cand --ca-file 'File with certificates, PEM, to trust besides the system''s, for the server and for Keystone [default: the one of the saved login]'
             cand --connect-timeout 'Give up connecting after this long'
             cand --http-timeout 'Give up on one request after this long'
             cand -o 'How results are printed'
@@ -393,6 +406,7 @@ set edit:completion:arg-completer[vmctl] = {|@words|
         &'vmctl;job;watch'= {
             cand --timeout 'Leave after this long with exit code 8; the jobs keep running [default: none]'
             cand --endpoint 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]'
+            cand --ca-file 'File with certificates, PEM, to trust besides the system''s, for the server and for Keystone [default: the one of the saved login]'
             cand --connect-timeout 'Give up connecting after this long'
             cand --http-timeout 'Give up on one request after this long'
             cand -o 'How results are printed'
@@ -414,6 +428,7 @@ set edit:completion:arg-completer[vmctl] = {|@words|
         &'vmctl;job;wait'= {
             cand --timeout 'Leave after this long with exit code 8; the jobs keep running'
             cand --endpoint 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]'
+            cand --ca-file 'File with certificates, PEM, to trust besides the system''s, for the server and for Keystone [default: the one of the saved login]'
             cand --connect-timeout 'Give up connecting after this long'
             cand --http-timeout 'Give up on one request after this long'
             cand -o 'How results are printed'
@@ -435,6 +450,7 @@ set edit:completion:arg-completer[vmctl] = {|@words|
         &'vmctl;job;cancel'= {
             cand --reason 'Why, for the history'
             cand --endpoint 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]'
+            cand --ca-file 'File with certificates, PEM, to trust besides the system''s, for the server and for Keystone [default: the one of the saved login]'
             cand --connect-timeout 'Give up connecting after this long'
             cand --http-timeout 'Give up on one request after this long'
             cand -o 'How results are printed'
@@ -455,6 +471,7 @@ set edit:completion:arg-completer[vmctl] = {|@words|
         }
         &'vmctl;job;retry'= {
             cand --endpoint 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]'
+            cand --ca-file 'File with certificates, PEM, to trust besides the system''s, for the server and for Keystone [default: the one of the saved login]'
             cand --connect-timeout 'Give up connecting after this long'
             cand --http-timeout 'Give up on one request after this long'
             cand -o 'How results are printed'
@@ -475,6 +492,7 @@ set edit:completion:arg-completer[vmctl] = {|@words|
         }
         &'vmctl;job;events'= {
             cand --endpoint 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]'
+            cand --ca-file 'File with certificates, PEM, to trust besides the system''s, for the server and for Keystone [default: the one of the saved login]'
             cand --connect-timeout 'Give up connecting after this long'
             cand --http-timeout 'Give up on one request after this long'
             cand -o 'How results are printed'
@@ -496,6 +514,7 @@ set edit:completion:arg-completer[vmctl] = {|@words|
         &'vmctl;job;logs'= {
             cand --tail 'Show only so many of the newest lines; the server keeps 200'
             cand --endpoint 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]'
+            cand --ca-file 'File with certificates, PEM, to trust besides the system''s, for the server and for Keystone [default: the one of the saved login]'
             cand --connect-timeout 'Give up connecting after this long'
             cand --http-timeout 'Give up on one request after this long'
             cand -o 'How results are printed'
@@ -518,6 +537,7 @@ set edit:completion:arg-completer[vmctl] = {|@words|
         }
         &'vmctl;job;callbacks'= {
             cand --endpoint 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]'
+            cand --ca-file 'File with certificates, PEM, to trust besides the system''s, for the server and for Keystone [default: the one of the saved login]'
             cand --connect-timeout 'Give up connecting after this long'
             cand --http-timeout 'Give up on one request after this long'
             cand -o 'How results are printed'
@@ -539,6 +559,7 @@ set edit:completion:arg-completer[vmctl] = {|@words|
         &'vmctl;job;redeliver'= {
             cand --callback 'The callback, see `vmctl job callbacks` [default: the newest]'
             cand --endpoint 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]'
+            cand --ca-file 'File with certificates, PEM, to trust besides the system''s, for the server and for Keystone [default: the one of the saved login]'
             cand --connect-timeout 'Give up connecting after this long'
             cand --http-timeout 'Give up on one request after this long'
             cand -o 'How results are printed'
@@ -559,6 +580,7 @@ set edit:completion:arg-completer[vmctl] = {|@words|
         }
         &'vmctl;job;children'= {
             cand --endpoint 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]'
+            cand --ca-file 'File with certificates, PEM, to trust besides the system''s, for the server and for Keystone [default: the one of the saved login]'
             cand --connect-timeout 'Give up connecting after this long'
             cand --http-timeout 'Give up on one request after this long'
             cand -o 'How results are printed'
@@ -620,6 +642,7 @@ set edit:completion:arg-completer[vmctl] = {|@words|
         }
         &'vmctl;profile'= {
             cand --endpoint 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]'
+            cand --ca-file 'File with certificates, PEM, to trust besides the system''s, for the server and for Keystone [default: the one of the saved login]'
             cand --connect-timeout 'Give up connecting after this long'
             cand --http-timeout 'Give up on one request after this long'
             cand -o 'How results are printed'
@@ -642,6 +665,7 @@ set edit:completion:arg-completer[vmctl] = {|@words|
         }
         &'vmctl;profile;list'= {
             cand --endpoint 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]'
+            cand --ca-file 'File with certificates, PEM, to trust besides the system''s, for the server and for Keystone [default: the one of the saved login]'
             cand --connect-timeout 'Give up connecting after this long'
             cand --http-timeout 'Give up on one request after this long'
             cand -o 'How results are printed'
@@ -670,6 +694,7 @@ set edit:completion:arg-completer[vmctl] = {|@words|
         }
         &'vmctl;region'= {
             cand --endpoint 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]'
+            cand --ca-file 'File with certificates, PEM, to trust besides the system''s, for the server and for Keystone [default: the one of the saved login]'
             cand --connect-timeout 'Give up connecting after this long'
             cand --http-timeout 'Give up on one request after this long'
             cand -o 'How results are printed'
@@ -692,6 +717,7 @@ set edit:completion:arg-completer[vmctl] = {|@words|
         }
         &'vmctl;region;list'= {
             cand --endpoint 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]'
+            cand --ca-file 'File with certificates, PEM, to trust besides the system''s, for the server and for Keystone [default: the one of the saved login]'
             cand --connect-timeout 'Give up connecting after this long'
             cand --http-timeout 'Give up on one request after this long'
             cand -o 'How results are printed'
@@ -720,6 +746,7 @@ set edit:completion:arg-completer[vmctl] = {|@words|
         }
         &'vmctl;kind'= {
             cand --endpoint 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]'
+            cand --ca-file 'File with certificates, PEM, to trust besides the system''s, for the server and for Keystone [default: the one of the saved login]'
             cand --connect-timeout 'Give up connecting after this long'
             cand --http-timeout 'Give up on one request after this long'
             cand -o 'How results are printed'
@@ -742,6 +769,7 @@ set edit:completion:arg-completer[vmctl] = {|@words|
         }
         &'vmctl;kind;list'= {
             cand --endpoint 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]'
+            cand --ca-file 'File with certificates, PEM, to trust besides the system''s, for the server and for Keystone [default: the one of the saved login]'
             cand --connect-timeout 'Give up connecting after this long'
             cand --http-timeout 'Give up on one request after this long'
             cand -o 'How results are printed'
@@ -770,6 +798,7 @@ set edit:completion:arg-completer[vmctl] = {|@words|
         }
         &'vmctl;quota'= {
             cand --endpoint 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]'
+            cand --ca-file 'File with certificates, PEM, to trust besides the system''s, for the server and for Keystone [default: the one of the saved login]'
             cand --connect-timeout 'Give up connecting after this long'
             cand --http-timeout 'Give up on one request after this long'
             cand -o 'How results are printed'
@@ -790,6 +819,7 @@ set edit:completion:arg-completer[vmctl] = {|@words|
         }
         &'vmctl;admin'= {
             cand --endpoint 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]'
+            cand --ca-file 'File with certificates, PEM, to trust besides the system''s, for the server and for Keystone [default: the one of the saved login]'
             cand --connect-timeout 'Give up connecting after this long'
             cand --http-timeout 'Give up on one request after this long'
             cand -o 'How results are printed'
@@ -814,6 +844,7 @@ set edit:completion:arg-completer[vmctl] = {|@words|
         }
         &'vmctl;admin;queues'= {
             cand --endpoint 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]'
+            cand --ca-file 'File with certificates, PEM, to trust besides the system''s, for the server and for Keystone [default: the one of the saved login]'
             cand --connect-timeout 'Give up connecting after this long'
             cand --http-timeout 'Give up on one request after this long'
             cand -o 'How results are printed'
@@ -835,6 +866,7 @@ set edit:completion:arg-completer[vmctl] = {|@words|
         &'vmctl;admin;workers'= {
             cand --kind 'Only workers that serve this kind: vm.create'
             cand --endpoint 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]'
+            cand --ca-file 'File with certificates, PEM, to trust besides the system''s, for the server and for Keystone [default: the one of the saved login]'
             cand --connect-timeout 'Give up connecting after this long'
             cand --http-timeout 'Give up on one request after this long'
             cand -o 'How results are printed'
@@ -856,6 +888,7 @@ set edit:completion:arg-completer[vmctl] = {|@words|
         }
         &'vmctl;admin;dead'= {
             cand --endpoint 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]'
+            cand --ca-file 'File with certificates, PEM, to trust besides the system''s, for the server and for Keystone [default: the one of the saved login]'
             cand --connect-timeout 'Give up connecting after this long'
             cand --http-timeout 'Give up on one request after this long'
             cand -o 'How results are printed'
@@ -883,6 +916,7 @@ set edit:completion:arg-completer[vmctl] = {|@words|
             cand --project 'Only jobs of this project, by its id'
             cand --limit 'At most so many'
             cand --endpoint 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]'
+            cand --ca-file 'File with certificates, PEM, to trust besides the system''s, for the server and for Keystone [default: the one of the saved login]'
             cand --connect-timeout 'Give up connecting after this long'
             cand --http-timeout 'Give up on one request after this long'
             cand -o 'How results are printed'
@@ -907,6 +941,7 @@ set edit:completion:arg-completer[vmctl] = {|@words|
             cand --project 'Jobs of this project, by its id'
             cand --limit 'At most so many [default: 100]'
             cand --endpoint 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]'
+            cand --ca-file 'File with certificates, PEM, to trust besides the system''s, for the server and for Keystone [default: the one of the saved login]'
             cand --connect-timeout 'Give up connecting after this long'
             cand --http-timeout 'Give up on one request after this long'
             cand -o 'How results are printed'
@@ -958,6 +993,7 @@ set edit:completion:arg-completer[vmctl] = {|@words|
         }
         &'vmctl;completion'= {
             cand --endpoint 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]'
+            cand --ca-file 'File with certificates, PEM, to trust besides the system''s, for the server and for Keystone [default: the one of the saved login]'
             cand --connect-timeout 'Give up connecting after this long'
             cand --http-timeout 'Give up on one request after this long'
             cand -o 'How results are printed'
@@ -978,6 +1014,7 @@ set edit:completion:arg-completer[vmctl] = {|@words|
         }
         &'vmctl;version'= {
             cand --endpoint 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]'
+            cand --ca-file 'File with certificates, PEM, to trust besides the system''s, for the server and for Keystone [default: the one of the saved login]'
             cand --connect-timeout 'Give up connecting after this long'
             cand --http-timeout 'Give up on one request after this long'
             cand -o 'How results are printed'

@@ -25,6 +25,7 @@ function __fish_vmctl_using_subcommand
 end
 
 complete -c vmctl -n "__fish_vmctl_needs_command" -l endpoint -d 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]' -r
+complete -c vmctl -n "__fish_vmctl_needs_command" -l ca-file -d 'File with certificates, PEM, to trust besides the system\'s, for the server and for Keystone [default: the one of the saved login]' -r -F
 complete -c vmctl -n "__fish_vmctl_needs_command" -l connect-timeout -d 'Give up connecting after this long' -r
 complete -c vmctl -n "__fish_vmctl_needs_command" -l http-timeout -d 'Give up on one request after this long' -r
 complete -c vmctl -n "__fish_vmctl_needs_command" -s o -l output -d 'How results are printed' -r -f -a "table\t'Columns for people'
@@ -65,6 +66,7 @@ keyring\t'In the system\'s keyring'
 file\t'In a file that only you can read'
 none\t'Nowhere: only check that the login works'"
 complete -c vmctl -n "__fish_vmctl_using_subcommand login" -l endpoint -d 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand login" -l ca-file -d 'File with certificates, PEM, to trust besides the system\'s, for the server and for Keystone [default: the one of the saved login]' -r -F
 complete -c vmctl -n "__fish_vmctl_using_subcommand login" -l connect-timeout -d 'Give up connecting after this long' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand login" -l http-timeout -d 'Give up on one request after this long' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand login" -s o -l output -d 'How results are printed' -r -f -a "table\t'Columns for people'
@@ -85,6 +87,7 @@ complete -c vmctl -n "__fish_vmctl_using_subcommand login" -l no-input -d 'Never
 complete -c vmctl -n "__fish_vmctl_using_subcommand login" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c vmctl -n "__fish_vmctl_using_subcommand login" -s V -l version -d 'Print version'
 complete -c vmctl -n "__fish_vmctl_using_subcommand logout" -l endpoint -d 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand logout" -l ca-file -d 'File with certificates, PEM, to trust besides the system\'s, for the server and for Keystone [default: the one of the saved login]' -r -F
 complete -c vmctl -n "__fish_vmctl_using_subcommand logout" -l connect-timeout -d 'Give up connecting after this long' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand logout" -l http-timeout -d 'Give up on one request after this long' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand logout" -s o -l output -d 'How results are printed' -r -f -a "table\t'Columns for people'
@@ -104,6 +107,7 @@ complete -c vmctl -n "__fish_vmctl_using_subcommand logout" -l no-input -d 'Neve
 complete -c vmctl -n "__fish_vmctl_using_subcommand logout" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c vmctl -n "__fish_vmctl_using_subcommand logout" -s V -l version -d 'Print version'
 complete -c vmctl -n "__fish_vmctl_using_subcommand whoami" -l endpoint -d 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand whoami" -l ca-file -d 'File with certificates, PEM, to trust besides the system\'s, for the server and for Keystone [default: the one of the saved login]' -r -F
 complete -c vmctl -n "__fish_vmctl_using_subcommand whoami" -l connect-timeout -d 'Give up connecting after this long' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand whoami" -l http-timeout -d 'Give up on one request after this long' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand whoami" -s o -l output -d 'How results are printed' -r -f -a "table\t'Columns for people'
@@ -123,6 +127,7 @@ complete -c vmctl -n "__fish_vmctl_using_subcommand whoami" -l no-input -d 'Neve
 complete -c vmctl -n "__fish_vmctl_using_subcommand whoami" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c vmctl -n "__fish_vmctl_using_subcommand whoami" -s V -l version -d 'Print version'
 complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and not __fish_seen_subcommand_from create list show delete help" -l endpoint -d 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and not __fish_seen_subcommand_from create list show delete help" -l ca-file -d 'File with certificates, PEM, to trust besides the system\'s, for the server and for Keystone [default: the one of the saved login]' -r -F
 complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and not __fish_seen_subcommand_from create list show delete help" -l connect-timeout -d 'Give up connecting after this long' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and not __fish_seen_subcommand_from create list show delete help" -l http-timeout -d 'Give up on one request after this long' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and not __fish_seen_subcommand_from create list show delete help" -s o -l output -d 'How results are printed' -r -f -a "table\t'Columns for people'
@@ -166,6 +171,7 @@ queue\t'Run after it'"
 complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from create" -l timeout -d 'With --wait: leave after this long with exit code 8 [default: none]' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from create" -l idempotency-key -d 'Key under which a repeated command asks for the same job [default: a new one]' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from create" -l endpoint -d 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from create" -l ca-file -d 'File with certificates, PEM, to trust besides the system\'s, for the server and for Keystone [default: the one of the saved login]' -r -F
 complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from create" -l connect-timeout -d 'Give up connecting after this long' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from create" -l http-timeout -d 'Give up on one request after this long' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from create" -s o -l output -d 'How results are printed' -r -f -a "table\t'Columns for people'
@@ -188,6 +194,7 @@ complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcomma
 complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from create" -s V -l version -d 'Print version'
 complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from list" -l limit -d 'At most so many' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from list" -l endpoint -d 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from list" -l ca-file -d 'File with certificates, PEM, to trust besides the system\'s, for the server and for Keystone [default: the one of the saved login]' -r -F
 complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from list" -l connect-timeout -d 'Give up connecting after this long' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from list" -l http-timeout -d 'Give up on one request after this long' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from list" -s o -l output -d 'How results are printed' -r -f -a "table\t'Columns for people'
@@ -208,6 +215,7 @@ complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcomma
 complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from list" -s V -l version -d 'Print version'
 complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from show" -l endpoint -d 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from show" -l ca-file -d 'File with certificates, PEM, to trust besides the system\'s, for the server and for Keystone [default: the one of the saved login]' -r -F
 complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from show" -l connect-timeout -d 'Give up connecting after this long' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from show" -l http-timeout -d 'Give up on one request after this long' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from show" -s o -l output -d 'How results are printed' -r -f -a "table\t'Columns for people'
@@ -240,6 +248,7 @@ queue\t'Run after it'"
 complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from delete" -l timeout -d 'With --wait: leave after this long with exit code 8 [default: none]' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from delete" -l idempotency-key -d 'Key under which a repeated command asks for the same job [default: a new one]' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from delete" -l endpoint -d 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from delete" -l ca-file -d 'File with certificates, PEM, to trust besides the system\'s, for the server and for Keystone [default: the one of the saved login]' -r -F
 complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from delete" -l connect-timeout -d 'Give up connecting after this long' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from delete" -l http-timeout -d 'Give up on one request after this long' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from delete" -s o -l output -d 'How results are printed' -r -f -a "table\t'Columns for people'
@@ -266,6 +275,7 @@ complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcomma
 complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from help" -f -a "delete" -d 'Ask to delete a machine'
 complete -c vmctl -n "__fish_vmctl_using_subcommand vm; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from submit list show watch wait cancel retry events logs callbacks redeliver children help" -l endpoint -d 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from submit list show watch wait cancel retry events logs callbacks redeliver children help" -l ca-file -d 'File with certificates, PEM, to trust besides the system\'s, for the server and for Keystone [default: the one of the saved login]' -r -F
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from submit list show watch wait cancel retry events logs callbacks redeliver children help" -l connect-timeout -d 'Give up connecting after this long' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from submit list show watch wait cancel retry events logs callbacks redeliver children help" -l http-timeout -d 'Give up on one request after this long' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and not __fish_seen_subcommand_from submit list show watch wait cancel retry events logs callbacks redeliver children help" -s o -l output -d 'How results are printed' -r -f -a "table\t'Columns for people'
@@ -313,6 +323,7 @@ queue\t'Run after it'"
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from submit" -l timeout -d 'With --wait: leave after this long with exit code 8 [default: none]' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from submit" -l idempotency-key -d 'Key under which a repeated command asks for the same job [default: a new one]' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from submit" -l endpoint -d 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from submit" -l ca-file -d 'File with certificates, PEM, to trust besides the system\'s, for the server and for Keystone [default: the one of the saved login]' -r -F
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from submit" -l connect-timeout -d 'Give up connecting after this long' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from submit" -l http-timeout -d 'Give up on one request after this long' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from submit" -s o -l output -d 'How results are printed' -r -f -a "table\t'Columns for people'
@@ -342,6 +353,7 @@ complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcomm
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from list" -l created-before -d 'Only jobs submitted earlier than this: as --created-after' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from list" -l limit -d 'At most so many' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from list" -l endpoint -d 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from list" -l ca-file -d 'File with certificates, PEM, to trust besides the system\'s, for the server and for Keystone [default: the one of the saved login]' -r -F
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from list" -l connect-timeout -d 'Give up connecting after this long' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from list" -l http-timeout -d 'Give up on one request after this long' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from list" -s o -l output -d 'How results are printed' -r -f -a "table\t'Columns for people'
@@ -363,6 +375,7 @@ complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcomm
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from list" -s V -l version -d 'Print version'
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from show" -l endpoint -d 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from show" -l ca-file -d 'File with certificates, PEM, to trust besides the system\'s, for the server and for Keystone [default: the one of the saved login]' -r -F
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from show" -l connect-timeout -d 'Give up connecting after this long' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from show" -l http-timeout -d 'Give up on one request after this long' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from show" -s o -l output -d 'How results are printed' -r -f -a "table\t'Columns for people'
@@ -383,6 +396,7 @@ complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcomm
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from show" -s V -l version -d 'Print version'
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from watch" -l timeout -d 'Leave after this long with exit code 8; the jobs keep running [default: none]' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from watch" -l endpoint -d 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from watch" -l ca-file -d 'File with certificates, PEM, to trust besides the system\'s, for the server and for Keystone [default: the one of the saved login]' -r -F
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from watch" -l connect-timeout -d 'Give up connecting after this long' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from watch" -l http-timeout -d 'Give up on one request after this long' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from watch" -s o -l output -d 'How results are printed' -r -f -a "table\t'Columns for people'
@@ -403,6 +417,7 @@ complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcomm
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from watch" -s V -l version -d 'Print version'
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from wait" -l timeout -d 'Leave after this long with exit code 8; the jobs keep running' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from wait" -l endpoint -d 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from wait" -l ca-file -d 'File with certificates, PEM, to trust besides the system\'s, for the server and for Keystone [default: the one of the saved login]' -r -F
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from wait" -l connect-timeout -d 'Give up connecting after this long' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from wait" -l http-timeout -d 'Give up on one request after this long' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from wait" -s o -l output -d 'How results are printed' -r -f -a "table\t'Columns for people'
@@ -423,6 +438,7 @@ complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcomm
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from wait" -s V -l version -d 'Print version'
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from cancel" -l reason -d 'Why, for the history' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from cancel" -l endpoint -d 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from cancel" -l ca-file -d 'File with certificates, PEM, to trust besides the system\'s, for the server and for Keystone [default: the one of the saved login]' -r -F
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from cancel" -l connect-timeout -d 'Give up connecting after this long' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from cancel" -l http-timeout -d 'Give up on one request after this long' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from cancel" -s o -l output -d 'How results are printed' -r -f -a "table\t'Columns for people'
@@ -442,6 +458,7 @@ complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcomm
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from cancel" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from cancel" -s V -l version -d 'Print version'
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from retry" -l endpoint -d 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from retry" -l ca-file -d 'File with certificates, PEM, to trust besides the system\'s, for the server and for Keystone [default: the one of the saved login]' -r -F
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from retry" -l connect-timeout -d 'Give up connecting after this long' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from retry" -l http-timeout -d 'Give up on one request after this long' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from retry" -s o -l output -d 'How results are printed' -r -f -a "table\t'Columns for people'
@@ -461,6 +478,7 @@ complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcomm
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from retry" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from retry" -s V -l version -d 'Print version'
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from events" -l endpoint -d 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from events" -l ca-file -d 'File with certificates, PEM, to trust besides the system\'s, for the server and for Keystone [default: the one of the saved login]' -r -F
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from events" -l connect-timeout -d 'Give up connecting after this long' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from events" -l http-timeout -d 'Give up on one request after this long' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from events" -s o -l output -d 'How results are printed' -r -f -a "table\t'Columns for people'
@@ -481,6 +499,7 @@ complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcomm
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from events" -s V -l version -d 'Print version'
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from logs" -l tail -d 'Show only so many of the newest lines; the server keeps 200' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from logs" -l endpoint -d 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from logs" -l ca-file -d 'File with certificates, PEM, to trust besides the system\'s, for the server and for Keystone [default: the one of the saved login]' -r -F
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from logs" -l connect-timeout -d 'Give up connecting after this long' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from logs" -l http-timeout -d 'Give up on one request after this long' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from logs" -s o -l output -d 'How results are printed' -r -f -a "table\t'Columns for people'
@@ -501,6 +520,7 @@ complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcomm
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from logs" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from logs" -s V -l version -d 'Print version'
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from callbacks" -l endpoint -d 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from callbacks" -l ca-file -d 'File with certificates, PEM, to trust besides the system\'s, for the server and for Keystone [default: the one of the saved login]' -r -F
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from callbacks" -l connect-timeout -d 'Give up connecting after this long' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from callbacks" -l http-timeout -d 'Give up on one request after this long' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from callbacks" -s o -l output -d 'How results are printed' -r -f -a "table\t'Columns for people'
@@ -521,6 +541,7 @@ complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcomm
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from callbacks" -s V -l version -d 'Print version'
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from redeliver" -l callback -d 'The callback, see `vmctl job callbacks` [default: the newest]' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from redeliver" -l endpoint -d 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from redeliver" -l ca-file -d 'File with certificates, PEM, to trust besides the system\'s, for the server and for Keystone [default: the one of the saved login]' -r -F
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from redeliver" -l connect-timeout -d 'Give up connecting after this long' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from redeliver" -l http-timeout -d 'Give up on one request after this long' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from redeliver" -s o -l output -d 'How results are printed' -r -f -a "table\t'Columns for people'
@@ -540,6 +561,7 @@ complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcomm
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from redeliver" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from redeliver" -s V -l version -d 'Print version'
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from children" -l endpoint -d 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from children" -l ca-file -d 'File with certificates, PEM, to trust besides the system\'s, for the server and for Keystone [default: the one of the saved login]' -r -F
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from children" -l connect-timeout -d 'Give up connecting after this long' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from children" -l http-timeout -d 'Give up on one request after this long' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from children" -s o -l output -d 'How results are printed' -r -f -a "table\t'Columns for people'
@@ -572,6 +594,7 @@ complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcomm
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from help" -f -a "children" -d 'List the jobs that a job has asked for, such as the steps of a flow'
 complete -c vmctl -n "__fish_vmctl_using_subcommand job; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c vmctl -n "__fish_vmctl_using_subcommand profile; and not __fish_seen_subcommand_from list help" -l endpoint -d 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand profile; and not __fish_seen_subcommand_from list help" -l ca-file -d 'File with certificates, PEM, to trust besides the system\'s, for the server and for Keystone [default: the one of the saved login]' -r -F
 complete -c vmctl -n "__fish_vmctl_using_subcommand profile; and not __fish_seen_subcommand_from list help" -l connect-timeout -d 'Give up connecting after this long' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand profile; and not __fish_seen_subcommand_from list help" -l http-timeout -d 'Give up on one request after this long' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand profile; and not __fish_seen_subcommand_from list help" -s o -l output -d 'How results are printed' -r -f -a "table\t'Columns for people'
@@ -593,6 +616,7 @@ complete -c vmctl -n "__fish_vmctl_using_subcommand profile; and not __fish_seen
 complete -c vmctl -n "__fish_vmctl_using_subcommand profile; and not __fish_seen_subcommand_from list help" -f -a "list" -d 'List the profiles, smallest first'
 complete -c vmctl -n "__fish_vmctl_using_subcommand profile; and not __fish_seen_subcommand_from list help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c vmctl -n "__fish_vmctl_using_subcommand profile; and __fish_seen_subcommand_from list" -l endpoint -d 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand profile; and __fish_seen_subcommand_from list" -l ca-file -d 'File with certificates, PEM, to trust besides the system\'s, for the server and for Keystone [default: the one of the saved login]' -r -F
 complete -c vmctl -n "__fish_vmctl_using_subcommand profile; and __fish_seen_subcommand_from list" -l connect-timeout -d 'Give up connecting after this long' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand profile; and __fish_seen_subcommand_from list" -l http-timeout -d 'Give up on one request after this long' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand profile; and __fish_seen_subcommand_from list" -s o -l output -d 'How results are printed' -r -f -a "table\t'Columns for people'
@@ -614,6 +638,7 @@ complete -c vmctl -n "__fish_vmctl_using_subcommand profile; and __fish_seen_sub
 complete -c vmctl -n "__fish_vmctl_using_subcommand profile; and __fish_seen_subcommand_from help" -f -a "list" -d 'List the profiles, smallest first'
 complete -c vmctl -n "__fish_vmctl_using_subcommand profile; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c vmctl -n "__fish_vmctl_using_subcommand region; and not __fish_seen_subcommand_from list help" -l endpoint -d 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand region; and not __fish_seen_subcommand_from list help" -l ca-file -d 'File with certificates, PEM, to trust besides the system\'s, for the server and for Keystone [default: the one of the saved login]' -r -F
 complete -c vmctl -n "__fish_vmctl_using_subcommand region; and not __fish_seen_subcommand_from list help" -l connect-timeout -d 'Give up connecting after this long' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand region; and not __fish_seen_subcommand_from list help" -l http-timeout -d 'Give up on one request after this long' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand region; and not __fish_seen_subcommand_from list help" -s o -l output -d 'How results are printed' -r -f -a "table\t'Columns for people'
@@ -635,6 +660,7 @@ complete -c vmctl -n "__fish_vmctl_using_subcommand region; and not __fish_seen_
 complete -c vmctl -n "__fish_vmctl_using_subcommand region; and not __fish_seen_subcommand_from list help" -f -a "list" -d 'List the regions, the default first'
 complete -c vmctl -n "__fish_vmctl_using_subcommand region; and not __fish_seen_subcommand_from list help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c vmctl -n "__fish_vmctl_using_subcommand region; and __fish_seen_subcommand_from list" -l endpoint -d 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand region; and __fish_seen_subcommand_from list" -l ca-file -d 'File with certificates, PEM, to trust besides the system\'s, for the server and for Keystone [default: the one of the saved login]' -r -F
 complete -c vmctl -n "__fish_vmctl_using_subcommand region; and __fish_seen_subcommand_from list" -l connect-timeout -d 'Give up connecting after this long' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand region; and __fish_seen_subcommand_from list" -l http-timeout -d 'Give up on one request after this long' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand region; and __fish_seen_subcommand_from list" -s o -l output -d 'How results are printed' -r -f -a "table\t'Columns for people'
@@ -656,6 +682,7 @@ complete -c vmctl -n "__fish_vmctl_using_subcommand region; and __fish_seen_subc
 complete -c vmctl -n "__fish_vmctl_using_subcommand region; and __fish_seen_subcommand_from help" -f -a "list" -d 'List the regions, the default first'
 complete -c vmctl -n "__fish_vmctl_using_subcommand region; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c vmctl -n "__fish_vmctl_using_subcommand kind; and not __fish_seen_subcommand_from list help" -l endpoint -d 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand kind; and not __fish_seen_subcommand_from list help" -l ca-file -d 'File with certificates, PEM, to trust besides the system\'s, for the server and for Keystone [default: the one of the saved login]' -r -F
 complete -c vmctl -n "__fish_vmctl_using_subcommand kind; and not __fish_seen_subcommand_from list help" -l connect-timeout -d 'Give up connecting after this long' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand kind; and not __fish_seen_subcommand_from list help" -l http-timeout -d 'Give up on one request after this long' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand kind; and not __fish_seen_subcommand_from list help" -s o -l output -d 'How results are printed' -r -f -a "table\t'Columns for people'
@@ -677,6 +704,7 @@ complete -c vmctl -n "__fish_vmctl_using_subcommand kind; and not __fish_seen_su
 complete -c vmctl -n "__fish_vmctl_using_subcommand kind; and not __fish_seen_subcommand_from list help" -f -a "list" -d 'List the kinds of jobs that may be asked for'
 complete -c vmctl -n "__fish_vmctl_using_subcommand kind; and not __fish_seen_subcommand_from list help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c vmctl -n "__fish_vmctl_using_subcommand kind; and __fish_seen_subcommand_from list" -l endpoint -d 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand kind; and __fish_seen_subcommand_from list" -l ca-file -d 'File with certificates, PEM, to trust besides the system\'s, for the server and for Keystone [default: the one of the saved login]' -r -F
 complete -c vmctl -n "__fish_vmctl_using_subcommand kind; and __fish_seen_subcommand_from list" -l connect-timeout -d 'Give up connecting after this long' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand kind; and __fish_seen_subcommand_from list" -l http-timeout -d 'Give up on one request after this long' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand kind; and __fish_seen_subcommand_from list" -s o -l output -d 'How results are printed' -r -f -a "table\t'Columns for people'
@@ -698,6 +726,7 @@ complete -c vmctl -n "__fish_vmctl_using_subcommand kind; and __fish_seen_subcom
 complete -c vmctl -n "__fish_vmctl_using_subcommand kind; and __fish_seen_subcommand_from help" -f -a "list" -d 'List the kinds of jobs that may be asked for'
 complete -c vmctl -n "__fish_vmctl_using_subcommand kind; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c vmctl -n "__fish_vmctl_using_subcommand quota" -l endpoint -d 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand quota" -l ca-file -d 'File with certificates, PEM, to trust besides the system\'s, for the server and for Keystone [default: the one of the saved login]' -r -F
 complete -c vmctl -n "__fish_vmctl_using_subcommand quota" -l connect-timeout -d 'Give up connecting after this long' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand quota" -l http-timeout -d 'Give up on one request after this long' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand quota" -s o -l output -d 'How results are printed' -r -f -a "table\t'Columns for people'
@@ -717,6 +746,7 @@ complete -c vmctl -n "__fish_vmctl_using_subcommand quota" -l no-input -d 'Never
 complete -c vmctl -n "__fish_vmctl_using_subcommand quota" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c vmctl -n "__fish_vmctl_using_subcommand quota" -s V -l version -d 'Print version'
 complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and not __fish_seen_subcommand_from queues workers dead help" -l endpoint -d 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and not __fish_seen_subcommand_from queues workers dead help" -l ca-file -d 'File with certificates, PEM, to trust besides the system\'s, for the server and for Keystone [default: the one of the saved login]' -r -F
 complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and not __fish_seen_subcommand_from queues workers dead help" -l connect-timeout -d 'Give up connecting after this long' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and not __fish_seen_subcommand_from queues workers dead help" -l http-timeout -d 'Give up on one request after this long' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and not __fish_seen_subcommand_from queues workers dead help" -s o -l output -d 'How results are printed' -r -f -a "table\t'Columns for people'
@@ -740,6 +770,7 @@ complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and not __fish_seen_s
 complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and not __fish_seen_subcommand_from queues workers dead help" -f -a "dead" -d 'Jobs that have failed for good'
 complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and not __fish_seen_subcommand_from queues workers dead help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and __fish_seen_subcommand_from queues" -l endpoint -d 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and __fish_seen_subcommand_from queues" -l ca-file -d 'File with certificates, PEM, to trust besides the system\'s, for the server and for Keystone [default: the one of the saved login]' -r -F
 complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and __fish_seen_subcommand_from queues" -l connect-timeout -d 'Give up connecting after this long' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and __fish_seen_subcommand_from queues" -l http-timeout -d 'Give up on one request after this long' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and __fish_seen_subcommand_from queues" -s o -l output -d 'How results are printed' -r -f -a "table\t'Columns for people'
@@ -760,6 +791,7 @@ complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and __fish_seen_subco
 complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and __fish_seen_subcommand_from queues" -s V -l version -d 'Print version'
 complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and __fish_seen_subcommand_from workers" -l kind -d 'Only workers that serve this kind: vm.create' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and __fish_seen_subcommand_from workers" -l endpoint -d 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and __fish_seen_subcommand_from workers" -l ca-file -d 'File with certificates, PEM, to trust besides the system\'s, for the server and for Keystone [default: the one of the saved login]' -r -F
 complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and __fish_seen_subcommand_from workers" -l connect-timeout -d 'Give up connecting after this long' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and __fish_seen_subcommand_from workers" -l http-timeout -d 'Give up on one request after this long' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and __fish_seen_subcommand_from workers" -s o -l output -d 'How results are printed' -r -f -a "table\t'Columns for people'
@@ -780,6 +812,7 @@ complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and __fish_seen_subco
 complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and __fish_seen_subcommand_from workers" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and __fish_seen_subcommand_from workers" -s V -l version -d 'Print version'
 complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and __fish_seen_subcommand_from dead" -l endpoint -d 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and __fish_seen_subcommand_from dead" -l ca-file -d 'File with certificates, PEM, to trust besides the system\'s, for the server and for Keystone [default: the one of the saved login]' -r -F
 complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and __fish_seen_subcommand_from dead" -l connect-timeout -d 'Give up connecting after this long' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and __fish_seen_subcommand_from dead" -l http-timeout -d 'Give up on one request after this long' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and __fish_seen_subcommand_from dead" -s o -l output -d 'How results are printed' -r -f -a "table\t'Columns for people'
@@ -806,6 +839,7 @@ complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and __fish_seen_subco
 complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and __fish_seen_subcommand_from help" -f -a "dead" -d 'Jobs that have failed for good'
 complete -c vmctl -n "__fish_vmctl_using_subcommand admin; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c vmctl -n "__fish_vmctl_using_subcommand completion" -l endpoint -d 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand completion" -l ca-file -d 'File with certificates, PEM, to trust besides the system\'s, for the server and for Keystone [default: the one of the saved login]' -r -F
 complete -c vmctl -n "__fish_vmctl_using_subcommand completion" -l connect-timeout -d 'Give up connecting after this long' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand completion" -l http-timeout -d 'Give up on one request after this long' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand completion" -s o -l output -d 'How results are printed' -r -f -a "table\t'Columns for people'
@@ -825,6 +859,7 @@ complete -c vmctl -n "__fish_vmctl_using_subcommand completion" -l no-input -d '
 complete -c vmctl -n "__fish_vmctl_using_subcommand completion" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c vmctl -n "__fish_vmctl_using_subcommand completion" -s V -l version -d 'Print version'
 complete -c vmctl -n "__fish_vmctl_using_subcommand version" -l endpoint -d 'Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]' -r
+complete -c vmctl -n "__fish_vmctl_using_subcommand version" -l ca-file -d 'File with certificates, PEM, to trust besides the system\'s, for the server and for Keystone [default: the one of the saved login]' -r -F
 complete -c vmctl -n "__fish_vmctl_using_subcommand version" -l connect-timeout -d 'Give up connecting after this long' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand version" -l http-timeout -d 'Give up on one request after this long' -r
 complete -c vmctl -n "__fish_vmctl_using_subcommand version" -s o -l output -d 'How results are printed' -r -f -a "table\t'Columns for people'

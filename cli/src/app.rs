@@ -1,13 +1,13 @@
 //! What a command has at hand: options, output, and the parts that are made on first use.
 
-use std::{cell::OnceCell, future::Future, io};
+use std::{cell::OnceCell, fs, future::Future, io, path::PathBuf};
 
 use tokio::runtime::Runtime;
 
 use crate::{
     api::Api,
     cli::Global,
-    client::{Client, Limits},
+    client::{self, Client, Limits},
     config::Config,
     credentials::{self, Credential},
     endpoint::Endpoint,
@@ -98,6 +98,34 @@ impl App {
         }
     }
 
+    /// Returns the file with certificates to trust besides the system's: option or environment, or that of the
+    /// saved login, for its own server alone.
+    pub fn ca_file(&self, endpoint: &Endpoint) -> Result<Option<PathBuf>, CliError> {
+        if let Some(file) = &self.global.ca_file {
+            return Ok(Some(file.clone()));
+        }
+        let Ok(_) = self.paths() else {
+            return Ok(None);
+        };
+        let saved = self.config()?.context;
+        let same = saved.endpoint.is_some_and(|own| own.same_origin(endpoint));
+        Ok(saved.ca_file.filter(|_| same).map(PathBuf::from))
+    }
+
+    /// Reads that file.
+    pub fn trusted(&self, endpoint: &Endpoint) -> Result<Option<Vec<u8>>, CliError> {
+        let Some(file) = self.ca_file(endpoint)? else {
+            return Ok(None);
+        };
+        let read = fs::read(&file).map_err(|error| error.to_string());
+        let checked = read.and_then(|pem| client::certificates(&pem).map(|_| pem));
+        checked.map(Some).map_err(|why| {
+            CliError::new(Exit::Config, format!("{} cannot be used", file.display()))
+                .why(why)
+                .next("name a file with the certificate of the server's authority, PEM: --ca-file FILE")
+        })
+    }
+
     /// Returns a client that sends no token.
     pub fn anonymous(&self) -> Result<Api, CliError> {
         self.api(None)
@@ -123,7 +151,12 @@ impl App {
             connect: self.global.connect_timeout,
             request: self.global.http_timeout,
         };
-        let client = Client::new(endpoint, credential, limits, self.out)?;
+        let trusted = if client::may_use_tls(&endpoint) {
+            self.trusted(&endpoint)?
+        } else {
+            None
+        };
+        let client = Client::new(endpoint, trusted.as_deref(), credential, limits, self.out)?;
         let traceparent = self.trace().and_then(Trace::header);
         Ok(Api::new(client.traced(traceparent)))
     }
@@ -150,15 +183,20 @@ impl App {
 
     /// Returns the options that a suggested command needs to reach the same server.
     pub fn endpoint_option(&self) -> String {
-        let from_env = std::env::var_os("VMCTL_ENDPOINT").is_some();
-        match &self.global.endpoint {
-            Some(endpoint) if !from_env => {
-                format!(
-                    " --endpoint {}",
-                    crate::text::shell_word(&endpoint.to_string())
-                )
+        let endpoint = self.global.endpoint.as_ref().map(ToString::to_string);
+        let file = self.global.ca_file.as_ref();
+        let file = file.map(|file| file.display().to_string());
+        let mut options = String::new();
+        for (option, variable, value) in [
+            ("--endpoint", "VMCTL_ENDPOINT", endpoint),
+            ("--ca-file", "VMCTL_CA_FILE", file),
+        ] {
+            // What the environment says is said to the suggested command too.
+            let from_env = std::env::var_os(variable).is_some();
+            if let Some(value) = value.filter(|_| !from_env) {
+                options.push_str(&format!(" {option} {}", crate::text::shell_word(&value)));
             }
-            _ => String::new(),
         }
+        options
     }
 }

@@ -90,6 +90,17 @@ pub struct Global {
     )]
     pub endpoint: Option<Endpoint>,
 
+    /// File with certificates, PEM, to trust besides the system's, for the server and for Keystone [default: the one of the saved login]
+    #[arg(
+        long,
+        global = true,
+        env = "VMCTL_CA_FILE",
+        hide_env_values = true,
+        value_name = "FILE",
+        help_heading = "Connection"
+    )]
+    pub ca_file: Option<PathBuf>,
+
     /// Give up connecting after this long
     #[arg(long, global = true, default_value = "5s", value_name = "DUR", value_parser = parse_duration, help_heading = "Connection")]
     pub connect_timeout: Duration,

@@ -231,15 +231,27 @@ pub fn install_tls() {
     let _ = rustls::crypto::ring::default_provider().install_default();
 }
 
+/// Reads certificates, PEM. The error says why there is none.
+pub fn certificates(pem: &[u8]) -> Result<Vec<reqwest::Certificate>, String> {
+    match reqwest::Certificate::from_pem_bundle(pem) {
+        Ok(all) if all.is_empty() => Err("it holds no certificate".to_owned()),
+        Ok(all) => Ok(all),
+        Err(error) => Err(causes(&error)),
+    }
+}
+
 impl Client {
-    /// Builds a client; nothing is sent.
+    /// Builds a client that trusts these certificates, PEM, besides the system's; nothing is sent.
     pub fn new(
         endpoint: Endpoint,
+        trusted: Option<&[u8]>,
         credential: Option<Credential>,
         limits: Limits,
         out: Output,
     ) -> Result<Self, CliError> {
         install_tls();
+        let unmade =
+            |why: String| CliError::new(Exit::Config, "the HTTP client cannot be made").why(why);
         let mut builder = reqwest::Client::builder()
             .user_agent(concat!("vmctl/", env!("CARGO_PKG_VERSION")))
             .redirect(redirect::Policy::none())
@@ -253,10 +265,10 @@ impl Client {
         if !may_use_tls(&endpoint) {
             // Nothing will be verified: the system's certificates need not be loaded, nor be there.
             builder = builder.tls_certs_only([]);
+        } else if let Some(pem) = trusted {
+            builder = builder.tls_certs_merge(certificates(pem).map_err(unmade)?);
         }
-        let http = builder.build().map_err(|error| {
-            CliError::new(Exit::Config, "the HTTP client cannot be made").why(causes(&error))
-        })?;
+        let http = builder.build().map_err(|error| unmade(causes(&error)))?;
         Ok(Self {
             http,
             endpoint,
@@ -422,7 +434,7 @@ async fn read(mut response: reqwest::Response) -> Result<Answer, Failure> {
 }
 
 /// Says whether a connection may need TLS: to the server itself, or to a proxy before it.
-fn may_use_tls(endpoint: &Endpoint) -> bool {
+pub fn may_use_tls(endpoint: &Endpoint) -> bool {
     let proxied = ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"]
         .iter()
         .any(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()));

@@ -17,6 +17,7 @@ pub const CONTEXT: &str = "default";
 const KNOWN_ROOT: &[&str] = &["version", "contexts"];
 const KNOWN_CONTEXT: &[&str] = &[
     "endpoint",
+    "ca_file",
     "auth_url",
     "username",
     "user_domain",
@@ -31,6 +32,8 @@ const KNOWN_CONTEXT: &[&str] = &[
 pub struct Context {
     /// The server.
     pub endpoint: Option<Endpoint>,
+    /// File with certificates that are trusted for it, and for its Keystone.
+    pub ca_file: Option<String>,
     /// Keystone's address as it was when the user logged in; another one is refused.
     pub auth_url: Option<String>,
     /// Who.
@@ -96,6 +99,7 @@ impl Config {
                 "endpoint",
                 context.endpoint.as_ref().map(ToString::to_string),
             ),
+            ("ca_file", context.ca_file.clone()),
             ("auth_url", context.auth_url.clone()),
             ("username", context.username.clone()),
             ("user_domain", context.user_domain.clone()),
@@ -165,6 +169,7 @@ fn read_context(document: &Table) -> Result<(Context, Vec<String>), String> {
                     .map_err(|e| parsed("endpoint", e.to_string()))
             })
             .transpose()?,
+        ca_file: text("ca_file")?,
         auth_url: text("auth_url")?,
         username: text("username")?,
         user_domain: text("user_domain")?,
@@ -206,6 +211,7 @@ mod tests {
         assert_eq!(config.unknown, ["theme", "contexts.default.shoe"]);
         let context = Context {
             endpoint: Some("https://vm.example.net".parse().unwrap()),
+            ca_file: Some("/etc/ours.pem".into()),
             username: Some("joe".into()),
             store: Some(StoreKind::Keyring),
             expires_at: Some("2026-11-23T18:00:00Z".parse().unwrap()),

@@ -4,6 +4,7 @@
 mod support;
 
 use std::{
+    fs,
     io::{Read as _, Write as _},
     net::TcpListener,
 };
@@ -272,6 +273,26 @@ fn a_server_that_does_not_speak_tls_is_unreachable_by_https() {
     Ran::of(command.env("VMCTL_TOKEN", TOKEN))
         .expect(20)
         .says("cannot connect");
+}
+
+#[test]
+fn a_file_that_names_nobody_to_trust_is_a_wrong_configuration() {
+    let home = tempfile::tempdir().unwrap();
+    let file = home.path().join("ours.pem");
+    let ask = |endpoint: &str| {
+        let name = file.display().to_string();
+        let args = ["job", "list", "--endpoint", endpoint, "--ca-file", &name];
+        let mut command = Home::new().command(&args);
+        Ran::of(command.env("VMCTL_TOKEN", TOKEN))
+    };
+    let nowhere = "https://127.0.0.1:9";
+    ask(nowhere).expect(3).says("ours.pem cannot be used");
+    fs::write(&file, "no certificate").unwrap();
+    ask(nowhere).expect(3).says("it holds no certificate");
+    // Without TLS nobody is asked for.
+    let fake =
+        Fake::start(|_| Reply::ok(json!({"items": [], "next_cursor": null, "incomplete": false})));
+    ask(&fake.url()).expect(0);
 }
 
 #[test]

@@ -22,6 +22,7 @@ mod serve;
 pub mod settings;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod tls;
 mod traces;
 
 #[global_allocator]
@@ -36,3 +37,4 @@ pub use metrics::Metrics;
 pub use process::{Process, ProcessSettings, Program, main, main_from};
 pub use serve::HealthServer;
 pub use settings::{Listen, Parsed, SecretUrl};
+pub use tls::{MinVersion, Tls, TlsSettings, authorities};

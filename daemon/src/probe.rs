@@ -2,9 +2,16 @@
 //!
 //! For images that have no shell and no HTTP client. It reads the settings as the daemon does, so that it
 //! asks at the right address, and needs none of the secrets.
+//!
+//! Where listeners speak TLS it takes any certificate: that of the process has the names by which others call
+//! it, and may have been replaced in its file a moment ago. The address is one of this machine's own, and the
+//! question tells nothing.
 
-use std::io::{self, Read as _, Write as _};
+mod any;
+
+use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
@@ -39,7 +46,8 @@ pub(crate) fn command() -> Command {
 pub(crate) fn ask(args: &ArgMatches, values: &Values) -> anyhow::Result<String> {
     let probe: &String = args.get_one("probe").context("no probe")?;
     let address = reachable(address(values)?);
-    let answer = get(address, probe).with_context(|| format!("no answer from {address}"))?;
+    let tls = values.get::<Option<PathBuf>>("tls.cert_file")?.is_some();
+    let answer = get(address, probe, tls).with_context(|| format!("no answer from {address}"))?;
     let (head, report) = answer
         .split_once("\r\n\r\n")
         .context("the answer is no HTTP")?;
@@ -70,10 +78,22 @@ fn reachable(mut address: SocketAddr) -> SocketAddr {
     address
 }
 
-fn get(address: SocketAddr, probe: &str) -> io::Result<String> {
-    let mut stream = TcpStream::connect_timeout(&address, DEADLINE)?;
+fn get(address: SocketAddr, probe: &str, tls: bool) -> io::Result<String> {
+    let stream = TcpStream::connect_timeout(&address, DEADLINE)?;
     stream.set_read_timeout(Some(DEADLINE))?;
     stream.set_write_timeout(Some(DEADLINE))?;
+    if tls {
+        let mut stream = any::secure(stream, address.ip()).map_err(io::Error::other)?;
+        return exchange(&mut stream, address, probe);
+    }
+    exchange(&mut &stream, address, probe)
+}
+
+fn exchange(
+    stream: &mut (impl Read + Write),
+    address: SocketAddr,
+    probe: &str,
+) -> io::Result<String> {
     write!(
         stream,
         "GET /health/{probe} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"

@@ -18,8 +18,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::settings::{self, Section, Setting, Values};
 use crate::{
-    Check, Health, Lifecycle, LogFilter, LogFormat, Metrics, check, install_crypto, logging, probe,
-    reference,
+    Check, Health, Lifecycle, LogFilter, LogFormat, Metrics, Tls, TlsSettings, check,
+    install_crypto, logging, probe, reference,
     traces::{self, TraceSettings, Traces},
 };
 
@@ -43,6 +43,7 @@ crate::settings! {
         "log_format" => log_format: Option<LogFormat>,
         /// Time to finish what is in flight after the first SIGTERM or SIGINT
         "drain_timeout" = "25s" => drain_timeout: Duration,
+        ..tls: TlsSettings,
     }
 }
 
@@ -170,6 +171,8 @@ pub struct Process {
     pub health: Health,
     /// The metrics of the process.
     pub metrics: Metrics,
+    /// What listeners speak TLS with; without it they speak none.
+    pub tls: Option<Tls>,
     /// The flags that are not settings.
     pub args: ArgMatches,
 }
@@ -324,6 +327,7 @@ where
 {
     let metrics = Metrics::install()?;
     traces::describe();
+    let (tls, watch) = Tls::open(&settings.tls)?.unzip();
     let lifecycle = Lifecycle::start(settings.drain_timeout)?;
     let health = Health::new();
     let process = Process {
@@ -332,10 +336,14 @@ where
         drain_timeout: settings.drain_timeout,
         health: health.clone(),
         metrics,
+        tls,
         args,
     };
     let runtime = runtime()?;
     let ended = runtime.block_on(async {
+        if let Some(watch) = watch {
+            watch.start().context("cannot listen to SIGHUP")?;
+        }
         let shutdown = process.shutdown.clone();
         let draining = async {
             shutdown.cancelled().await;
@@ -343,10 +351,10 @@ where
             std::future::pending::<Infallible>().await
         };
         tokio::select! {
-            ended = lifecycle.run(component(own, process)) => ended,
+            ended = lifecycle.run(component(own, process)) => anyhow::Ok(ended),
             never = draining => match never {},
         }
-    });
+    })?;
     runtime.shutdown_timeout(RUNTIME_TIMEOUT);
     Ok(ended.report())
 }

@@ -6,9 +6,12 @@ use std::time::Duration;
 
 use anyhow::Context;
 use axum::Router;
+use axum_server::Server;
+use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
 use tokio::task::JoinHandle;
 
 use crate::settings::Listen;
+use crate::tls::Tls;
 
 /// A client has this long to send the head of a request.
 const HEAD_DEADLINE: Duration = Duration::from_secs(5);
@@ -23,6 +26,7 @@ pub struct HealthServer {
     what: &'static str,
     listener: TcpListener,
     address: SocketAddr,
+    tls: Option<Tls>,
 }
 
 impl HealthServer {
@@ -43,6 +47,7 @@ impl HealthServer {
                 what,
                 listener,
                 address,
+                tls: None,
             })
         };
         bound()
@@ -55,17 +60,17 @@ impl HealthServer {
         self.address
     }
 
+    /// Speaks TLS if the process does.
+    #[must_use]
+    pub fn with_tls(mut self, tls: Option<Tls>) -> Self {
+        self.tls = tls;
+        self
+    }
+
     /// Serves in a task, until the task is aborted or the runtime ends: probes are answered during
     /// a drain too.
     pub fn serve(self, router: Router) -> io::Result<JoinHandle<()>> {
-        let mut server = axum_server::from_tcp(self.listener)?
-            .http1_only()
-            .first_request_timeout(HEAD_DEADLINE);
-        server
-            .http_builder()
-            .http1()
-            .header_read_timeout(HEAD_DEADLINE)
-            .max_headers(MAX_HEADERS);
+        let server = bounded(axum_server::from_tcp(self.listener)?);
         let (what, address) = (self.what, self.address);
         if what == HEALTH {
             tracing::info!(%address, "{what} are served");
@@ -73,10 +78,29 @@ impl HealthServer {
             // Another name: who looks for the probes finds one `address`.
             tracing::info!(service.address = %address, "{what} are served");
         }
+        let service = router.into_make_service();
         Ok(tokio::spawn(async move {
-            if let Err(error) = server.serve(router.into_make_service()).await {
+            let ended = match self.tls {
+                Some(tls) => {
+                    let config = RustlsConfig::from_config(tls.server_config());
+                    let shakes = RustlsAcceptor::new(config).handshake_timeout(HEAD_DEADLINE);
+                    server.acceptor(shakes).serve(service).await
+                }
+                None => server.serve(service).await,
+            };
+            if let Err(error) = ended {
                 tracing::error!(%error, "{what} are no longer served");
             }
         }))
     }
+}
+
+fn bounded(server: Server<SocketAddr>) -> Server<SocketAddr> {
+    let mut server = server.http1_only().first_request_timeout(HEAD_DEADLINE);
+    server
+        .http_builder()
+        .http1()
+        .header_read_timeout(HEAD_DEADLINE)
+        .max_headers(MAX_HEADERS);
+    server
 }

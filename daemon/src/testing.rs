@@ -8,6 +8,7 @@
 )]
 
 mod authority;
+mod https;
 
 use std::env;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -19,6 +20,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 pub use authority::{Authority, Identity};
+pub use https::Https;
 
 /// How long a test waits for what must happen.
 pub const PATIENCE: Duration = Duration::from_secs(30);

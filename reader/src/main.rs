@@ -2,7 +2,7 @@
 
 mod settings;
 
-use std::{fs, process::ExitCode, sync::Arc, time::Duration};
+use std::{process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::{Context, ensure};
 use secrecy::SecretString;
@@ -13,7 +13,7 @@ use vmctl_core::{
     fact::Retention,
     kinds::Registry,
 };
-use vmctl_daemon::{Check, Health, HealthServer, Process, Program, Status};
+use vmctl_daemon::{Check, Health, HealthServer, Process, Program, Status, authorities};
 use vmctl_reader::{Config, Reader, Search, StatusWatch};
 use vmctl_search::{Auth, Cluster};
 
@@ -61,7 +61,8 @@ async fn run(settings: Settings, process: Process) -> anyhow::Result<()> {
     let (bus, status) = (rabbitmq.bus(), reader.status());
     watch(&process.health, bus, status, store, searches);
     if let Some(server) = HealthServer::bind(settings.health_listen)? {
-        server.serve(process.health.router().merge(process.metrics.router()))?;
+        let probes = process.health.router().merge(process.metrics.router());
+        server.with_tls(process.tls.clone()).serve(probes)?;
     }
     process.health.set_started();
     let ended = reader.run(process.shutdown.clone()).await;
@@ -81,19 +82,26 @@ fn checks(settings: Settings, name: &str) -> anyhow::Result<Vec<Check>> {
     ])
 }
 
+/// Returns the authorities to trust besides the system's.
+fn trusted(settings: &Settings) -> anyhow::Result<Option<String>> {
+    authorities(settings.ca_file.as_deref())
+}
+
 fn store(settings: &Settings) -> anyhow::Result<redis::RedisStore> {
-    let url = SecretString::from(settings.redis_url.expose());
-    redis::RedisStore::connect_lazy(redis::Config::new(url)).context("VMCTL_REDIS_URL")
+    let config = redis::Config {
+        ca_pem: trusted(settings)?,
+        ..redis::Config::new(settings.redis_url.expose())
+    };
+    redis::RedisStore::connect_lazy(config).context("VMCTL_REDIS_URL")
 }
 
 fn bus(settings: &Settings, name: &str) -> anyhow::Result<rabbitmq::Config> {
     let urls = settings.amqp_url.iter().map(|url| url.expose().parse());
     let urls = urls.collect::<Result<_, _>>().context("VMCTL_AMQP_URL")?;
-    let ca_pem = settings.ca_file.as_ref().map(fs::read_to_string);
     Ok(rabbitmq::Config {
         name: name.to_owned(),
         channels: settings.amqp_channels.into(),
-        ca_pem: ca_pem.transpose().context("VMCTL_CA_FILE")?,
+        ca_pem: trusted(settings)?,
         ..rabbitmq::Config::new(urls)
     })
 }
@@ -109,12 +117,11 @@ fn search(settings: &Settings) -> anyhow::Result<Option<Search>> {
         settings.search_password.clone(),
         settings.search_api_key.clone(),
     );
-    let ca_pem = settings.ca_file.as_ref().map(fs::read).transpose();
     let cluster = Cluster::new(&vmctl_search::Config {
         url: SecretString::from(url.expose()),
         auth: auth.context("VMCTL_SEARCH_USERNAME, _PASSWORD, _API_KEY")?,
         name: settings.search_name.0.clone(),
-        ca_pem: ca_pem.context("VMCTL_CA_FILE")?,
+        ca_pem: trusted(settings)?.map(String::into_bytes),
     });
     Ok(Some(Search {
         cluster: cluster.context("VMCTL_SEARCH_URL")?,

@@ -13,13 +13,13 @@ settings! {
         "job_ttl" = "24h" => job_ttl: Duration,
         /// What this reader does, comma-separated: `fold` keeps the view, `search` fills the search cluster
         "reader.roles" = "fold,search" => roles: Vec<Parsed<Role>>,
-        /// Certificates, PEM, to trust besides the system's, for RabbitMQ and the search cluster
+        /// Certificates, PEM, to trust besides the system's, for RabbitMQ, Redis and the search cluster
         "ca_file" => ca_file: Option<PathBuf>,
         /// Addresses of the RabbitMQ nodes of one cluster, comma-separated
         "amqp.url" = "amqp://127.0.0.1:5672/%2f" => amqp_url: Vec<SecretUrl>,
         /// Messages that may be in flight at once: each has a channel of its own
         "amqp.channels" = "32" => amqp_channels: u16,
-        /// Address of Redis: `redis://`, `rediss://`, `redis+sentinel://h1,h2/NAME/0` or `redis+cluster://h1,h2`
+        /// Address of Redis: `redis://h`, `redis+sentinel://h1,h2/NAME/0` or `redis+cluster://h1,h2`; `rediss` for TLS
         "redis.url" = "redis://127.0.0.1:6379/0" => redis_url: SecretUrl,
         /// After how long without a word of it a live job is said again to the log; well below the log's 24 h
         "sweep.keep_after" = "12h" => sweep_keep_after: Duration,

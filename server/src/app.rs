@@ -10,7 +10,7 @@ use vmctl_core::{
     bus::Bus,
     clock::Clock,
     fact::Retention,
-    identity::Identity,
+    identity::{Identity, IdentityError},
     kinds::Registry,
     partition::Partition,
     store::{JobStore, Lookup, StoreError},
@@ -19,6 +19,7 @@ use vmctl_core::{
 use crate::{
     audit::Recorder,
     config::{Backends, Config},
+    error::chain,
     jobs::{
         admission::Admission,
         doorbell::Doorbell,
@@ -81,7 +82,7 @@ pub(crate) struct App {
     pub tasks: TaskTracker,
     /// Fires when the server is asked to stop.
     pub stopping: CancellationToken,
-    identity_answers: watch::Sender<Option<bool>>,
+    identity_answers: watch::Sender<Option<Result<(), String>>>,
 }
 
 impl App {
@@ -165,18 +166,18 @@ impl App {
         within(self.config.limits.store_deadline, call).await
     }
 
-    /// Remembers whether the identity service answered the last question.
-    pub fn identity_answered(&self, answered: bool) {
-        self.identity_answers.send_if_modified(|have| {
-            let changed = *have != Some(answered);
-            *have = Some(answered);
-            changed
-        });
+    /// Remembers whether the identity service answered the last question, and why not.
+    pub fn identity_answered<T>(&self, answer: &Result<T, IdentityError>) {
+        let answered = match answer {
+            Err(error @ IdentityError::Unavailable(_)) => Err(chain(error)),
+            Ok(_) | Err(_) => Ok(()),
+        };
+        self.identity_answers.send_replace(Some(answered));
     }
 
-    /// Says whether the identity service answered the last question; `None` before the first one.
-    pub fn identity_state(&self) -> Option<bool> {
-        *self.identity_answers.borrow()
+    /// Says whether the identity service answered the last question, or why not; `None` before the first one.
+    pub fn identity_state(&self) -> Option<Result<(), String>> {
+        self.identity_answers.borrow().clone()
     }
 }
 

@@ -27,6 +27,8 @@ use crate::policy::Policy;
 pub struct Config {
     /// The address to listen on; port 0 takes a free one.
     pub listen: SocketAddr,
+    /// What TLS is spoken with on that address; `None` speaks none. It offers `http/1.1` alone.
+    pub tls: Option<Arc<rustls::ServerConfig>>,
     /// Names this process in marks, messages and queues: different in every process.
     pub name: String,
     /// Ids are derived from an `Idempotency-Key` with it: the same on every server of a deployment,
@@ -78,6 +80,7 @@ impl Config {
         let drawn = clock::new_uuid(&SystemClock).simple().to_string();
         Self {
             listen,
+            tls: None,
             // The last characters are the random ones.
             name: format!("server-{}", &drawn[drawn.len() - 12..]),
             id_secret,
@@ -138,6 +141,10 @@ impl TryFrom<u16> for CompatPostStatus {
 pub struct Limits {
     /// Open connections; more are closed at once.
     pub connections: usize,
+    /// TLS handshakes in progress; more are closed at once.
+    pub handshakes: usize,
+    /// Time for a TLS handshake.
+    pub handshake_deadline: Duration,
     /// Requests in work; more get 503.
     pub requests: usize,
     /// Requests that wait for a change; more are answered without waiting.
@@ -223,6 +230,8 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 10_000,
+            handshakes: 1_024,
+            handshake_deadline: Duration::from_secs(10),
             requests: 1_024,
             waiters: 4_096,
             streams: 4_096,

@@ -6,7 +6,7 @@ mod policies;
 mod settings;
 mod topology;
 
-use std::{fs, process::ExitCode, sync::Arc, time::Duration};
+use std::{process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use secrecy::SecretString;
@@ -20,7 +20,7 @@ use vmctl_core::{
     kinds::Registry,
     store::project::ProjectLimits,
 };
-use vmctl_daemon::{Health, Process, Program, Status};
+use vmctl_daemon::{Health, Process, Program, Status, Tls, authorities};
 use vmctl_egress::Guard;
 use vmctl_search::{Auth, Cluster};
 use vmctl_server::{Backends, CheckState, Config, Limits, Readiness, SyncConfig, policy::Policy};
@@ -74,6 +74,7 @@ fn config(settings: &Settings, process: &Process) -> anyhow::Result<Config> {
         .unwrap_or(&settings.keystone_url);
     let workers = settings.worker_api_url.iter().map(|url| url.0.clone());
     Ok(Config {
+        tls: process.tls.as_ref().map(Tls::server_config),
         name: process.name.clone(),
         job_ttl: settings.job_ttl,
         compat_post_status: settings.compat_post_status.0,
@@ -102,7 +103,7 @@ fn config(settings: &Settings, process: &Process) -> anyhow::Result<Config> {
             workers: workers.collect(),
             workers_token: settings.worker_api_token.clone(),
             token: settings.sync_token.clone(),
-            ca_pem: authorities(settings)?.map(String::into_bytes),
+            ca_pem: trusted(settings)?.map(String::into_bytes),
         },
         search: search(settings)?,
         limits: Limits {
@@ -120,6 +121,11 @@ fn config(settings: &Settings, process: &Process) -> anyhow::Result<Config> {
     })
 }
 
+/// Returns the authorities to trust besides the system's.
+fn trusted(settings: &Settings) -> anyhow::Result<Option<String>> {
+    authorities(settings.ca_file.as_deref())
+}
+
 fn registry(settings: &Settings) -> anyhow::Result<Registry> {
     match &settings.kinds_dir {
         Some(directory) => Registry::with_directory(directory).context("VMCTL_KINDS_DIR"),
@@ -128,8 +134,11 @@ fn registry(settings: &Settings) -> anyhow::Result<Registry> {
 }
 
 fn store(settings: &Settings) -> anyhow::Result<redis::RedisStore> {
-    let url = SecretString::from(settings.redis_url.expose());
-    redis::RedisStore::connect_lazy(redis::Config::new(url)).context("VMCTL_REDIS_URL")
+    let config = redis::Config {
+        ca_pem: trusted(settings)?,
+        ..redis::Config::new(settings.redis_url.expose())
+    };
+    redis::RedisStore::connect_lazy(config).context("VMCTL_REDIS_URL")
 }
 
 fn bus(settings: &Settings, name: &str) -> anyhow::Result<rabbitmq::Config> {
@@ -138,7 +147,7 @@ fn bus(settings: &Settings, name: &str) -> anyhow::Result<rabbitmq::Config> {
     Ok(rabbitmq::Config {
         name: name.to_owned(),
         channels: settings.amqp_channels.into(),
-        ca_pem: authorities(settings)?,
+        ca_pem: trusted(settings)?,
         ..rabbitmq::Config::new(urls)
     })
 }
@@ -165,14 +174,9 @@ fn search(settings: &Settings) -> anyhow::Result<Option<Cluster>> {
         url: SecretString::from(url.expose()),
         auth: auth.context("VMCTL_SEARCH_USERNAME, _PASSWORD, _API_KEY")?,
         name: settings.search_name.0.clone(),
-        ca_pem: authorities(settings)?.map(String::into_bytes),
+        ca_pem: trusted(settings)?.map(String::into_bytes),
     });
     Ok(Some(cluster.context("VMCTL_SEARCH_URL")?))
-}
-
-fn authorities(settings: &Settings) -> anyhow::Result<Option<String>> {
-    let pem = settings.ca_file.as_ref().map(fs::read_to_string);
-    pem.transpose().context("VMCTL_CA_FILE")
 }
 
 fn identity(settings: &Settings, clock: Arc<dyn Clock>) -> anyhow::Result<Arc<KeystoneIdentity>> {
@@ -186,7 +190,7 @@ fn identity(settings: &Settings, clock: Arc<dyn Clock>) -> anyhow::Result<Arc<Ke
         connect_project: settings.connect_project.clone(),
         options: keystone::Options::default(),
     };
-    config.options.ca_pem = authorities(settings)?.map(String::into_bytes);
+    config.options.ca_pem = trusted(settings)?.map(String::into_bytes);
     let identity = KeystoneIdentity::new(config, clock).context("VMCTL_KEYSTONE_URL")?;
     Ok(Arc::new(identity))
 }

@@ -8,7 +8,10 @@ use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use vmctl_core::bus::BusState;
 
-use crate::app::{App, within};
+use crate::{
+    app::{App, within},
+    error::chain,
+};
 
 /// How long the store may take to answer a probe.
 const PING: Duration = Duration::from_secs(1);
@@ -119,17 +122,15 @@ impl Readiness {
     async fn store(&self) -> CheckState {
         match within(PING, self.0.store.ping()).await {
             Ok(()) => CheckState::Ok,
-            Err(error) => CheckState::Degraded(error.to_string()),
+            Err(error) => CheckState::Degraded(chain(&error)),
         }
     }
 
     fn identity(&self) -> CheckState {
         match self.0.identity_state() {
             // Nobody has asked yet.
-            None | Some(true) => CheckState::Ok,
-            Some(false) => {
-                CheckState::Degraded("the identity service did not answer the last time".to_owned())
-            }
+            None | Some(Ok(())) => CheckState::Ok,
+            Some(Err(reason)) => CheckState::Degraded(reason),
         }
     }
 }

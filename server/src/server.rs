@@ -20,7 +20,7 @@ use crate::{
     app::App,
     audit,
     config::{Backends, Config},
-    edge::stream::Bounded,
+    edge::{handshake::Handshakes, stream::Bounded},
     jobs::{admission, doorbell, marks, view},
     readiness::Readiness,
     routes, telemetry,
@@ -144,7 +144,8 @@ impl Server {
         let handle = Handle::new();
         let mut background = background(&app);
         let mut serving = tokio::spawn(serve(listener, router, &app, handle.clone())?);
-        tracing::info!(server.address = %address, server.name = app.config.name, "serving");
+        let tls = app.config.tls.is_some();
+        tracing::info!(server.address = %address, server.name = app.config.name, tls, "serving");
         let ended = tokio::select! {
             () = shutdown.cancelled() => Ok(()),
             served = &mut serving => match served {
@@ -207,10 +208,19 @@ fn serve(
 ) -> Result<impl Future<Output = io::Result<()>> + Send + 'static, RunError> {
     let limits = &app.config.limits;
     let deadline = limits.header_deadline;
-    // HTTP/1.1 only: without TLS nobody negotiates HTTP/2, and a gateway in front speaks 1.1 to us.
+    let handshakes = app
+        .config
+        .tls
+        .clone()
+        .map(|config| Handshakes::new(config, limits.handshakes, limits.handshake_deadline));
+    // HTTP/1.1 only: a gateway in front speaks 1.1 to us, and so does TLS, which says so (ALPN).
     let mut server = axum_server::from_tcp(listener)
         .map_err(RunError::Listen)?
-        .acceptor(Bounded::new(limits.connections, limits.write_deadline))
+        .acceptor(Bounded::new(
+            limits.connections,
+            limits.write_deadline,
+            handshakes,
+        ))
         .accept_error_handler(|_, error| {
             tracing::debug!(
                 error = crate::error::chain(error),

@@ -56,13 +56,13 @@ settings! {
         "quota.busy_queue" = "1000" => quota_busy_queue: u32,
         /// Active jobs of a project that are its fair share
         "quota.fair_share" = "100" => quota_fair_share: u32,
-        /// Certificates, PEM, to trust besides the system's, for RabbitMQ, Keystone, upstreams and the search cluster
+        /// Certificates, PEM, to trust besides the system's, for RabbitMQ, Redis, Keystone, upstreams and the search cluster
         "ca_file" => ca_file: Option<PathBuf>,
         /// Addresses of the RabbitMQ nodes of one cluster, comma-separated
         "amqp.url" = "amqp://127.0.0.1:5672/%2f" => amqp_url: Vec<SecretUrl>,
         /// Messages that may be in flight at once: each has a channel of its own
         "amqp.channels" = "32" => amqp_channels: u16,
-        /// Address of Redis: `redis://`, `rediss://`, `redis+sentinel://h1,h2/NAME/0` or `redis+cluster://h1,h2`
+        /// Address of Redis: `redis://h`, `redis+sentinel://h1,h2/NAME/0` or `redis+cluster://h1,h2`; `rediss` for TLS
         "redis.url" = "redis://127.0.0.1:6379/0" => redis_url: SecretUrl,
         /// Address of Elasticsearch or OpenSearch, without user; absent, jobs cannot be searched
         "search.url" => search_url: Option<SecretUrl>,

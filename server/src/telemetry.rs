@@ -39,6 +39,10 @@ pub(crate) fn describe() {
             "Connections closed because there were too many",
         ),
         (
+            "tls_handshakes_failed_total",
+            "TLS handshakes that came to nothing, by reason: busy, timeout, plain, refused",
+        ),
+        (
             "audit_total",
             "Requests that would change something, by outcome: accepted, refused, unknown",
         ),

@@ -29,7 +29,7 @@ use vmctl_core::{
         store::InMemoryJobStore,
     },
 };
-use vmctl_daemon::{HealthServer, Listen};
+use vmctl_daemon::{HealthServer, Listen, Tls};
 use vmctl_egress::{Guard, Policy};
 use vmctl_reader::Reader;
 use vmctl_server::{CompatPostStatus, Limits, policy::Policy as Rules};
@@ -72,6 +72,8 @@ impl Standalone {
     pub fn builder() -> Builder {
         Builder {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            tls: None,
+            ca_pem: None,
             users: Vec::new(),
             kinds_dir: None,
             job_ttl: Duration::from_secs(24 * 3600),
@@ -102,6 +104,8 @@ impl Standalone {
 #[derive(Debug)]
 pub struct Builder {
     listen: SocketAddr,
+    tls: Option<Tls>,
+    ca_pem: Option<Vec<u8>>,
     users: Vec<User>,
     kinds_dir: Option<PathBuf>,
     job_ttl: Duration,
@@ -131,6 +135,20 @@ impl Builder {
     #[must_use]
     pub fn listen(mut self, address: SocketAddr) -> Self {
         self.listen = address;
+        self
+    }
+
+    /// Speaks TLS on that address.
+    #[must_use]
+    pub fn tls(mut self, tls: Option<Tls>) -> Self {
+        self.tls = tls;
+        self
+    }
+
+    /// Trusts these certificates, PEM, besides the system's: of receivers of callbacks and of upstreams.
+    #[must_use]
+    pub fn ca_pem(mut self, pem: Option<Vec<u8>>) -> Self {
+        self.ca_pem = pem;
         self
     }
 
@@ -371,13 +389,16 @@ impl Builder {
             registry,
         };
         let mut server = self.server(secret);
+        let tls = server.tls.is_some();
         server.sync.workers = vec![machines.url];
         server.sync.workers_token = Some(token);
         server.sync.token = self.sync_token.clone();
+        server.sync.ca_pem = self.ca_pem.clone();
         let server = server.build(server_backends)?.mount(self.mounted);
         Running::start(
             Parts {
                 server,
+                tls,
                 worker,
                 reader,
                 memory,
@@ -411,7 +432,11 @@ impl Builder {
 
     fn callbacks(&self, clock: Arc<dyn Clock>) -> Result<CallbackDeliver, Error> {
         let guard = Guard::new(self.callback_policy.clone());
-        let client = Client::new(guard, &ClientConfig::with_slots(self.slots));
+        let config = ClientConfig {
+            ca_pem: self.ca_pem.clone(),
+            ..ClientConfig::with_slots(self.slots)
+        };
+        let client = Client::new(guard, &config);
         let secrets = Secrets::new(
             self.callback_secret.clone(),
             self.callback_secrets_dir.clone(),
@@ -427,6 +452,7 @@ impl Builder {
     fn server(&self, secret: SecretString) -> vmctl_server::Config {
         vmctl_server::Config {
             name: "server-standalone".to_owned(),
+            tls: self.tls.as_ref().map(Tls::server_config),
             job_ttl: self.job_ttl,
             compat_post_status: self.compat_post_status,
             paused_kinds: self.paused_kinds.clone(),

@@ -17,7 +17,7 @@ use std::{
 use anyhow::Context;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use vmctl_core::store::project::ProjectLimits;
-use vmctl_daemon::{Process, Program, Status};
+use vmctl_daemon::{Process, Program, Status, authorities};
 use vmctl_egress::Policy;
 use vmctl_server::{Limits, policy};
 use vmctl_standalone::{
@@ -84,8 +84,11 @@ async fn run(settings: Settings, process: Process) -> anyhow::Result<()> {
         .as_deref()
         .map(policy::Policy::from_file);
     let rules = rules.transpose().context("VMCTL_POLICY_FILE")?;
+    let trusted = authorities(settings.ca_file.as_deref())?;
     let running = Standalone::builder()
         .listen(settings.listen)
+        .tls(process.tls.clone())
+        .ca_pem(trusted.map(String::into_bytes))
         .users(users)
         .data(data)
         .kinds_dir(settings.kinds_dir)
@@ -141,7 +144,7 @@ async fn run(settings: Settings, process: Process) -> anyhow::Result<()> {
     process.health.set_started();
     let said = welcome(
         &running.url(),
-        running.address().ip().is_loopback(),
+        reach(running.address().ip().is_loopback(), process.tls.is_some()),
         kept.as_deref(),
         made_up.as_ref(),
     );
@@ -202,12 +205,16 @@ impl MadeUp {
     }
 }
 
-fn welcome(url: &str, loopback: bool, data_dir: Option<&Path>, made_up: Option<&MadeUp>) -> String {
-    let reach = if loopback {
-        "from this machine only; --listen says otherwise"
-    } else {
-        "from other machines too, and without TLS"
-    };
+/// Says from where it can be reached.
+fn reach(loopback: bool, tls: bool) -> &'static str {
+    match (loopback, tls) {
+        (true, _) => "from this machine only; --listen says otherwise",
+        (false, true) => "from other machines too",
+        (false, false) => "from other machines too, and without TLS",
+    }
+}
+
+fn welcome(url: &str, reach: &str, data_dir: Option<&Path>, made_up: Option<&MadeUp>) -> String {
     let kept = match data_dir {
         Some(directory) => format!("jobs and machines are kept in {}", directory.display()),
         None => {

@@ -30,6 +30,8 @@ const SILENCE: Duration = Duration::from_secs(30);
 /// What was built and does not run yet.
 pub(crate) struct Parts {
     pub server: Server,
+    /// Whether it speaks TLS.
+    pub tls: bool,
     pub worker: Worker,
     pub reader: Reader,
     pub memory: InMemoryBus,
@@ -50,6 +52,7 @@ type Ended = (
 #[derive(Debug)]
 pub struct Running {
     address: SocketAddr,
+    tls: bool,
     health: Health,
     memory: InMemoryBus,
     components: JoinSet<Ended>,
@@ -112,6 +115,7 @@ impl Running {
         components.spawn(async move { ("reader", boxed(reader.run(stop).await)) });
         let mut running = Self {
             address,
+            tls: parts.tls,
             health,
             memory: parts.memory,
             components,
@@ -140,7 +144,8 @@ impl Running {
 
     /// The endpoint for clients.
     pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+        let scheme = if self.tls { "https" } else { "http" };
+        format!("{scheme}://{}", self.address)
     }
 
     /// What tells whether the components are well; it stays valid while they run.

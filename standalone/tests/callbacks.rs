@@ -4,10 +4,12 @@
 use std::{sync::Arc, time::Duration};
 
 use axum::{Router, body::Bytes, http::HeaderMap, routing::post};
+use axum_server::tls_rustls::RustlsConfig;
 use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
 use standardwebhooks::Webhook;
 use tokio::sync::mpsc;
+use vmctl_daemon::testing::{Authority, Identity};
 use vmctl_egress::Policy;
 use vmctl_standalone::Standalone;
 
@@ -18,8 +20,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 type Hits = mpsc::UnboundedReceiver<(HeaderMap, Bytes)>;
 
-/// A receiver that answers 200; its port, and what it is sent.
-fn receiver() -> (u16, Hits) {
+/// A receiver that answers 200, over TLS if there is something to show; its port, and what it is sent.
+async fn receiver(shown: Option<Identity>) -> (u16, Hits) {
     let (sender, hits) = mpsc::unbounded_channel();
     let sender = Arc::new(sender);
     let take = move |headers: HeaderMap, body: Bytes| async move {
@@ -29,8 +31,18 @@ fn receiver() -> (u16, Hits) {
     listener.set_nonblocking(true).unwrap();
     let port = listener.local_addr().unwrap().port();
     let router = Router::new().route("/hook", post(take));
-    let server = axum_server::from_tcp(listener).unwrap();
-    tokio::spawn(server.serve(router.into_make_service()));
+    let service = router.into_make_service();
+    match shown {
+        Some(Identity { certificate, key }) => {
+            let config = RustlsConfig::from_pem(certificate.into(), key.into()).await;
+            let server = axum_server::from_tcp_rustls(listener, config.unwrap()).unwrap();
+            tokio::spawn(server.serve(service));
+        }
+        None => {
+            let server = axum_server::from_tcp(listener).unwrap();
+            tokio::spawn(server.serve(service));
+        }
+    }
     (port, hits)
 }
 
@@ -48,9 +60,21 @@ async fn take(hits: &mut Hits) -> (HeaderMap, Value) {
 
 #[tokio::test]
 async fn t16_the_end_of_a_job_is_told_and_told_again_by_hand() {
-    let (port, mut hits) = receiver();
+    told(None).await;
+}
+
+#[tokio::test]
+async fn a_receiver_that_a_private_authority_vouches_for_is_told() {
+    told(Some(Authority::new("ours"))).await;
+}
+
+async fn told(authority: Option<Authority>) {
+    vmctl_daemon::install_crypto();
+    let shown = authority.as_ref().map(|ours| ours.issue(&["127.0.0.1"]));
+    let scheme = if shown.is_some() { "https" } else { "http" };
+    let (port, mut hits) = receiver(shown).await;
     let policy = Policy {
-        allow_http: true,
+        allow_http: authority.is_none(),
         ports: vec![port],
         allow_networks: vec!["127.0.0.0/8".parse().unwrap()],
     };
@@ -59,6 +83,7 @@ async fn t16_the_end_of_a_job_is_told_and_told_again_by_hand() {
         .simulated_duration(Duration::ZERO)
         .callback_policy(policy)
         .callback_secret(Some(SECRET.into()))
+        .ca_pem(authority.map(|ours| ours.pem().into_bytes()))
         .start()
         .await
         .unwrap();
@@ -85,7 +110,7 @@ async fn t16_the_end_of_a_job_is_told_and_told_again_by_hand() {
             "vm_hostname": "lxcall", "vm_profile": "Micro", "vm_region": "GreaterParis",
             "vm_desc": "", "app_env": "DEV", "app_trigram": "vmc",
         },
-        "callback": {"url": format!("http://127.0.0.1:{port}/hook"), "full": true},
+        "callback": {"url": format!("{scheme}://127.0.0.1:{port}/hook"), "full": true},
     });
     let (status, job) = ask(Method::POST, "/v1/jobs", Some(body)).await;
     assert_eq!(status, StatusCode::ACCEPTED, "{job}");

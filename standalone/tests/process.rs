@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use vmctl_daemon::reference;
-use vmctl_daemon::testing::{Daemon, get};
+use vmctl_daemon::testing::{Authority, Daemon, Https, get};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_vmctl-standalone");
 const IN_TIME: Duration = Duration::from_secs(10);
@@ -36,6 +36,25 @@ fn serves_everything_on_one_address_and_stops_in_time() {
     assert!(said.contains("everything is in memory"), "{said}");
     assert!(!said.contains("canary"), "{said}");
     assert_eq!(get(address, "/health/live"), None);
+}
+
+#[test]
+fn speaks_https_with_a_certificate() {
+    let directory = tempfile::tempdir().unwrap();
+    let authority = Authority::new("ours");
+    let shown = authority.issue(&["127.0.0.1"]);
+    shown.write(directory.path(), "own").unwrap();
+    let file = |name: &str| directory.path().join(name).display().to_string();
+    let (certificate, key) = (file("own.pem"), file("own.key"));
+    let args = ["--tls-cert-file", &certificate, "--tls-key-file", &key];
+    let mut standalone = start(&args);
+    let address = standalone.address();
+    standalone.line_at_any_time(&format!("listening on https://{address}"));
+    standalone.line_at_any_time("ready");
+    let mut https = Https::connect(address, &authority.pem()).unwrap();
+    assert_eq!(https.get("/health/live").unwrap().0, 200);
+    let (status, body) = get(address, "/v1").unwrap();
+    assert_eq!(status, 400, "{body}");
 }
 
 #[test]

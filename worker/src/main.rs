@@ -3,16 +3,15 @@
 mod checks;
 mod settings;
 
-use std::{env, fs, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
+use std::{env, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::Context;
-use secrecy::SecretString;
 use vmctl_backends::{rabbitmq, redis};
 use vmctl_core::{
     clock::{Clock, SystemClock},
     kinds::Registry,
 };
-use vmctl_daemon::{Health, HealthServer, Process, Program, Status};
+use vmctl_daemon::{Health, HealthServer, Process, Program, Status, Tls, authorities};
 use vmctl_egress::{Guard, Policy};
 use vmctl_worker::{
     Backends, Config, Readiness, Worker,
@@ -69,10 +68,11 @@ async fn run(settings: Settings, process: Process) -> anyhow::Result<()> {
         .handlers(ansible)
         .build()?;
     watch(&process.health, worker.readiness(), store);
-    serve_machines(&settings, &provisioner)?;
+    serve_machines(&settings, process.tls.clone(), &provisioner)?;
     watch_provisioner(&process.health, provisioner);
     if let Some(server) = HealthServer::bind(settings.health_listen)? {
-        server.serve(process.health.router().merge(process.metrics.router()))?;
+        let probes = process.health.router().merge(process.metrics.router());
+        server.with_tls(process.tls.clone()).serve(probes)?;
     }
     process.health.set_started();
     let ended = worker.run(process.shutdown.clone()).await;
@@ -81,13 +81,18 @@ async fn run(settings: Settings, process: Process) -> anyhow::Result<()> {
 }
 
 /// Serves the worker's own API, if it was told where.
-fn serve_machines(settings: &Settings, provisioner: &Arc<dyn Provisioner>) -> anyhow::Result<()> {
+fn serve_machines(
+    settings: &Settings,
+    tls: Option<Tls>,
+    provisioner: &Arc<dyn Provisioner>,
+) -> anyhow::Result<()> {
     let Some(server) = HealthServer::bind_for("machines", settings.api_listen)? else {
         return Ok(());
     };
     let token = settings.api_token.clone();
     let token = token.context("VMCTL_WORKER_API_LISTEN needs VMCTL_WORKER_API_TOKEN")?;
-    server.serve(machines::router(Arc::clone(provisioner), token))?;
+    let router = machines::router(Arc::clone(provisioner), token);
+    server.with_tls(tls).serve(router)?;
     Ok(())
 }
 
@@ -98,19 +103,26 @@ fn registry(settings: &Settings) -> anyhow::Result<Registry> {
     }
 }
 
+/// Returns the authorities to trust besides the system's.
+fn trusted(settings: &Settings) -> anyhow::Result<Option<String>> {
+    authorities(settings.ca_file.as_deref())
+}
+
 fn store(settings: &Settings) -> anyhow::Result<redis::RedisStore> {
-    let url = SecretString::from(settings.redis_url.expose());
-    redis::RedisStore::connect_lazy(redis::Config::new(url)).context("VMCTL_REDIS_URL")
+    let config = redis::Config {
+        ca_pem: trusted(settings)?,
+        ..redis::Config::new(settings.redis_url.expose())
+    };
+    redis::RedisStore::connect_lazy(config).context("VMCTL_REDIS_URL")
 }
 
 fn bus(settings: &Settings, name: &str) -> anyhow::Result<rabbitmq::Config> {
     let urls = settings.amqp_url.iter().map(|url| url.expose().parse());
     let urls = urls.collect::<Result<_, _>>().context("VMCTL_AMQP_URL")?;
-    let ca_pem = settings.ca_file.as_ref().map(fs::read_to_string);
     Ok(rabbitmq::Config {
         name: name.to_owned(),
         channels: settings.amqp_channels.into(),
-        ca_pem: ca_pem.transpose().context("VMCTL_CA_FILE")?,
+        ca_pem: trusted(settings)?,
         ..rabbitmq::Config::new(urls)
     })
 }
@@ -125,9 +137,8 @@ fn callbacks(settings: &Settings, clock: Arc<dyn Clock>) -> anyhow::Result<Callb
             .map(|n| n.0)
             .collect(),
     });
-    let ca_pem = settings.ca_file.as_ref().map(fs::read);
     let config = ClientConfig {
-        ca_pem: ca_pem.transpose().context("VMCTL_CA_FILE")?,
+        ca_pem: trusted(settings)?.map(String::into_bytes),
         ..ClientConfig::with_slots(settings.slots)
     };
     let client = Client::new(guard, &config).context("VMCTL_CA_FILE")?;

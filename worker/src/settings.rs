@@ -13,7 +13,7 @@ settings! {
     pub struct Settings {
         /// Directory with a TOML file for each kind beside the built-in ones
         "kinds_dir" => kinds_dir: Option<PathBuf>,
-        /// Certificates, PEM, to trust besides the system's, for RabbitMQ and the receivers of callbacks
+        /// Certificates, PEM, to trust besides the system's, for RabbitMQ, Redis and the receivers of callbacks
         "ca_file" => ca_file: Option<PathBuf>,
         /// Kinds that this worker runs, comma-separated; all built-in ones if not set
         "worker.kinds" => kinds: Vec<Parsed<Kind>>,
@@ -31,7 +31,7 @@ settings! {
         "amqp.url" = "amqp://127.0.0.1:5672/%2f" => amqp_url: Vec<SecretUrl>,
         /// Messages that may be in flight at once: each has a channel of its own
         "amqp.channels" = "32" => amqp_channels: u16,
-        /// Address of Redis: `redis://`, `rediss://`, `redis+sentinel://h1,h2/NAME/0` or `redis+cluster://h1,h2`
+        /// Address of Redis: `redis://h`, `redis+sentinel://h1,h2/NAME/0` or `redis+cluster://h1,h2`; `rediss` for TLS
         "redis.url" = "redis://127.0.0.1:6379/0" => redis_url: SecretUrl,
         /// How long a simulated machine takes to be created
         "simulated.duration" = "90s" => simulated_duration: Duration,

@@ -4,20 +4,25 @@ use std::time::Duration;
 
 use redis::{
     AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo as _,
-    RedisConnectionInfo,
+    RedisConnectionInfo, TlsCertificates, TlsMode,
     cluster::{ClusterClient, ClusterClientBuilder},
     io::tcp::{TcpSettings, socket2::TcpKeepalive},
     sentinel::{SentinelClient, SentinelClientBuilder, SentinelServerType},
 };
 use secrecy::{ExposeSecret as _, SecretString};
 
+use super::tls;
+
 /// Where Redis is, and how long anything may take.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// `redis://` or `rediss://[user:password@]host[:port][/db]`, for Sentinel
     /// `redis+sentinel://[user:password@]host[:port],…/NAME[/db]` (user and password are those of
-    /// Redis), for Redis Cluster `redis+cluster://[user:password@]host[:port],…`.
+    /// Redis), for Redis Cluster `redis+cluster://[user:password@]host[:port],…`. With `rediss` in place of
+    /// `redis` every connection is TLS, also those to Sentinel.
     pub url: SecretString,
+    /// Certificates, as PEM, to trust besides those of the system.
+    pub ca_pem: Option<String>,
     /// What all keys begin with; no `{`.
     pub prefix: String,
     /// How long a caller waits for a command, connecting included.
@@ -33,11 +38,17 @@ impl Config {
     pub fn new(url: impl Into<SecretString>) -> Self {
         Self {
             url: url.into(),
+            ca_pem: None,
             prefix: String::new(),
             command_timeout: Duration::from_millis(300),
             fold_timeout: Duration::from_secs(2),
             connect_timeout: Duration::from_secs(1),
         }
+    }
+
+    /// Says whether connections are TLS.
+    pub(super) fn is_tls(&self) -> bool {
+        self.url.expose_secret().starts_with("rediss")
     }
 }
 
@@ -47,6 +58,9 @@ pub enum ConfigError {
     /// Not of a form that is known.
     #[error("the URL of Redis is not usable: {0}")]
     Url(String),
+    /// What should say who is trusted does not.
+    #[error("the certificates to trust are not usable: {0}")]
+    Authorities(String),
     /// The prefix has a brace, which would move keys of a partition apart in a cluster.
     #[error("the prefix of keys has a brace")]
     Prefix,
@@ -74,13 +88,39 @@ impl Source {
             return Err(ConfigError::Prefix);
         }
         let url = config.url.expose_secret();
+        let tls = Tls::of(config)?;
         match url.split_once("://") {
-            Some(("redis" | "rediss", _)) => single(url),
-            Some(("redis+sentinel", rest)) => sentinel(rest),
-            Some(("redis+cluster", rest)) => cluster(rest, config),
+            Some(("redis" | "rediss", _)) => single(url, tls),
+            Some(("redis+sentinel" | "rediss+sentinel", rest)) => sentinel(rest, tls),
+            Some(("redis+cluster" | "rediss+cluster", rest)) => cluster(rest, tls, config),
             _ => Err(ConfigError::Url(
-                "it begins with redis://, rediss://, redis+sentinel:// or redis+cluster://".into(),
+                "it begins with redis:// or rediss://, before :// perhaps +sentinel or +cluster"
+                    .into(),
             )),
+        }
+    }
+}
+
+/// Whether connections are TLS, and who is trusted then.
+enum Tls {
+    Off,
+    /// The system's authorities, or these.
+    On(Option<TlsCertificates>),
+}
+
+impl Tls {
+    fn of(config: &Config) -> Result<Self, ConfigError> {
+        if !config.is_tls() {
+            return Ok(Self::Off);
+        }
+        let authorities = config.ca_pem.as_deref().map(tls::authorities);
+        Ok(Self::On(authorities.transpose()?))
+    }
+
+    const fn scheme(&self) -> &'static str {
+        match self {
+            Self::Off => "redis",
+            Self::On(_) => "rediss",
         }
     }
 }
@@ -106,13 +146,17 @@ fn tcp() -> TcpSettings {
     settings
 }
 
-fn single(url: &str) -> Result<Source, ConfigError> {
+fn single(url: &str, tls: Tls) -> Result<Source, ConfigError> {
     let info = info(url)?.set_tcp_settings(tcp());
-    let client = Client::open(info).map_err(refused)?;
+    let client = match tls {
+        Tls::On(Some(authorities)) => Client::build_with_tls(info, authorities),
+        Tls::On(None) | Tls::Off => Client::open(info),
+    };
+    let client = client.map_err(refused)?;
     Ok(Source::Single(Box::new(client)))
 }
 
-fn sentinel(rest: &str) -> Result<Source, ConfigError> {
+fn sentinel(rest: &str, tls: Tls) -> Result<Source, ConfigError> {
     let (hosts, path) = rest.split_once('/').unwrap_or((rest, ""));
     let (name, db) = path.split_once('/').unwrap_or((path, "0"));
     if name.is_empty() {
@@ -121,7 +165,7 @@ fn sentinel(rest: &str) -> Result<Source, ConfigError> {
     let db = db
         .parse()
         .map_err(|_| ConfigError::Url("the database is no number".into()))?;
-    let (hosts, settings) = nodes(hosts, 26379)?;
+    let (hosts, settings) = nodes(tls.scheme(), hosts, 26379)?;
     let hosts = hosts.into_iter().map(|info| info.addr().clone());
     let hosts: Vec<ConnectionAddr> = hosts.collect();
     let mut builder = SentinelClientBuilder::new(hosts, name, SentinelServerType::Master)
@@ -129,6 +173,14 @@ fn sentinel(rest: &str) -> Result<Source, ConfigError> {
         .set_client_to_redis_db(db)
         .set_client_to_redis_tcp_settings(tcp())
         .set_client_to_sentinel_tcp_settings(tcp());
+    if let Tls::On(authorities) = tls {
+        builder = builder.set_client_to_redis_tls_mode(TlsMode::Secure);
+        if let Some(authorities) = authorities {
+            builder = builder
+                .set_client_to_redis_certificates(authorities.clone())
+                .set_client_to_sentinel_certificates(authorities);
+        }
+    }
     if let Some(user) = settings.username() {
         builder = builder.set_client_to_redis_username(user);
     }
@@ -139,23 +191,26 @@ fn sentinel(rest: &str) -> Result<Source, ConfigError> {
     Ok(Source::Sentinel(Box::new(client.into())))
 }
 
-fn cluster(rest: &str, config: &Config) -> Result<Source, ConfigError> {
+fn cluster(rest: &str, tls: Tls, config: &Config) -> Result<Source, ConfigError> {
     let (hosts, path) = rest.split_once('/').unwrap_or((rest, ""));
     if !path.is_empty() {
         return Err(ConfigError::Url("a cluster has no databases".into()));
     }
-    let (hosts, _) = nodes(hosts, 6379)?;
-    let client = ClusterClientBuilder::new(hosts)
+    let (hosts, _) = nodes(tls.scheme(), hosts, 6379)?;
+    let mut builder = ClusterClientBuilder::new(hosts)
         .tcp_settings(tcp())
         .connection_timeout(config.connect_timeout)
-        .response_timeout(config.fold_timeout)
-        .build()
-        .map_err(refused)?;
+        .response_timeout(config.fold_timeout);
+    if let Tls::On(Some(authorities)) = tls {
+        builder = builder.certs(authorities);
+    }
+    let client = builder.build().map_err(refused)?;
     Ok(Source::Cluster(Box::new(client)))
 }
 
 /// Reads `[user:password@]host[:port],…`; every node gets the user and the password.
 fn nodes(
+    scheme: &str,
     text: &str,
     default_port: u16,
 ) -> Result<(Vec<ConnectionInfo>, RedisConnectionInfo), ConfigError> {
@@ -169,7 +224,7 @@ fn nodes(
         } else {
             format!(":{default_port}")
         };
-        nodes.push(info(&format!("redis://{login}{at}{host}{port}"))?);
+        nodes.push(info(&format!("{scheme}://{login}{at}{host}{port}"))?);
     }
     let settings = nodes
         .first()
@@ -214,11 +269,19 @@ mod tests {
             parse("redis+cluster://:p@h1:7000,[::1]").unwrap(),
             Source::Cluster(_)
         ));
+        assert!(matches!(
+            parse("rediss+sentinel://h1,h2/main").unwrap(),
+            Source::Sentinel(_)
+        ));
+        assert!(matches!(
+            parse("rediss+cluster://h1").unwrap(),
+            Source::Cluster(_)
+        ));
     }
 
     #[test]
     fn a_node_has_its_port_or_the_default() {
-        let (nodes, settings) = nodes("u:p@h1,h2:3,[::1],[::1]:4", 26379).unwrap();
+        let (nodes, settings) = nodes("redis", "u:p@h1,h2:3,[::1],[::1]:4", 26379).unwrap();
         let nodes: Vec<_> = nodes.iter().map(|n| n.addr().to_string()).collect();
         assert_eq!(nodes, ["h1:26379", "h2:3", "::1:26379", "::1:4"]);
         assert_eq!(settings.username(), Some("u"));
@@ -231,6 +294,7 @@ mod tests {
             "",
             "h:6379",
             "http://user:hunter2@h",
+            "redisss://user:hunter2@h",
             "redis://user:hunter2@h:port",
             "redis://user:hunter2@h/zero",
             "redis+sentinel://user:hunter2@h",

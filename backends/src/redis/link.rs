@@ -12,7 +12,7 @@
 //! not answer, the library would wait for as long as the kernel does.
 
 use std::{
-    fmt,
+    fmt, io,
     sync::{
         Arc, Weak,
         atomic::{AtomicU64, Ordering},
@@ -32,7 +32,7 @@ use tokio::{
 use vmctl_core::store::StoreError;
 
 use super::{
-    config::{Source, connection},
+    config::{Config, Source, connection},
     error::{ends_connection, is_missing_script, store_error},
     metrics,
     script::Call,
@@ -64,6 +64,7 @@ pub struct Link {
 
 struct Shared {
     source: Source,
+    tls: bool,
     connect_timeout: Duration,
     state: watch::Sender<State>,
 }
@@ -87,12 +88,13 @@ struct TooLate(Duration);
 
 impl Link {
     /// Connects nothing yet.
-    pub fn new(source: Source, connect_timeout: Duration) -> Self {
+    pub fn new(source: Source, config: &Config) -> Self {
         let (state, _) = watch::channel(State::Idle);
         Self {
             shared: Arc::new(Shared {
                 source,
-                connect_timeout,
+                tls: config.is_tls(),
+                connect_timeout: config.connect_timeout,
                 state,
             }),
         }
@@ -295,9 +297,13 @@ impl Shared {
             Source::Single(_) => 1,
             Source::Sentinel(_) | Source::Cluster(_) => 4,
         };
-        timeout(self.connect_timeout * nodes, made)
-            .await
-            .unwrap_or_else(|_| Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()))
+        let limit = self.connect_timeout * nodes;
+        timeout(limit, made).await.unwrap_or_else(|_| {
+            // A Redis without TLS waits for the end of what it takes for a command.
+            let hint = if self.tls { "; does it speak TLS?" } else { "" };
+            let why = format!("no connection within {limit:?}{hint}");
+            Err(io::Error::new(io::ErrorKind::TimedOut, why).into())
+        })
     }
 }
 

@@ -22,6 +22,7 @@ mod metrics;
 mod project;
 pub mod rights;
 mod script;
+mod tls;
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -60,7 +61,7 @@ impl RedisStore {
     pub fn connect_lazy(config: Config) -> Result<Self, ConfigError> {
         let source = Source::parse(&config)?;
         Ok(Self {
-            link: Arc::new(Link::new(source, config.connect_timeout)),
+            link: Arc::new(Link::new(source, &config)),
             keys: Keys(config.prefix.clone()),
             config,
         })

@@ -9,6 +9,8 @@ mod keystone;
 
 pub use keystone::revoke;
 
+use std::path::{self, PathBuf};
+
 use clap::{Args, ValueEnum};
 use jiff::Timestamp;
 use secrecy::{ExposeSecret as _, SecretString};
@@ -102,6 +104,7 @@ pub fn run(app: &App, args: &Login) -> Result<Exit, CliError> {
     };
     let store = choose_store(app, args.store, &config, &paths)?;
     let who = identify(app, args, &config, &endpoint)?;
+    let ca_file = kept(app.ca_file(&endpoint)?)?;
     warn_if_exposed(app, &endpoint, auth_url.as_ref());
 
     let place = auth_url
@@ -123,6 +126,7 @@ pub fn run(app: &App, args: &Login) -> Result<Exit, CliError> {
     }
     config.save(Context {
         endpoint: Some(endpoint.clone()),
+        ca_file,
         auth_url: auth_url.map(String::from),
         username: Some(who.username),
         user_domain: who.user_domain,
@@ -133,6 +137,22 @@ pub fn run(app: &App, args: &Login) -> Result<Exit, CliError> {
     })?;
     report(app, &login, &endpoint, store, &paths)?;
     Ok(Exit::Ok)
+}
+
+/// Writes the name of a file so that it can be found from anywhere.
+fn kept(file: Option<PathBuf>) -> Result<Option<String>, CliError> {
+    let Some(file) = file else { return Ok(None) };
+    let unkept = |why: String| {
+        CliError::new(
+            Exit::Config,
+            format!("the name of {} cannot be kept", file.display()),
+        )
+        .why(why)
+    };
+    let whole = path::absolute(&file).map_err(|error| unkept(error.to_string()))?;
+    let name = whole.into_os_string().into_string();
+    name.map(Some)
+        .map_err(|_| unkept("it is not UTF-8".to_owned()))
 }
 
 /// Checks Keystone's address against the one of the last login on the same server.

@@ -1,5 +1,10 @@
 //! A certificate authority that nobody knows but the test.
 
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 
 /// The authority.
@@ -12,6 +17,22 @@ pub struct Identity {
     pub certificate: String,
     /// Its key.
     pub key: String,
+}
+
+impl Identity {
+    /// Writes both into files of a directory, `NAME.pem` and `NAME.key`, each replaced as a whole.
+    pub fn write(&self, directory: &Path, name: &str) -> io::Result<()> {
+        let (certificate, key) = (&self.certificate, &self.key);
+        for (file, text) in [("pem", certificate), ("key", key)] {
+            let path = directory.join(format!("{name}.{file}"));
+            let next = path.with_extension("next");
+            let mut options = OpenOptions::new();
+            let options = options.write(true).create_new(true).mode(0o600);
+            options.open(&next)?.write_all(text.as_bytes())?;
+            fs::rename(next, path)?;
+        }
+        Ok(())
+    }
 }
 
 impl Authority {

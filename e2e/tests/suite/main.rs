@@ -35,6 +35,8 @@ mod strangers;
 mod streams;
 mod synchronous;
 mod tls;
+mod tls_everywhere;
+mod tls_links;
 mod traces;
 mod transcript;
 mod turns;

@@ -19,9 +19,21 @@ const ID: &str = "7fda68b7-b4de-85a6-99fd-57b019cf19ae";
 const NOT_FOUND: i32 = 6;
 const UNREACHABLE: i32 = 20;
 
-/// Asks a server that knows no job, and shows this; its exit code, and how many requests it got.
-async fn ask(shown: &Identity, trusted: Option<&Authority>) -> Result<(Option<i32>, usize)> {
-    let server = Receiver::start_as(shown, || answer(404, &[])).await;
+/// Ways to tell `vmctl` whom to trust.
+const WAYS: [&str; 2] = ["SSL_CERT_FILE", "VMCTL_CA_FILE"];
+
+/// Asks a server that knows no job, and shows this or speaks no TLS; the client's exit code, how many requests
+/// the server got, and what the client said about it.
+async fn ask(
+    shown: Option<&Identity>,
+    trusted: Option<&Authority>,
+    way: &str,
+) -> Result<(Option<i32>, usize, String)> {
+    let unknown = || answer(404, &[]);
+    let server = match shown {
+        Some(shown) => Receiver::start_as(shown, unknown).await,
+        None => Receiver::start(unknown).await,
+    };
     let home = tempfile::tempdir()?;
     let mut command = Command::new(environment::program("vmctl")?);
     command
@@ -33,10 +45,11 @@ async fn ask(shown: &Identity, trusted: Option<&Authority>) -> Result<(Option<i3
     if let Some(authority) = trusted {
         let bundle = home.path().join("authorities.pem");
         fs::write(&bundle, authority.pem())?;
-        command.env("SSL_CERT_FILE", bundle);
+        command.env(way, bundle);
     }
     let output = command.output().await?;
-    Ok((output.status.code(), server.hits().len()))
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    Ok((output.status.code(), server.hits().len(), said))
 }
 
 #[tokio::test]
@@ -47,16 +60,25 @@ async fn vmctl_talks_to_a_server_that_a_trusted_authority_vouches_for_and_no_oth
     api::install_tls();
     let (ours, theirs) = (Authority::new("ours"), Authority::new("theirs"));
     let here = "127.0.0.1";
-    let answered = ask(&ours.issue(&[here]), Some(&ours)).await?;
-    ensure!(answered == (Some(NOT_FOUND), 1), "{answered:?}");
-    for (why, shown, trusted) in [
-        ("unknown authority", theirs.issue(&[here]), Some(&ours)),
-        ("no authority", ours.issue(&[here]), None),
-        ("wrong name", ours.issue(&["127.0.0.2"]), Some(&ours)),
-        ("expired", ours.issue_expired(&[here]), Some(&ours)),
-    ] {
-        let refused = ask(&shown, trusted).await?;
-        ensure!(refused == (Some(UNREACHABLE), 0), "{why}: {refused:?}");
+    let good = ours.issue(&[here]);
+    for way in WAYS {
+        let (code, hits, said) = ask(Some(&good), Some(&ours), way).await?;
+        ensure!((code, hits) == (Some(NOT_FOUND), 1), "{way}: {said}");
+        for (shown, trusted, why) in [
+            (Some(theirs.issue(&[here])), Some(&ours), "UnknownIssuer"),
+            (Some(good.clone()), None, "UnknownIssuer"),
+            (
+                Some(ours.issue(&["127.0.0.2"])),
+                Some(&ours),
+                "not valid for",
+            ),
+            (Some(ours.issue_expired(&[here])), Some(&ours), "expired"),
+            (None, Some(&ours), "InvalidContentType"),
+        ] {
+            let (code, hits, said) = ask(shown.as_ref(), trusted, way).await?;
+            let refused = (code, hits) == (Some(UNREACHABLE), 0) && said.contains(why);
+            ensure!(refused, "{way}: not {why}: {code:?}, {hits}: {said}");
+        }
     }
     Ok(())
 }

@@ -16,10 +16,10 @@ use tempfile::TempDir;
 use crate::support::{
     api::{self, Api},
     browser::{self, Browser, ENTER, ESCAPE, TAB},
+    cut::Relay,
     environment,
     port::free_port,
     process::Process,
-    relay::Relay,
 };
 
 /// Runs instead of Ansible: says what would be a script if the page took it for one, then does as it

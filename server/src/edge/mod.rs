@@ -3,8 +3,10 @@
 //! From the outside in: request id, sensitive headers, span, metrics, catch-panic, size limits; the
 //! routes that do work have admission by number inside ([`shed`]). On the way back every error, the
 //! framework's own included, becomes `application/problem+json`. What hyper refuses before there is
-//! a request is completed in [`stream`].
+//! a request is completed in [`refusal`]; connections are bounded in [`stream`], below TLS.
 
+pub(crate) mod handshake;
+pub(crate) mod refusal;
 pub(crate) mod shed;
 pub(crate) mod slot;
 pub(crate) mod stream;

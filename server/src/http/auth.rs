@@ -106,7 +106,7 @@ fn access(parts: &Parts, app: &App, context: &AuthContext) -> Result<Access, Api
 /// Asks the identity service, counts the answer and remembers whether there was one.
 pub(crate) async fn validate(app: &App, token: &Token) -> Result<AuthContext, ApiError> {
     let answer = app.identity.validate(token).await;
-    app.identity_answered(!matches!(answer, Err(IdentityError::Unavailable(_))));
+    app.identity_answered(&answer);
     let result = match &answer {
         Ok(_) => "ok",
         Err(IdentityError::Unavailable(_)) => "unavailable",

@@ -61,7 +61,7 @@ pub(super) async fn connect(
                 .retry_after(too_many.retry_after.as_secs().max(1))
         })?;
     let outcome = app.identity.authenticate(&login).await;
-    app.identity_answered(!matches!(outcome, Err(IdentityError::Unavailable(_))));
+    app.identity_answered(&outcome);
     let word = match &outcome {
         Ok(_) => "ok",
         Err(IdentityError::Unavailable(_)) => "unavailable",

@@ -34,6 +34,7 @@ mod submission;
 mod support;
 mod sync;
 mod t14;
+mod tls;
 mod ui;
 mod unique;
 mod waiting;

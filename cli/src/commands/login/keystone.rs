@@ -63,7 +63,12 @@ pub fn revoke(app: &App, url: &Url, token: &SecretString) -> Result<(), CliError
 
 fn client(app: &App, url: &Url) -> Result<Client, CliError> {
     client::install_tls();
+    let trusted = match url.scheme() {
+        "https" => app.trusted(&app.endpoint()?)?,
+        _ => None,
+    };
     let options = Options {
+        ca_pem: trusted,
         connect_timeout: app.global.connect_timeout,
         timeout: app.global.http_timeout,
         ..Options::default()

@@ -7,8 +7,9 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
-use reqwest::{Method, header::HeaderMap};
+use reqwest::{Certificate, Method, header::HeaderMap};
 use serde_json::{Value, json};
+use vmctl_daemon::testing::Authority;
 
 use super::{
     environment::var,
@@ -27,13 +28,22 @@ pub fn install_tls() {
 
 /// Makes the client of a test.
 pub fn http() -> Result<reqwest::Client> {
+    Ok(builder().build()?)
+}
+
+/// Makes a client that trusts the authority of a test.
+pub fn https(authority: &Authority) -> Result<reqwest::Client> {
+    let trusted = Certificate::from_pem(authority.pem().as_bytes())?;
+    Ok(builder().tls_certs_merge([trusted]).build()?)
+}
+
+fn builder() -> reqwest::ClientBuilder {
     install_tls();
-    Ok(reqwest::Client::builder()
+    reqwest::Client::builder()
         .no_proxy()
         .timeout(DEADLINE)
         // Keystone's server closes connections without saying so.
         .pool_max_idle_per_host(0)
-        .build()?)
 }
 
 /// Logs in at Keystone, as `vmctl login` does.

@@ -2,7 +2,9 @@
 
 use std::{
     env,
-    fs::{self, File},
+    fs::{self, File, Permissions},
+    os::unix::fs::PermissionsExt as _,
+    path::Path,
     process::Command,
     sync::atomic::{AtomicU32, Ordering},
 };
@@ -10,9 +12,11 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use reqwest::{Method, StatusCode, Url};
 use serde_json::{Value, json};
+use tempfile::TempDir;
 use tokio::sync::{Mutex, MutexGuard};
+use vmctl_daemon::testing::Identity;
 
-use super::{environment::var, wait::eventually};
+use super::{environment::var, port::free_port, wait::eventually};
 
 /// The variables of one broker.
 #[derive(Clone, Copy)]
@@ -104,6 +108,66 @@ impl Victim {
             let _ = script(verb).and_then(|command| Ok(command.into_std().output()?));
         }
     }
+}
+
+/// A listener of [`MAIN`] that speaks TLS, closed at the end.
+pub struct Secured {
+    port: u16,
+    _directory: TempDir,
+}
+
+impl Secured {
+    /// Has the broker listen and show this.
+    pub fn start(shown: &Identity) -> Result<Self> {
+        let directory = tempfile::tempdir()?;
+        shown.write(directory.path(), "own")?;
+        let readable = |path: &Path, mode| fs::set_permissions(path, Permissions::from_mode(mode));
+        // The broker may be another user.
+        readable(directory.path(), 0o755)?;
+        readable(&directory.path().join("own.key"), 0o644)?;
+        let port = free_port()?;
+        let file = |name: &str| directory.path().join(name).display().to_string();
+        evaluate(&format!(
+            "rabbit_networking:ensure_ssl(), \
+             ok = rabbit_networking:start_ssl_listener({{\"127.0.0.1\", {port}}}, \
+             [{{certfile, \"{}\"}}, {{keyfile, \"{}\"}}], 2).",
+            file("own.pem"),
+            file("own.key")
+        ))?;
+        Ok(Self {
+            port,
+            _directory: directory,
+        })
+    }
+
+    /// Returns the address by which this listener is reached instead of another one.
+    pub fn url(&self, amqp: &str) -> Result<String> {
+        let (login, rest) = amqp.rsplit_once('@').context("no user")?;
+        let (_, vhost) = rest.split_once('/').context("no virtual host")?;
+        let login = login.replacen("amqp://", "amqps://", 1);
+        Ok(format!("{login}@127.0.0.1:{}/{vhost}", self.port))
+    }
+}
+
+impl Drop for Secured {
+    fn drop(&mut self) {
+        // It goes with the broker at the latest.
+        let _ = evaluate(&format!(
+            "rabbit_networking:stop_tcp_listener({{\"127.0.0.1\", {}}}).",
+            self.port
+        ));
+    }
+}
+
+/// Lets [`MAIN`] evaluate an expression.
+fn evaluate(expression: &str) -> Result<()> {
+    let output = Command::new(var("VMCTL_TEST_SERVICES")?)
+        .arg("--dir")
+        .arg(var("VMCTL_TEST_SERVICES_DIR")?)
+        .args(["rabbitmqctl", "eval", expression])
+        .output()?;
+    ensure!(output.status.success(), "{expression}: {output:?}");
+    Ok(())
 }
 
 fn threads_stopped(pid: &str) -> Result<()> {

@@ -4,6 +4,13 @@ pub mod api;
 pub mod asking;
 pub mod broker;
 pub mod browser;
+#[path = "../../../../backends/tests/rabbitmq_support/relay.rs"]
+#[allow(
+    dead_code,
+    clippy::unwrap_used,
+    reason = "another crate's tests use it too"
+)]
+pub mod cut;
 pub mod effects;
 pub mod environment;
 pub mod frames;
@@ -20,12 +27,6 @@ pub mod process;
 )]
 pub mod receiver;
 pub mod redis;
-#[path = "../../../../backends/tests/rabbitmq_support/relay.rs"]
-#[allow(
-    dead_code,
-    clippy::unwrap_used,
-    reason = "another crate's tests use it too"
-)]
 pub mod relay;
 pub mod suite;
 pub mod wait;

@@ -26,6 +26,7 @@ pub struct Process {
     log: PathBuf,
     /// Where it answers: the API, or health and metrics.
     pub address: SocketAddr,
+    scheme: &'static str,
     settled: bool,
 }
 
@@ -63,6 +64,9 @@ impl Process {
         log: &Path,
         settings: &[(String, String)],
     ) -> Result<Self> {
+        let tls = settings
+            .iter()
+            .any(|(name, _)| name == "VMCTL_TLS_CERT_FILE");
         let output = File::create(log)?;
         let child = command
             .env_clear()
@@ -79,6 +83,7 @@ impl Process {
             child,
             log: log.to_owned(),
             address: ([0, 0, 0, 0], 0).into(),
+            scheme: if tls { "https" } else { "http" },
             settled: false,
         })
     }
@@ -97,7 +102,7 @@ impl Process {
 
     /// Returns the base of its URLs.
     pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+        format!("{}://{}", self.scheme, self.address)
     }
 
     /// Returns its process id.

@@ -7,6 +7,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail, ensure};
 use tempfile::TempDir;
+use vmctl_daemon::testing::Identity;
 
 use super::{port::free_port, process::signal, wait::eventually};
 
@@ -15,6 +16,8 @@ pub struct Redis {
     port: u16,
     directory: TempDir,
     child: Option<Child>,
+    /// The port on which it speaks TLS.
+    secure: Option<u16>,
 }
 
 impl Redis {
@@ -24,12 +27,30 @@ impl Redis {
             port: free_port()?,
             directory: tempfile::tempdir()?,
             child: None,
+            secure: None,
         })
+    }
+
+    /// Starts it once more, on another port too, where it speaks TLS and shows this. From then on that is its address.
+    pub async fn restart_with_tls(&mut self, shown: &Identity) -> Result<()> {
+        shown.write(self.directory.path(), "own")?;
+        self.secure = Some(free_port()?);
+        self.stop().await?;
+        self.start().await
     }
 
     /// Starts it, with the data that it had.
     pub async fn start(&mut self) -> Result<()> {
-        let child = Command::new("redis-server")
+        let mut command = Command::new("redis-server");
+        if let Some(port) = self.secure {
+            command
+                .args(["--tls-port", &port.to_string(), "--tls-auth-clients", "no"])
+                .arg("--tls-cert-file")
+                .arg(self.directory.path().join("own.pem"))
+                .arg("--tls-key-file")
+                .arg(self.directory.path().join("own.key"));
+        }
+        let child = command
             .args(["--bind", "127.0.0.1", "--port", &self.port.to_string()])
             .arg("--dir")
             .arg(self.directory.path())
@@ -87,7 +108,10 @@ impl Redis {
 
     /// Returns its address.
     pub fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}/0", self.port)
+        match self.secure {
+            Some(port) => format!("rediss://127.0.0.1:{port}/0"),
+            None => format!("redis://127.0.0.1:{}/0", self.port),
+        }
     }
 
     /// Forgets everything.

@@ -11,6 +11,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use tempfile::TempDir;
+use vmctl_daemon::testing::Authority;
 
 use super::{
     api::{self, Api},
@@ -107,6 +108,26 @@ impl Suite {
     /// Changes a setting of the programs that are started from now on.
     pub fn set(&mut self, name: &str, value: impl Into<String>) {
         self.settings.insert(name.to_owned(), value.into());
+    }
+
+    /// Lets programs that are started from now on trust this authority, and shows them a certificate of its own
+    /// to show to others.
+    pub fn speak_tls(&mut self, authority: &Authority) -> Result<()> {
+        let directory = self.directory.path().to_owned();
+        let file = |name: &str| directory.join(name).display().to_string();
+        authority.issue(&["127.0.0.1"]).write(&directory, "own")?;
+        self.set("VMCTL_TLS_CERT_FILE", file("own.pem"));
+        self.set("VMCTL_TLS_KEY_FILE", file("own.key"));
+        self.http = api::https(authority)?;
+        self.trust(authority)
+    }
+
+    /// Lets programs that are started from now on trust this authority.
+    pub fn trust(&mut self, authority: &Authority) -> Result<()> {
+        let file = self.directory.path().join("authorities.pem");
+        fs::write(&file, authority.pem())?;
+        self.set("VMCTL_CA_FILE", file.display().to_string());
+        Ok(())
     }
 
     /// Returns the broker to stop and start.
