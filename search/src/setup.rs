@@ -26,7 +26,7 @@ const ROLLOVER: Duration = Duration::from_secs(24 * 3600);
 /// Which product it is, as far as that matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Flavour {
-    /// `OpenSearch`.
+    /// OpenSearch.
     OpenSearch,
     /// Elasticsearch with lifecycles of data streams.
     Lifecycle,
@@ -90,7 +90,7 @@ impl Cluster {
         Ok(flavour)
     }
 
-    /// Puts the policy of `OpenSearch`; one that is there is changed only under its sequence number.
+    /// Puts the policy of OpenSearch; one that is there is changed only under its sequence number.
     async fn state_management(&self, retention: Duration) -> Result<(), SearchError> {
         let name = self.name.as_str();
         let path = ["_plugins", "_ism", "policies", name];

@@ -59,7 +59,7 @@ impl Indexer {
         metrics::add(metrics::SEARCH_DOCUMENTS, "indexed", sent.indexed);
         metrics::add(metrics::SEARCH_DOCUMENTS, "present", sent.present);
         for (event, kind) in sent.refused {
-            self.refused(event, kind);
+            self.refused(event, &kind);
         }
         sent.again
     }
@@ -72,7 +72,7 @@ impl Indexer {
         left: &mut VecDeque<Vec<Document>>,
     ) {
         if let [document] = &*piece {
-            self.refused(document.id, "too large".to_owned());
+            self.refused(document.id, "too large");
             return;
         }
         let bytes: usize = piece.iter().map(|document| document.line.len()).sum();
@@ -92,12 +92,12 @@ impl Indexer {
     }
 
     /// Gives a document up. Each reason is said once, with an event that shows it.
-    fn refused(&self, event: Uuid, kind: String) {
+    fn refused(&self, event: Uuid, kind: &str) {
         metrics::add(metrics::SEARCH_DOCUMENTS, "refused", 1);
         let mut is_new = false;
         self.status.update(|status| {
             let reasons = &mut status.search.refusals;
-            is_new = reasons.len() < MOST_REASONS && reasons.insert(kind.clone());
+            is_new = reasons.len() < MOST_REASONS && reasons.insert(kind.to_owned());
         });
         if is_new {
             tracing::error!(

@@ -125,10 +125,8 @@ impl Indexer {
 
     /// Indexes until something makes it start anew. What is in hand when it is dropped is read again.
     async fn session(&self, backoff: &mut Backoff) -> Restart {
-        match self.follow(backoff).await {
-            Ok(never) => match never {},
-            Err(restart) => restart,
-        }
+        let Err(restart) = self.follow(backoff).await;
+        restart
     }
 
     async fn follow(&self, backoff: &mut Backoff) -> Result<std::convert::Infallible, Restart> {

@@ -33,7 +33,7 @@ use node::Node;
 /// Which product and version it says that it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Product {
-    /// `OpenSearch` 2.19.
+    /// OpenSearch 2.19.
     OpenSearch,
     /// Elasticsearch 9.1.
     Elasticsearch,

@@ -72,7 +72,7 @@ impl Node {
             ("GET", [""]) => Ok(Answer::new(200, json!({"version": self.version()}))),
             ("POST", ["_bulk"]) => bulk::answer(self, ask, mood),
             ("POST", [index, "_search"]) => find::answer(self, index, &json_body(ask)?),
-            ("PUT", ["_index_template", name]) => self.put_template(&ask.path, name, ask),
+            ("PUT", ["_index_template", _]) => self.put_template(ask),
             ("PUT", ["_data_stream", name]) => self.make_stream(name),
             ("PUT", ["_data_stream", name, "_lifecycle"]) => self.put_lifecycle(name, ask),
             ("PUT", ["_ilm", "policy", _]) => self.put_ilm(ask),
@@ -95,7 +95,7 @@ impl Node {
 
     /// Elasticsearch, "Create or update an index template"; OpenSearch, "Index templates": members that
     /// are not known are refused, and a data stream lifecycle is known to newer Elasticsearch only.
-    fn put_template(&mut self, path: &str, name: &str, ask: &Ask) -> Result<Answer, Answer> {
+    fn put_template(&mut self, ask: &Ask) -> Result<Answer, Answer> {
         let body = json_body(ask)?;
         only(
             &body,
@@ -128,8 +128,7 @@ impl Node {
                 "no index patterns",
             ));
         }
-        debug_assert!(path.ends_with(name));
-        self.put.insert(path.to_owned(), body);
+        self.put.insert(ask.path.clone(), body);
         Ok(acknowledged())
     }
 

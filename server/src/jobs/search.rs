@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use tokio::{sync::SemaphorePermit, time::Instant};
-use vmctl_api_types::ProblemType;
+use vmctl_api_types::{Kind, ProblemType};
 use vmctl_core::store::IndexKey;
 use vmctl_search::{Cluster, Find, Key, SearchError};
 
@@ -75,7 +75,7 @@ impl<'a> Search<'a> {
         let find = Find {
             project,
             text: self.text,
-            kind: filter.kind.as_ref().map(|kind| kind.as_str()),
+            kind: filter.kind.as_ref().map(Kind::as_str),
             parent: filter.parent,
             root: filter.root,
             created_from: filter.created_after,
