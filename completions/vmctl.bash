@@ -365,7 +365,7 @@ _vmctl() {
 
     case "${cmd}" in
         vmctl)
-            opts="-o -q -v -h -V --endpoint --connect-timeout --http-timeout --trace --output --quiet --verbose --color --progress --no-input --config-dir --help --version login logout whoami vm job profile region kind quota admin completion version help"
+            opts="-o -q -v -h -V --endpoint --ca-file --connect-timeout --http-timeout --trace --output --quiet --verbose --color --progress --no-input --config-dir --help --version login logout whoami vm job profile region kind quota admin completion version help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -415,7 +415,7 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__admin)
-            opts="-o -q -v -h -V --endpoint --connect-timeout --http-timeout --trace --output --quiet --verbose --color --progress --no-input --config-dir --help --version queues workers dead help"
+            opts="-o -q -v -h -V --endpoint --ca-file --connect-timeout --http-timeout --trace --output --quiet --verbose --color --progress --no-input --config-dir --help --version queues workers dead help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -465,7 +465,7 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__admin__subcmd__dead)
-            opts="-o -q -v -h -V --endpoint --connect-timeout --http-timeout --trace --output --quiet --verbose --color --progress --no-input --config-dir --help --version list replay help"
+            opts="-o -q -v -h -V --endpoint --ca-file --connect-timeout --http-timeout --trace --output --quiet --verbose --color --progress --no-input --config-dir --help --version list replay help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -571,7 +571,7 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__admin__subcmd__dead__subcmd__list)
-            opts="-o -q -v -h -V --kind --error --project --limit --endpoint --connect-timeout --http-timeout --trace --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
+            opts="-o -q -v -h -V --kind --error --project --limit --endpoint --ca-file --connect-timeout --http-timeout --trace --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -637,7 +637,7 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__admin__subcmd__dead__subcmd__replay)
-            opts="-o -q -v -h -V --kind --error --project --limit --endpoint --connect-timeout --http-timeout --trace --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
+            opts="-o -q -v -h -V --kind --error --project --limit --endpoint --ca-file --connect-timeout --http-timeout --trace --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -801,7 +801,7 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__admin__subcmd__queues)
-            opts="-o -q -v -h -V --endpoint --connect-timeout --http-timeout --trace --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
+            opts="-o -q -v -h -V --endpoint --ca-file --connect-timeout --http-timeout --trace --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -851,7 +851,7 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__admin__subcmd__workers)
-            opts="-o -q -v -h -V --kind --jobs --endpoint --connect-timeout --http-timeout --trace --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
+            opts="-o -q -v -h -V --kind --jobs --endpoint --ca-file --connect-timeout --http-timeout --trace --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -905,7 +905,7 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__completion)
-            opts="-o -q -v -h -V --endpoint --connect-timeout --http-timeout --trace --output --quiet --verbose --color --progress --no-input --config-dir --help --version bash elvish fish powershell zsh"
+            opts="-o -q -v -h -V --endpoint --ca-file --connect-timeout --http-timeout --trace --output --quiet --verbose --color --progress --no-input --config-dir --help --version bash elvish fish powershell zsh"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1487,7 +1487,7 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__job)
-            opts="-o -q -v -h -V --endpoint --connect-timeout --http-timeout --trace --output --quiet --verbose --color --progress --no-input --config-dir --help --version submit list show watch wait cancel retry events logs callbacks redeliver children help"
+            opts="-o -q -v -h -V --endpoint --ca-file --connect-timeout --http-timeout --trace --output --quiet --verbose --color --progress --no-input --config-dir --help --version submit list show watch wait cancel retry events logs callbacks redeliver children help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1537,7 +1537,7 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__job__subcmd__callbacks)
-            opts="-o -q -v -h -V --endpoint --connect-timeout --http-timeout --trace --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
+            opts="-o -q -v -h -V --endpoint --ca-file --connect-timeout --http-timeout --trace --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1587,7 +1587,7 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__job__subcmd__cancel)
-            opts="-o -q -v -h -V --reason --endpoint --connect-timeout --http-timeout --trace --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
+            opts="-o -q -v -h -V --reason --endpoint --ca-file --connect-timeout --http-timeout --trace --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1641,7 +1641,7 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__job__subcmd__children)
-            opts="-o -q -v -h -V --endpoint --connect-timeout --http-timeout --trace --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
+            opts="-o -q -v -h -V --endpoint --ca-file --connect-timeout --http-timeout --trace --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1691,7 +1691,7 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__job__subcmd__events)
-            opts="-o -q -v -h -V --endpoint --connect-timeout --http-timeout --trace --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
+            opts="-o -q -v -h -V --endpoint --ca-file --connect-timeout --http-timeout --trace --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1937,7 +1937,7 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__job__subcmd__list)
-            opts="-o -q -v -h -V --search --state --kind --parent --root --created-after --created-before --oldest-first --limit --all --endpoint --connect-timeout --http-timeout --trace --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
+            opts="-o -q -v -h -V --search --state --kind --parent --root --created-after --created-before --oldest-first --limit --all --endpoint --ca-file --connect-timeout --http-timeout --trace --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2019,7 +2019,7 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__job__subcmd__logs)
-            opts="-f -o -q -v -h -V --tail --follow --endpoint --connect-timeout --http-timeout --trace --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
+            opts="-f -o -q -v -h -V --tail --follow --endpoint --ca-file --connect-timeout --http-timeout --trace --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2073,7 +2073,7 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__job__subcmd__redeliver)
-            opts="-o -q -v -h -V --callback --endpoint --connect-timeout --http-timeout --trace --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
+            opts="-o -q -v -h -V --callback --endpoint --ca-file --connect-timeout --http-timeout --trace --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2127,7 +2127,7 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__job__subcmd__retry)
-            opts="-o -q -v -h -V --endpoint --connect-timeout --http-timeout --trace --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
+            opts="-o -q -v -h -V --endpoint --ca-file --connect-timeout --http-timeout --trace --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2177,7 +2177,7 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__job__subcmd__show)
-            opts="-o -q -v -h -V --endpoint --connect-timeout --http-timeout --trace --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
+            opts="-o -q -v -h -V --endpoint --ca-file --connect-timeout --http-timeout --trace --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2227,7 +2227,7 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__job__subcmd__submit)
-            opts="-o -q -v -h -V --input --label --callback-url --callback-secret --callback-full --run-at --start-by --deadline --attempt-timeout --max-attempts --unique --on-conflict --wait --timeout --idempotency-key --endpoint --connect-timeout --http-timeout --trace --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
+            opts="-o -q -v -h -V --input --label --callback-url --callback-secret --callback-full --run-at --start-by --deadline --attempt-timeout --max-attempts --unique --on-conflict --wait --timeout --idempotency-key --endpoint --ca-file --connect-timeout --http-timeout --trace --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2329,7 +2329,7 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__job__subcmd__wait)
-            opts="-o -q -v -h -V --timeout --endpoint --connect-timeout --http-timeout --trace --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
+            opts="-o -q -v -h -V --timeout --endpoint --ca-file --connect-timeout --http-timeout --trace --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2383,7 +2383,7 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__job__subcmd__watch)
-            opts="-o -q -v -h -V --timeout --endpoint --connect-timeout --http-timeout --trace --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
+            opts="-o -q -v -h -V --timeout --endpoint --ca-file --connect-timeout --http-timeout --trace --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2437,7 +2437,7 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__kind)
-            opts="-o -q -v -h -V --endpoint --connect-timeout --http-timeout --trace --output --quiet --verbose --color --progress --no-input --config-dir --help --version list help"
+            opts="-o -q -v -h -V --endpoint --ca-file --connect-timeout --http-timeout --trace --output --quiet --verbose --color --progress --no-input --config-dir --help --version list help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2529,7 +2529,7 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__kind__subcmd__list)
-            opts="-o -q -v -h -V --endpoint --connect-timeout --http-timeout --trace --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
+            opts="-o -q -v -h -V --endpoint --ca-file --connect-timeout --http-timeout --trace --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2579,7 +2579,7 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__login)
-            opts="-o -q -v -h -V --username --project --user-domain --project-domain --password-stdin --store --endpoint --connect-timeout --http-timeout --trace --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
+            opts="-o -q -v -h -V --username --project --user-domain --project-domain --password-stdin --store --endpoint --ca-file --connect-timeout --http-timeout --trace --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2649,7 +2649,7 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__logout)
-            opts="-o -q -v -h -V --endpoint --connect-timeout --http-timeout --trace --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
+            opts="-o -q -v -h -V --endpoint --ca-file --connect-timeout --http-timeout --trace --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2699,7 +2699,7 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__profile)
-            opts="-o -q -v -h -V --endpoint --connect-timeout --http-timeout --trace --output --quiet --verbose --color --progress --no-input --config-dir --help --version list help"
+            opts="-o -q -v -h -V --endpoint --ca-file --connect-timeout --http-timeout --trace --output --quiet --verbose --color --progress --no-input --config-dir --help --version list help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2791,7 +2791,7 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__profile__subcmd__list)
-            opts="-o -q -v -h -V --endpoint --connect-timeout --http-timeout --trace --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
+            opts="-o -q -v -h -V --endpoint --ca-file --connect-timeout --http-timeout --trace --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2841,7 +2841,7 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__quota)
-            opts="-o -q -v -h -V --endpoint --connect-timeout --http-timeout --trace --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
+            opts="-o -q -v -h -V --endpoint --ca-file --connect-timeout --http-timeout --trace --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2891,7 +2891,7 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__region)
-            opts="-o -q -v -h -V --endpoint --connect-timeout --http-timeout --trace --output --quiet --verbose --color --progress --no-input --config-dir --help --version list help"
+            opts="-o -q -v -h -V --endpoint --ca-file --connect-timeout --http-timeout --trace --output --quiet --verbose --color --progress --no-input --config-dir --help --version list help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2983,7 +2983,7 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__region__subcmd__list)
-            opts="-o -q -v -h -V --endpoint --connect-timeout --http-timeout --trace --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
+            opts="-o -q -v -h -V --endpoint --ca-file --connect-timeout --http-timeout --trace --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -3033,7 +3033,7 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__version)
-            opts="-o -q -v -h -V --endpoint --connect-timeout --http-timeout --trace --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
+            opts="-o -q -v -h -V --endpoint --ca-file --connect-timeout --http-timeout --trace --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -3083,7 +3083,7 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__vm)
-            opts="-o -q -v -h -V --endpoint --connect-timeout --http-timeout --trace --output --quiet --verbose --color --progress --no-input --config-dir --help --version create list show delete help"
+            opts="-o -q -v -h -V --endpoint --ca-file --connect-timeout --http-timeout --trace --output --quiet --verbose --color --progress --no-input --config-dir --help --version create list show delete help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -3133,7 +3133,7 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__vm__subcmd__create)
-            opts="-o -q -v -h -V --profile --region --hostname --env --trigram --desc --callback-url --callback-secret --callback-full --run-at --start-by --deadline --attempt-timeout --max-attempts --unique --on-conflict --wait --timeout --idempotency-key --endpoint --connect-timeout --http-timeout --trace --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
+            opts="-o -q -v -h -V --profile --region --hostname --env --trigram --desc --callback-url --callback-secret --callback-full --run-at --start-by --deadline --attempt-timeout --max-attempts --unique --on-conflict --wait --timeout --idempotency-key --endpoint --ca-file --connect-timeout --http-timeout --trace --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -3251,7 +3251,7 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__vm__subcmd__delete)
-            opts="-o -q -v -h -V --callback-url --callback-secret --callback-full --run-at --start-by --deadline --attempt-timeout --max-attempts --unique --on-conflict --wait --timeout --idempotency-key --endpoint --connect-timeout --http-timeout --trace --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
+            opts="-o -q -v -h -V --callback-url --callback-secret --callback-full --run-at --start-by --deadline --attempt-timeout --max-attempts --unique --on-conflict --wait --timeout --idempotency-key --endpoint --ca-file --connect-timeout --http-timeout --trace --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -3429,7 +3429,7 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__vm__subcmd__list)
-            opts="-o -q -v -h -V --limit --all --endpoint --connect-timeout --http-timeout --trace --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
+            opts="-o -q -v -h -V --limit --all --endpoint --ca-file --connect-timeout --http-timeout --trace --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -3483,7 +3483,7 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__vm__subcmd__show)
-            opts="-o -q -v -h -V --endpoint --connect-timeout --http-timeout --trace --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
+            opts="-o -q -v -h -V --endpoint --ca-file --connect-timeout --http-timeout --trace --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -3533,7 +3533,7 @@ _vmctl() {
             return 0
             ;;
         vmctl__subcmd__whoami)
-            opts="-o -q -v -h -V --endpoint --connect-timeout --http-timeout --trace --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
+            opts="-o -q -v -h -V --endpoint --ca-file --connect-timeout --http-timeout --trace --output --quiet --verbose --color --progress --no-input --config-dir --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

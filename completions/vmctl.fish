@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_vmctl_global_optspecs
-    string join \n endpoint= connect-timeout= http-timeout= trace o/output= q/quiet v/verbose color= progress= no-input config-dir= h/help V/version
+    string join \n endpoint= ca-file= connect-timeout= http-timeout= trace o/output= q/quiet v/verbose color= progress= no-input config-dir= h/help V/version
 end
 
 function __fish_vmctl_needs_command
