@@ -1,5 +1,6 @@
 //! Redis alone, behind Sentinel and as a cluster, over TLS: by an authority that is trusted, and by no other.
 #![cfg(feature = "redis")]
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod redis_support;
 

@@ -1,6 +1,6 @@
 //! What a command has at hand: options, output, and the parts that are made on first use.
 
-use std::{cell::OnceCell, fs, future::Future, io, path::PathBuf};
+use std::{cell::OnceCell, fmt::Write as _, fs, future::Future, io, path::PathBuf};
 
 use tokio::runtime::Runtime;
 
@@ -104,9 +104,10 @@ impl App {
         if let Some(file) = &self.global.ca_file {
             return Ok(Some(file.clone()));
         }
-        let Ok(_) = self.paths() else {
+        // Without a home there is no saved login.
+        if self.paths().is_err() {
             return Ok(None);
-        };
+        }
         let saved = self.config()?.context;
         let same = saved.endpoint.is_some_and(|own| own.same_origin(endpoint));
         Ok(saved.ca_file.filter(|_| same).map(PathBuf::from))
@@ -194,7 +195,8 @@ impl App {
             // What the environment says is said to the suggested command too.
             let from_env = std::env::var_os(variable).is_some();
             if let Some(value) = value.filter(|_| !from_env) {
-                options.push_str(&format!(" {option} {}", crate::text::shell_word(&value)));
+                // Writing to a string cannot fail.
+                let _ = write!(options, " {option} {}", crate::text::shell_word(&value));
             }
         }
         options

@@ -1,5 +1,6 @@
 //! `vmctl-server` with a certificate, as an operator meets it. Needs no service: probes are answered without.
 #![cfg(feature = "backends")]
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::fs::{self, Permissions};
 use std::net::SocketAddr;

@@ -11,7 +11,7 @@
 
 mod authorities;
 mod pair;
-#[cfg(all(test, feature = "testing"))]
+#[cfg(test)]
 mod tests;
 mod watch;
 
@@ -112,12 +112,12 @@ impl Tls {
         if pair.has_expired() {
             tracing::warn!(tls.expires = pair.expires(), "the certificate has expired");
         }
-        let tls = Self::new(pair, settings.min_version.0).context("TLS cannot be set up")?;
+        let tls = Self::new(&pair, settings.min_version.0).context("TLS cannot be set up")?;
         let watch = Watch::new(tls.clone(), files, contents);
         Ok(Some((tls, watch)))
     }
 
-    fn new(pair: Pair, oldest: MinVersion) -> Result<Self, rustls::Error> {
+    fn new(pair: &Pair, oldest: MinVersion) -> Result<Self, rustls::Error> {
         let current = Arc::new(Current(RwLock::new(Arc::clone(pair.key()))));
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let mut config = ServerConfig::builder_with_provider(provider)
@@ -127,7 +127,7 @@ impl Tls {
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         let config = Arc::new(config);
         let tls = Self { config, current };
-        tls.show(&pair);
+        tls.show(pair);
         Ok(tls)
     }
 

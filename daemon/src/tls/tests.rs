@@ -1,4 +1,5 @@
 //! What is shown when, decided without a socket.
+#![cfg(feature = "testing")]
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt as _, symlink};

@@ -44,13 +44,11 @@ impl Handshakes {
             failed("busy");
             return Err(io::Error::other("too many handshakes"));
         };
-        match timeout(self.deadline, self.greet(stream)).await {
-            Ok(greeted) => greeted,
-            Err(_) => {
-                failed("timeout");
-                Err(io::ErrorKind::TimedOut.into())
-            }
-        }
+        let greeted = timeout(self.deadline, self.greet(stream)).await;
+        greeted.unwrap_or_else(|_| {
+            failed("timeout");
+            Err(io::ErrorKind::TimedOut.into())
+        })
     }
 
     async fn greet(
