@@ -25,6 +25,7 @@ mod losses;
 mod names;
 mod outages;
 mod projects;
+mod rights;
 mod rolling;
 mod room;
 mod secrets;

@@ -20,4 +20,5 @@ pub mod process;
 pub mod receiver;
 pub mod redis;
 pub mod suite;
+pub mod users;
 pub mod wait;

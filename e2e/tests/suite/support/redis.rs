@@ -1,7 +1,9 @@
 //! A Redis that belongs to one test, which may stop, freeze and flush it.
 
 use std::{
+    ffi::OsStr,
     fs,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };
 
@@ -15,6 +17,7 @@ pub struct Redis {
     port: u16,
     directory: TempDir,
     child: Option<Child>,
+    users: Option<PathBuf>,
 }
 
 impl Redis {
@@ -24,11 +27,20 @@ impl Redis {
             port: free_port()?,
             directory: tempfile::tempdir()?,
             child: None,
+            users: None,
         })
+    }
+
+    /// Starts it with the users of an ACL file, now and from now on.
+    pub async fn start_with_users(&mut self, file: &Path) -> Result<()> {
+        self.users = Some(file.to_owned());
+        self.start().await
     }
 
     /// Starts it, with the data that it had.
     pub async fn start(&mut self) -> Result<()> {
+        let users = self.users.iter();
+        let users = users.flat_map(|file| [OsStr::new("--aclfile"), file.as_os_str()]);
         let child = Command::new("redis-server")
             .args(["--bind", "127.0.0.1", "--port", &self.port.to_string()])
             .arg("--dir")
@@ -37,6 +49,7 @@ impl Redis {
             // Plain text, all of it, for those who look at it.
             .args(["--aof-use-rdb-preamble", "no"])
             .args(["--maxmemory", "256mb", "--maxmemory-policy", "noeviction"])
+            .args(users)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
