@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, Write as _},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use anyhow::{Context as _, bail, ensure};
@@ -42,7 +42,7 @@ pub fn run(args: &ArgMatches) -> anyhow::Result<()> {
 }
 
 /// Prints the rules of the file, or one line for each thing that is wrong with it.
-fn check(file: &PathBuf) -> anyhow::Result<()> {
+fn check(file: &Path) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
     match Policy::from_file(file) {
         Ok(policy) => {

@@ -26,6 +26,7 @@ mod monitoring;
 mod names;
 mod outages;
 mod projects;
+mod rights;
 mod rolling;
 mod room;
 mod search;

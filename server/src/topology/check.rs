@@ -113,7 +113,7 @@ fn unexpected(plan: &Plan, expected: &Value, actual: &Value) -> Vec<String> {
     }
     for policy in items(actual, "policies").filter(|p| p["vhost"] == plan.vhost.as_str()) {
         let definition = policy["definition"].as_object();
-        let keys = definition.into_iter().flat_map(|d| d.keys());
+        let keys = definition.into_iter().flat_map(serde_json::Map::keys);
         let changing: Vec<_> = keys
             .filter(|key| CHANGING.contains(&key.as_str()) || key.starts_with("max-length"))
             .map(String::as_str)

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use vmctl_core::{
     Kind, flow,
-    kinds::Registry,
+    kinds::{KindSpec, Registry},
     topology::{
         EXCHANGE_CONTROL, EXCHANGE_JOBS, EXCHANGE_TICK, QUEUE_EFFECTS, QUEUE_LOG, QUEUE_REPORTS,
         QUEUE_TURN, work_queue,
@@ -125,7 +125,7 @@ fn reader(prefix: &str) -> Rights {
 
 fn worker(prefix: &str) -> Rights {
     let work = format!(r"work\.{ANY}");
-    worker_with(format!("{prefix}-worker"), ANY, &work, Some(ANY.to_owned()))
+    worker_with(format!("{prefix}-worker"), ANY, &work, Some(ANY))
 }
 
 fn worker_of(user: &WorkerUser, registry: &Registry) -> Rights {
@@ -133,7 +133,7 @@ fn worker_of(user: &WorkerUser, registry: &Registry) -> Rights {
     // Its steps are in its input, so any kind may be asked for.
     let any_steps = kinds.iter().any(|kind| kind.as_str() == flow::KIND);
     let specs = kinds.iter().filter_map(|kind| registry.get(kind));
-    let steps = specs.flat_map(|spec| spec.step_kinds());
+    let steps = specs.flat_map(KindSpec::step_kinds);
     let children: BTreeSet<&Kind> = user.children.iter().chain(steps).collect();
     let children = if any_steps {
         Some(ANY.to_owned())
@@ -142,10 +142,15 @@ fn worker_of(user: &WorkerUser, registry: &Registry) -> Rights {
     };
     let queues: Vec<_> = kinds.iter().map(|kind| plain(&work_queue(kind))).collect();
     let queues = format!("({})", queues.join("|"));
-    worker_with(user.name.clone(), &one_kind_of(&kinds), &queues, children)
+    worker_with(
+        user.name.clone(),
+        &one_kind_of(&kinds),
+        &queues,
+        children.as_deref(),
+    )
 }
 
-fn worker_with(user: String, kinds: &str, queues: &str, children: Option<String>) -> Rights {
+fn worker_with(user: String, kinds: &str, queues: &str, children: Option<&str>) -> Rights {
     let own = r"jobs\.control\.worker-.+";
     let (jobs, tick, control) = (
         plain(EXCHANGE_JOBS),
@@ -158,7 +163,7 @@ fn worker_with(user: String, kinds: &str, queues: &str, children: Option<String>
         format!(r"event\.{kinds}\.(started|succeeded|cancelled|deadline)"),
         format!(r"dead\.{kinds}"),
     ];
-    if let Some(children) = &children {
+    if let Some(children) = children {
         // To ask for a child, and to have it cancelled.
         keys.push(commands(children));
         keys.push(format!(r"event\.{children}\.cancel_requested"));

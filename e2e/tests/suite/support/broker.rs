@@ -216,6 +216,23 @@ impl Vhost {
         Ok(vhost)
     }
 
+    /// Returns its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Returns the address of the management API, with its administrator.
+    pub fn api(&self) -> &Url {
+        &self.api
+    }
+
+    /// Deletes a queue.
+    pub async fn delete_queue(&self, queue: &str) -> Result<()> {
+        let path = format!("queues/{}/{queue}", self.name);
+        self.call(Method::DELETE, &path, &json!({})).await?;
+        Ok(())
+    }
+
     async fn make(&self) -> Result<()> {
         let Self { name, api, .. } = self;
         self.call(Method::PUT, &format!("vhosts/{name}"), &json!({}))

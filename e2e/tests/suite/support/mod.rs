@@ -29,4 +29,5 @@ pub mod receiver;
 pub mod redis;
 pub mod relay;
 pub mod suite;
+pub mod users;
 pub mod wait;

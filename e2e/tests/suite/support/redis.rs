@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };
 
@@ -18,6 +19,8 @@ pub struct Redis {
     child: Option<Child>,
     /// The port on which it speaks TLS.
     secure: Option<u16>,
+    /// A file of users, if it has any.
+    users: Option<PathBuf>,
 }
 
 impl Redis {
@@ -28,6 +31,7 @@ impl Redis {
             directory: tempfile::tempdir()?,
             child: None,
             secure: None,
+            users: None,
         })
     }
 
@@ -36,6 +40,12 @@ impl Redis {
         shown.write(self.directory.path(), "own")?;
         self.secure = Some(free_port()?);
         self.stop().await?;
+        self.start().await
+    }
+
+    /// Starts it with the users of an ACL file, now and from now on.
+    pub async fn start_with_users(&mut self, file: &Path) -> Result<()> {
+        self.users = Some(file.to_owned());
         self.start().await
     }
 
@@ -49,6 +59,9 @@ impl Redis {
                 .arg(self.directory.path().join("own.pem"))
                 .arg("--tls-key-file")
                 .arg(self.directory.path().join("own.key"));
+        }
+        if let Some(file) = &self.users {
+            command.arg("--aclfile").arg(file);
         }
         let child = command
             .args(["--bind", "127.0.0.1", "--port", &self.port.to_string()])
