@@ -78,6 +78,10 @@ pub enum Progress {
 
 /// Options that every command takes.
 #[derive(Debug, Clone, Args)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is an option of the command line"
+)]
 pub struct Global {
     /// Address of the server [default: the one of the saved login, else `http://127.0.0.1:8080`]
     #[arg(

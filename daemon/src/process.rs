@@ -84,12 +84,12 @@ impl Program {
     #[must_use]
     pub fn with_checks<S: Section + 'static>(
         mut self,
-        checks: fn(S, &str) -> anyhow::Result<Vec<Check>>,
+        checks: fn(&S, &str) -> anyhow::Result<Vec<Check>>,
     ) -> Self {
         let from_values = move |values: &Values, name: &str| {
             ProcessSettings::read(values)?;
             TraceSettings::read(values)?;
-            checks(S::read(values)?, name)
+            checks(&S::read(values)?, name)
         };
         self.checks = Some(Box::new(from_values));
         self
@@ -297,19 +297,22 @@ where
     Fut: Future<Output = anyhow::Result<()>>,
 {
     let name = unique_name(program.name);
-    let traces = match Traces::start(traces, (program.name, program.version), &name) {
-        Ok(traces) => traces,
+    let export = match Traces::start(traces, (program.name, program.version), &name) {
+        Ok(export) => export,
         Err(error) => return refuse(program, &error),
     };
-    let tracer = traces.as_ref().map(Traces::tracer);
-    logging::init(&settings.log, settings.log_format, tracer);
+    logging::init(
+        &settings.log,
+        settings.log_format,
+        export.as_ref().map(Traces::tracer),
+    );
     tracing::info!(version = program.version, "{} starts", program.name);
     let code = run(name, args, own, settings, component).unwrap_or_else(|error| {
         tracing::error!("cannot start: {error:#}");
         FAILURE
     });
-    if let Some(traces) = traces {
-        traces.stop();
+    if let Some(export) = export {
+        export.stop();
     }
     code
 }

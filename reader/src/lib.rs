@@ -183,12 +183,13 @@ impl Reader {
         let indexer = self.indexer();
         let index = async {
             if let Some(indexer) = indexer {
-                indexer.run(&shutdown).await;
+                // Apart, as the future of all these loops is large.
+                Box::pin(indexer.run(&shutdown)).await;
             }
         };
         let fold = async {
             if self.config.folds {
-                self.fold(&shutdown).await;
+                Box::pin(self.fold(&shutdown)).await;
             }
         };
         tokio::join!(index, fold);

@@ -71,9 +71,9 @@ async fn run(settings: Settings, process: Process) -> anyhow::Result<()> {
 }
 
 /// What `vmctl-reader check` tries.
-fn checks(settings: Settings, name: &str) -> anyhow::Result<Vec<Check>> {
-    let bus = bus(&settings, name)?;
-    let store = store(&settings)?;
+fn checks(settings: &Settings, name: &str) -> anyhow::Result<Vec<Check>> {
+    let bus = bus(settings, name)?;
+    let store = store(settings)?;
     Ok(vec![
         Check::new("rabbitmq", async {
             Ok(rabbitmq::RabbitMq::reach(bus).await?)

@@ -9,12 +9,12 @@ use vmctl_daemon::Check;
 
 use crate::{bus, identity, policy, registry, settings::Settings, store};
 
-pub(crate) fn checks(settings: Settings, name: &str) -> Result<Vec<Check>> {
-    registry(&settings)?;
-    policy(&settings)?;
-    let bus = bus(&settings, name)?;
-    let store = store(&settings)?;
-    let identity = identity(&settings, Arc::new(SystemClock))?;
+pub(crate) fn checks(settings: &Settings, name: &str) -> Result<Vec<Check>> {
+    registry(settings)?;
+    policy(settings)?;
+    let bus = bus(settings, name)?;
+    let store = store(settings)?;
+    let identity = identity(settings, Arc::new(SystemClock))?;
     Ok(vec![
         Check::new("rabbitmq", async { Ok(RabbitMq::reach(bus).await?) }),
         Check::new("redis", async move { Ok(store.check_policy().await?) }),

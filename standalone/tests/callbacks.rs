@@ -32,16 +32,13 @@ async fn receiver(shown: Option<Identity>) -> (u16, Hits) {
     let port = listener.local_addr().unwrap().port();
     let router = Router::new().route("/hook", post(take));
     let service = router.into_make_service();
-    match shown {
-        Some(Identity { certificate, key }) => {
-            let config = RustlsConfig::from_pem(certificate.into(), key.into()).await;
-            let server = axum_server::from_tcp_rustls(listener, config.unwrap()).unwrap();
-            tokio::spawn(server.serve(service));
-        }
-        None => {
-            let server = axum_server::from_tcp(listener).unwrap();
-            tokio::spawn(server.serve(service));
-        }
+    if let Some(Identity { certificate, key }) = shown {
+        let config = RustlsConfig::from_pem(certificate.into(), key.into()).await;
+        let server = axum_server::from_tcp_rustls(listener, config.unwrap()).unwrap();
+        tokio::spawn(server.serve(service));
+    } else {
+        let server = axum_server::from_tcp(listener).unwrap();
+        tokio::spawn(server.serve(service));
     }
     (port, hits)
 }

@@ -10,14 +10,14 @@ use vmctl_worker::{kinds, provisioner::Health};
 
 use crate::{bus, callbacks, registry, settings::Settings, simulated, store};
 
-pub(crate) fn checks(settings: Settings, name: &str) -> Result<Vec<Check>> {
+pub(crate) fn checks(settings: &Settings, name: &str) -> Result<Vec<Check>> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    registry(&settings)?;
-    callbacks(&settings, clock.clone())?;
+    registry(settings)?;
+    callbacks(settings, clock.clone())?;
     kinds::ansible(settings.ansible()).context("VMCTL_ANSIBLE_PLAYBOOKS")?;
-    let bus = bus(&settings, name)?;
-    let store = store(&settings)?;
-    let provisioner = simulated(&settings, clock)?;
+    let bus = bus(settings, name)?;
+    let store = store(settings)?;
+    let provisioner = simulated(settings, clock)?;
     Ok(vec![
         Check::new("rabbitmq", async { Ok(RabbitMq::reach(bus).await?) }),
         Check::new("redis", async move { Ok(store.check_policy().await?) }),

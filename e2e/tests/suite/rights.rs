@@ -85,8 +85,7 @@ async fn the_whole_path_works_with_a_user_for_each_program() -> Result<()> {
     // Later than a minute from now, so that a cancel ends it at once.
     let mut later = creation();
     later["input"]["vm_hostname"] = json!("lxlater");
-    later["run_at"] =
-        json!((jiff::Timestamp::now() + jiff::SignedDuration::from_mins(30)).to_string());
+    later["run_at"] = json!("PT30M");
     let later = api.submit(&later).await?;
     let cancel = format!("/v1/jobs/{later}/cancel");
     api.post(&cancel, &json!({})).await?.expect(200)?;

@@ -218,7 +218,7 @@ impl Node {
         let have = self
             .put
             .contains_key(&ask.path)
-            .then(|| Some(self.put.len()));
+            .then_some(Some(self.put.len()));
         if expected != have {
             let reason = "version conflict, document already exists";
             return Err(refuse(409, "version_conflict_engine_exception", reason));

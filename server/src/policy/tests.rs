@@ -192,9 +192,8 @@ fn what_is_not_known_is_equal_to_nothing() {
 fn a_wrong_file_is_told_with_line_rule_column_and_reason() {
     let deep = format!("\"job:get\": \"{}@{}\"", "(".repeat(33), ")".repeat(33));
     let long = format!("a: \"{}\"", "x".repeat(5000));
-    let chain: String = (0..40)
-        .map(|n| format!("r{n}: rule:r{}\n", n + 1))
-        .collect();
+    let chain = (0..40).map(|n| format!("r{n}: rule:r{}\n", n + 1));
+    let chain = chain.collect::<Vec<_>>().concat();
     let wide: String = (0..20)
         .map(|n| format!("r{n}: rule:r{0} or rule:r{0}\n", n + 1))
         .chain(["r20: '@'\n".to_owned()])

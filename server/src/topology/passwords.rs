@@ -48,7 +48,8 @@ impl Passwords {
     /// Returns the SHA-256 of a user's password, in hexadecimal digits, as Redis keeps it.
     pub fn digest(&self, user: &str) -> anyhow::Result<String> {
         let digest = Sha256::digest(self.get(user)?.expose_secret());
-        Ok(digest.iter().map(|byte| format!("{byte:02x}")).collect())
+        let digits = digest.iter().map(|byte| format!("{byte:02x}"));
+        Ok(digits.collect::<Vec<_>>().concat())
     }
 }
 

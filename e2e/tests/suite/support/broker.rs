@@ -124,7 +124,9 @@ impl Secured {
         let readable = |path: &Path, mode| fs::set_permissions(path, Permissions::from_mode(mode));
         // The broker may be another user.
         readable(directory.path(), 0o755)?;
-        readable(&directory.path().join("own.key"), 0o644)?;
+        for name in ["own.pem", "own.key"] {
+            readable(&directory.path().join(name), 0o644)?;
+        }
         let port = free_port()?;
         let file = |name: &str| directory.path().join(name).display().to_string();
         evaluate(&format!(
