@@ -17,6 +17,7 @@ use super::{
     support::batch,
 };
 use crate::{
+    JobState,
     event::{EventType, JobSpec},
     fact::JobFact,
     partition::Partition,
@@ -231,7 +232,7 @@ impl<'a, F: StoreFixture> Names<'a, F> {
                                 epoch,
                             }
                     };
-                    if self.is_seen(n).await && !self.lives.iter().any(again) {
+                    if self.may_run_again(n).await && !self.lives.iter().any(again) {
                         self.enter(spec, epoch).await;
                     }
                 }
@@ -411,10 +412,12 @@ impl<'a, F: StoreFixture> Names<'a, F> {
         true
     }
 
-    async fn is_seen(&self, n: usize) -> bool {
+    /// Says whether the view knows that a run has failed or was cancelled: no other may run again.
+    async fn may_run_again(&self, n: usize) -> bool {
         let record = self.store.get(self.lives[n].spec.id).await.unwrap().record;
         record.is_some_and(|record| {
             record.is_terminal()
+                && record.state() != Some(JobState::Succeeded)
                 && record
                     .winner
                     .is_some_and(|w| w.epoch == self.lives[n].epoch)
