@@ -423,7 +423,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::{bus::Death, topology::EXCHANGE_DLX};
+    use crate::{bus::Death, merge::merge, record::Record, topology::EXCHANGE_DLX};
 
     const JOB: &str = "0198f2a4-7c1e-7a00-8abc-1f2e3d4c5b6a";
 
@@ -504,6 +504,26 @@ mod tests {
         let fact = job_fact(&entry);
         assert_eq!(fact.time, died);
         assert_eq!(fact.expires, clock::add(died, Retention::default().0));
+    }
+
+    #[test]
+    fn a_command_that_was_given_up_at_an_unknown_time_ends_after_its_start() {
+        let end = job_fact(&dead(EXCHANGE_DLX, None));
+        let started = JobFact {
+            id: Uuid::nil(),
+            offset: Some(6),
+            event_type: EventType::Started,
+            state: JobState::Running,
+            time: clock::add(end.time, Duration::from_secs(60)),
+            given_up: false,
+            ..end.clone()
+        };
+        let mut record = Record::default();
+        merge(&mut record, &started, started.time);
+        assert_eq!(record.finished_at(), None);
+        merge(&mut record, &end, started.time);
+        assert_eq!(record.state(), Some(JobState::Failed));
+        assert_eq!(record.finished_at(), Some(started.time));
     }
 
     #[test]

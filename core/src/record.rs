@@ -193,7 +193,7 @@ impl Record {
 
     /// Returns when the job ended. RabbitMQ 3 does not say in the log when it gave a command up; such an end is
     /// not before the start.
-    fn finished_at(&self) -> Option<Timestamp> {
+    pub fn finished_at(&self) -> Option<Timestamp> {
         let winner = self.winner.as_ref().filter(|w| w.state.is_terminal())?;
         let started = self.started.as_ref();
         let started = started.filter(|started| started.epoch == winner.epoch);

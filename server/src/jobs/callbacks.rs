@@ -151,7 +151,7 @@ pub(crate) fn delivery(
         status,
         job_state: winner.map(|w| w.state),
         error: winner.and_then(|w| w.body.error.clone()),
-        finished_at: winner.filter(|w| w.state.is_terminal()).map(|w| w.time),
+        finished_at: known.and_then(Record::finished_at),
     }
 }
 
