@@ -43,8 +43,13 @@ const SECTIONS: [(&str, &[&str], &str); 6] = [
 ];
 
 /// Asks the management API for everything that the broker has.
-pub async fn fetch(api: &Url) -> anyhow::Result<Value> {
-    let client = reqwest::Client::builder().timeout(WITHIN).build()?;
+pub async fn fetch(api: &Url, ca_pem: Option<&str>) -> anyhow::Result<Value> {
+    let mut client = reqwest::Client::builder().timeout(WITHIN);
+    if let Some(pem) = ca_pem {
+        let authorities = reqwest::Certificate::from_pem_bundle(pem.as_bytes());
+        client = client.tls_certs_merge(authorities.context("VMCTL_CA_FILE")?);
+    }
+    let client = client.build()?;
     let mut url = api.clone();
     let path = format!("{}/definitions", api.path().trim_end_matches('/'));
     url.set_path(&path);
@@ -159,9 +164,13 @@ fn changes(expected: &Value, actual: &Value) -> impl Iterator<Item = String> {
     for (field, want) in expected.as_object().into_iter().flatten() {
         let have = &actual[field];
         if field == "tags" {
-            let tags: Vec<_> = tags(actual).filter(|tag| !tag.is_empty()).collect();
-            if !tags.is_empty() {
-                found.push(format!("tags are {}, should be none", tags.join(", ")));
+            let [want, have] = [expected, actual].map(|user| {
+                let tags: BTreeSet<_> = tags(user).filter(|tag| !tag.is_empty()).collect();
+                tags.into_iter().collect::<Vec<_>>().join(", ")
+            });
+            if want != have {
+                let none = |tags: String| if tags.is_empty() { "none".into() } else { tags };
+                found.push(format!("tags are {}, should be {}", none(have), none(want)));
             }
         } else if let (Some(want), Some(have)) = (want.as_object(), have.as_object()) {
             let names: BTreeSet<_> = want.keys().chain(have.keys()).collect();

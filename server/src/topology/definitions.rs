@@ -54,7 +54,8 @@ impl Plan {
             "max-connections": self.connections,
             "max-channels": self.connections.saturating_mul(CHANNELS_PER_CONNECTION),
         });
-        let user = |rights: &Rights| json!({"name": rights.user, "tags": [], "limits": limits});
+        let user =
+            |rights: &Rights| json!({"name": rights.user, "tags": rights.tags, "limits": limits});
         self.users.iter().map(user).collect()
     }
 

@@ -49,7 +49,7 @@ pub fn command() -> Command {
 }
 
 /// What both commands must be told.
-fn broker() -> [Arg; 5] {
+fn broker() -> [Arg; 6] {
     [
         Arg::new("vhost")
             .long("vhost")
@@ -63,6 +63,10 @@ fn broker() -> [Arg; 5] {
             .action(ArgAction::Append)
             .value_parser(|text: &str| text.parse::<WorkerUser>())
             .help("User for workers of these kinds only, whose jobs ask for these children; may be repeated"),
+        Arg::new("monitor")
+            .long("monitor")
+            .value_name("USER")
+            .help("User who sees the management page and how long queues are, and may change nothing"),
         Arg::new("connections")
             .long("connections")
             .value_name("NUMBER")
@@ -125,10 +129,13 @@ fn plan(args: &ArgMatches) -> anyhow::Result<Plan> {
         );
     }
     let prefix: &String = args.get_one("prefix").context("--prefix")?;
+    let mut users = rights::all(prefix, &registry, &workers);
+    let monitor = args.get_one::<String>("monitor");
+    users.extend(monitor.map(|user| rights::monitor(user)));
     Ok(Plan {
         vhost: args.get_one::<String>("vhost").context("--vhost")?.clone(),
         topology: Topology::new(registry.kinds().map(|spec| &spec.kind)),
-        users: rights::all(prefix, &registry, &workers),
+        users,
         connections: *args.get_one("connections").context("--connections")?,
     })
 }
@@ -160,7 +167,7 @@ fn check(args: &ArgMatches) -> anyhow::Result<()> {
         Some(api) => {
             // The text is not repeated: it holds a password.
             let api = api.parse().ok().context("VMCTL_RABBITMQ_API is no URL")?;
-            let actual = runtime.block_on(check::fetch(&api))?;
+            let actual = runtime.block_on(check::fetch(&api, authorities()?.as_deref()))?;
             check::differences(&plan, &actual)?
         }
         None => runtime.block_on(look(&plan))?,
@@ -181,13 +188,9 @@ async fn look(plan: &Plan) -> anyhow::Result<Vec<String>> {
     let urls = urls.unwrap_or_else(|| "amqp://127.0.0.1:5672/%2f".to_owned());
     let urls = urls.split(',').map(|url| url.trim().parse());
     let urls = urls.collect::<Result<_, _>>().context("VMCTL_AMQP_URL")?;
-    let ca = env::var_os("VMCTL_CA_FILE").filter(|path| !path.is_empty());
     let rabbitmq = RabbitMq::connect_lazy(rabbitmq::Config {
         name: "topology-check".to_owned(),
-        ca_pem: ca
-            .map(fs::read_to_string)
-            .transpose()
-            .context("VMCTL_CA_FILE")?,
+        ca_pem: authorities()?,
         ..rabbitmq::Config::new(urls)
     });
     let missing = rabbitmq.bus().admin.missing(&plan.topology).await;
@@ -196,6 +199,14 @@ async fn look(plan: &Plan) -> anyhow::Result<Vec<String>> {
         .into_iter()
         .map(|name| format!("missing     {name}"))
         .collect())
+}
+
+/// Reads whom to trust besides the system's authorities.
+fn authorities() -> anyhow::Result<Option<String>> {
+    let file = env::var_os("VMCTL_CA_FILE").filter(|path| !path.is_empty());
+    file.map(fs::read_to_string)
+        .transpose()
+        .context("VMCTL_CA_FILE")
 }
 
 /// Reads a secret from its variable, or from the file that its other variable names.

@@ -17,11 +17,16 @@ use vmctl_core::{
 /// Any kind.
 const ANY: &str = r"[^.]+\.[^.]+";
 
+/// No name at all.
+const NOTHING: &str = "^$";
+
 /// What one user may do. The patterns are the broker's: regular expressions over names and routing keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rights {
     /// The user.
     pub user: String,
+    /// What it may see and do in the management plugin.
+    pub tags: Vec<&'static str>,
     /// What it may declare and delete.
     pub configure: String,
     /// What it may publish to, and bind.
@@ -67,7 +72,19 @@ impl std::str::FromStr for WorkerUser {
     }
 }
 
-/// Returns the rights of all users.
+/// A user for people and autoscalers who look: at the management page, and at how long queues are.
+pub fn monitor(user: &str) -> Rights {
+    Rights {
+        user: user.to_owned(),
+        tags: vec!["monitoring"],
+        configure: NOTHING.to_owned(),
+        write: NOTHING.to_owned(),
+        read: NOTHING.to_owned(),
+        keys: Vec::new(),
+    }
+}
+
+/// Returns the rights of all programs' users.
 pub fn all(prefix: &str, registry: &Registry, workers: &[WorkerUser]) -> Vec<Rights> {
     let mut all = vec![server(prefix), reader(prefix), worker(prefix)];
     all.extend(workers.iter().map(|user| worker_of(user, registry)));
@@ -79,6 +96,7 @@ fn server(prefix: &str) -> Rights {
     let commands = commands(ANY);
     Rights {
         user: format!("{prefix}-server"),
+        tags: Vec::new(),
         configure: whole(own),
         write: one_of(&[&plain(EXCHANGE_JOBS), &plain(EXCHANGE_CONTROL), own]),
         read: one_of(&[&plain(QUEUE_LOG), &plain(EXCHANGE_TICK), own]),
@@ -109,6 +127,7 @@ fn reader(prefix: &str) -> Rights {
     let read: Vec<_> = queues.iter().map(String::as_str).chain([own]).collect();
     Rights {
         user: format!("{prefix}-reader"),
+        tags: Vec::new(),
         configure: whole(own),
         write: one_of(&[&plain(EXCHANGE_JOBS), own]),
         read: one_of(&read),
@@ -172,6 +191,7 @@ fn worker_with(user: String, kinds: &str, queues: &str, children: Option<&str>) 
     let keys: Vec<_> = keys.iter().map(String::as_str).collect();
     Rights {
         user,
+        tags: Vec::new(),
         configure: whole(own),
         write: one_of(&write),
         read: one_of(&[queues, &control, own]),

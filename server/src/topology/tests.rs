@@ -159,6 +159,31 @@ fn each_difference_is_told_by_its_name() {
 }
 
 #[test]
+fn who_only_looks_may_change_nothing() {
+    let mut plan = plan(&[]);
+    plan.users.push(rights::monitor("watcher"));
+    let all = broker(&plan);
+    let permissions = all["permissions"].as_array().unwrap();
+    let own = permissions.iter().find(|item| item["user"] == "watcher");
+    assert_eq!(
+        own.unwrap(),
+        &json!({"user": "watcher", "vhost": "jobs", "configure": "^$", "write": "^$", "read": "^$"})
+    );
+    let found = |tags: Value| {
+        let mut all = all.clone();
+        of(&mut all, "users", "watcher")["tags"] = tags;
+        check::differences(&plan, &all).unwrap()
+    };
+    // As newer brokers write tags, and as older ones did.
+    assert_eq!(found(json!(["monitoring"])), Vec::<String>::new());
+    assert_eq!(found("monitoring".into()), Vec::<String>::new());
+    assert_eq!(
+        found(json!(["administrator"])),
+        ["different   user watcher: tags are administrator, should be monitoring"]
+    );
+}
+
+#[test]
 fn what_should_not_be_there_is_told() {
     let push = |section: &'static str, item: Value| {
         found(move |all| all[section].as_array_mut().unwrap().push(item))
