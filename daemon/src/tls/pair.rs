@@ -69,11 +69,15 @@ impl Files {
     }
 }
 
-/// Refuses a key that others may read. Not asked where who may read a file is not up to its mode: mounted secrets
-/// are symbolic links, and systemd lets the service read its credentials by an ACL, which shows as a right of the
-/// group.
+/// Where containers find their secrets; their modes are those of files on a host whose users are others.
+const MOUNTED: &str = "/run/secrets";
+
+/// Refuses a key that others may read. Not asked where who may read a file is not up to its mode: Kubernetes
+/// mounts secrets as symbolic links, Compose as they are on the host, and systemd lets the service read its
+/// credentials by an ACL, which shows as a right of the group.
 fn private(path: &Path) -> Result<(), PairError> {
-    if env::var_os("CREDENTIALS_DIRECTORY").is_some_and(|directory| path.starts_with(directory)) {
+    let credentials = env::var_os("CREDENTIALS_DIRECTORY");
+    if is_handed_over(path, credentials.as_ref().map(Path::new)) {
         return Ok(());
     }
     let found = fs::symlink_metadata(path).map_err(|source| unread(path, source))?;
@@ -83,6 +87,11 @@ fn private(path: &Path) -> Result<(), PairError> {
         return Err(PairError::Open { path, mode });
     }
     Ok(())
+}
+
+/// Says whether whoever started the program has put the file there for it alone.
+pub(super) fn is_handed_over(path: &Path, credentials: Option<&Path>) -> bool {
+    path.starts_with(MOUNTED) || credentials.is_some_and(|directory| path.starts_with(directory))
 }
 
 fn read(path: &Path) -> Result<String, PairError> {
