@@ -80,7 +80,7 @@ if [ -z "$registry" ] && [ "$start" = yes ]; then
 fi
 
 say 'secrets'
-./make-secrets.sh "$secrets"
+./make-secrets.sh --image "${registry:+$registry/}vmctl-server:$version" "$secrets"
 apply() {
     kubectl apply -f -
 }
@@ -106,14 +106,17 @@ cat <<TEXT
 
 It runs. In one terminal, keep the way to it open:
 
-  kubectl -n $namespace port-forward service/vmctl-server 8080:80 &
+  kubectl -n $namespace port-forward service/vmctl-server 8443:443 &
   kubectl -n $namespace port-forward service/keystone 30500:5000 &
 
 and then:
 
-  vmctl login --username joe --project demo        # the password is in $(realpath -- "$secrets")/first-user
+  secrets=$(realpath -- "$secrets")
+  vmctl login --endpoint https://localhost:8443 --ca-file \$secrets/ca.pem \\
+      --username joe --project demo               # the password is in \$secrets/first-user
   vmctl vm create --profile Micro --wait
 
-The API can be tried at http://localhost:8080/docs. The dashboard: minikube dashboard.
-RabbitMQ's page: kubectl -n $namespace port-forward service/rabbitmq 15672:15672, user vmctl.
+The API can be tried at https://localhost:8443/docs, and looked at at https://localhost:8443/ui, in a browser that trusts
+\$secrets/ca.pem. The dashboard: minikube dashboard. RabbitMQ's page: kubectl -n $namespace port-forward service/rabbitmq
+15672:15672, user vmctl-monitor, the password is in \$secrets/passwords/vmctl-monitor.
 TEXT

@@ -2,26 +2,40 @@
 # Makes the secrets of a new installation, one file each, for Compose and for Kubernetes. What is there stays.
 usage() {
     cat <<'TEXT'
-usage: deploy/make-secrets.sh [--rabbitmq HOST] [--redis HOST] DIRECTORY
+usage: deploy/make-secrets.sh [OPTION…] DIRECTORY
 
-Files made: id-secret, callback-secret, worker-api-token, keystone-admin, keystone-service, first-user (passwords),
-rabbitmq.conf and redis.conf (the passwords of the two services), amqp-url and redis-url (addresses with them).
+  --server PROGRAM    vmctl-server, which knows the rights of each user; default: the one in PATH, else
+                      target/release/vmctl-server, else the image, by docker or podman
+  --image NAME        that image; default: vmctl-server:VERSION
+  --name HOST         a name or address that clients know the server and Keystone by, beside localhost; may be repeated
+  --rabbitmq HOST     default: rabbitmq
+  --redis HOST[,…]    default: redis; of Sentinels there are several
+  --sentinel NAME     Redis is behind Sentinel, which calls the master so
+
+Made once: id-secret, callback-secret, worker-api-token, keystone-admin, keystone-service, first-user (passwords),
+ca/ (an authority of the installation's own: keep it elsewhere), passwords/ (of the users of broker and Redis).
+Made again from those, each time: definitions.json (RabbitMQ), redis-users.acl, amqp-url-USER, redis-url-USER, ca.pem,
+redis-replica, redis-sentinel and keda-tls.
+Certificates of the authority, tls-PROGRAM.pem with tls-PROGRAM.key: made again in the last 30 days of their year, and
+when their names change.
 TEXT
 }
 
 set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 
 fail() {
     printf 'make-secrets: %s\n' "$*" >&2
     exit 2
 }
 
-rabbitmq=rabbitmq redis=redis directory=''
+version=$(sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' "$here/../Cargo.toml")
+server='' image=vmctl-server:$version rabbitmq=rabbitmq redis=redis sentinel='' directory='' names=()
 while [ "$#" -gt 0 ]; do
     case "$1" in
-        --rabbitmq | --redis)
-            [ -n "${2:-}" ] || fail "$1 needs a host"
-            printf -v "${1#--}" '%s' "$2"
+        --server | --image | --rabbitmq | --redis | --sentinel | --name)
+            [ -n "${2:-}" ] || fail "$1 needs a value"
+            if [ "$1" = --name ]; then names+=("$2"); else printf -v "${1#--}" '%s' "$2"; fi
             shift
             ;;
         -h | --help) usage && exit 0 ;;
@@ -31,11 +45,14 @@ while [ "$#" -gt 0 ]; do
     shift
 done
 [ -n "$directory" ] || { usage >&2 && exit 2; }
+command -v openssl >/dev/null || fail 'openssl is not installed'
 # The directory keeps other users of this machine out. The files can be read by all, because Compose mounts them as they
 # are, into containers whose users this machine does not know.
 install -d -m 0700 -- "$directory"
 umask 022
 cd -- "$directory"
+
+# --- what is random ------------------------------------------------------------
 
 random() {
     head -c 32 /dev/urandom | base64 -w 0 | tr '+/' '-_' | tr -d =
@@ -48,21 +65,128 @@ put() {
     if [ -s "$1" ]; then rm -- "$1.new"; else mv -- "$1.new" "$1"; fi
 }
 
-for name in id-secret worker-api-token keystone-admin keystone-service first-user rabbitmq-password redis-password; do
+# put_again FILE: standard input, in place of what is there.
+put_again() {
+    cat >"$1.new"
+    mv -- "$1.new" "$1"
+}
+
+for name in id-secret worker-api-token keystone-admin keystone-service first-user; do
     random | put "$name"
 done
 printf 'whsec_%s' "$(head -c 32 /dev/urandom | base64 -w 0)" | put callback-secret
 
-put rabbitmq.conf <<CONF
-default_user = vmctl
-default_pass = $(cat rabbitmq-password)
-CONF
-put redis.conf <<CONF
-requirepass $(cat redis-password)
-# A view: nothing is kept, and nothing is thrown away behind the reader's back.
-save ""
-appendonly no
-maxmemory-policy noeviction
-CONF
-printf 'amqp://vmctl:%s@%s:5672/%%2f' "$(cat rabbitmq-password)" "$rabbitmq" | put amqp-url
-printf 'redis://:%s@%s:6379/0' "$(cat redis-password)" "$redis" | put redis-url
+# Users of the broker. vmctl-worker may do the work of every kind; the two after it are for workers of some kinds.
+broker_users=(vmctl-server vmctl-reader vmctl-worker vmctl-machines vmctl-notifier vmctl-monitor)
+# Of Redis: the programs, and what Redis and Sentinel call each other with.
+redis_users=(vmctl-server vmctl-reader vmctl-worker replica sentinel)
+mkdir -p passwords
+for name in "${broker_users[@]}" "${redis_users[@]}"; do
+    random | put "passwords/$name"
+done
+
+# --- who may do what -----------------------------------------------------------
+
+# topology ARGUMENT…: what vmctl-server prints of it.
+topology() {
+    local engine
+    for program in "$server" vmctl-server "$here/../target/release/vmctl-server"; do
+        if [ -n "$program" ] && command -v "$program" >/dev/null; then
+            "$program" topology "$@" --passwords-from passwords
+            return
+        fi
+        [ -z "$server" ] || fail "$server is not a program"
+    done
+    for engine in docker podman; do
+        if command -v "$engine" >/dev/null && "$engine" image inspect "$image" >/dev/null 2>&1; then
+            "$engine" run --rm --network none --read-only -v "$PWD/passwords:/passwords:ro" "$image" \
+                topology "$@" --passwords-from /passwords
+            return
+        fi
+    done
+    fail "neither vmctl-server nor the image $image is here: --server or --image names it"
+}
+
+# Before anything is replaced.
+definitions=$(topology export --vhost jobs --monitor vmctl-monitor --worker vmctl-notifier=callback.deliver \
+    --worker vmctl-machines=vm.create,vm.delete,vm.provision,flow.run)
+users=$(topology redis-acl)
+put_again definitions.json <<<"$definitions"
+
+digest() {
+    printf '#%s' "$(sha256sum <"passwords/$1" | cut -d ' ' -f 1)"
+}
+
+{
+    printf '%s\n' "$users"
+    # For probes, without a password: it can say PING and nothing else.
+    printf 'user probe on nopass resetchannels -@all +ping\n'
+    # What a replica needs, and what Sentinel: https://redis.io/docs/latest/operate/oss_and_stack/management/security/acl/
+    printf 'user replica on %s resetchannels -@all +psync +replconf +ping\n' "$(digest replica)"
+    printf 'user sentinel on %s allchannels -@all +multi +slaveof +ping +exec +subscribe +config|rewrite +role' \
+        "$(digest sentinel)"
+    printf ' +publish +info +client|setname +client|kill +script|kill\n'
+} | put_again redis-users.acl
+
+for name in "${broker_users[@]}"; do
+    printf 'amqps://%s:%s@%s:5671/jobs' "$name" "$(cat "passwords/$name")" "$rabbitmq" | put_again "amqp-url-$name"
+done
+for name in vmctl-server vmctl-reader vmctl-worker; do
+    if [ -n "$sentinel" ]; then
+        printf 'rediss+sentinel://%s:%s@%s/%s/0' "$name" "$(cat "passwords/$name")" "$redis" "$sentinel"
+    else
+        printf 'rediss://%s:%s@%s:6379/0' "$name" "$(cat "passwords/$name")" "$redis"
+    fi | put_again "redis-url-$name"
+done
+
+# Where one of them alone is wanted: by redis-start.sh, and by KEDA, which is told so that it has TLS.
+put_again redis-replica <passwords/replica
+put_again redis-sentinel <passwords/sentinel
+printf 'enable' | put_again keda-tls
+
+# --- certificates --------------------------------------------------------------
+
+mkdir -p ca
+if [ ! -s ca/ca.pem ]; then
+    (umask 077 && openssl ecparam -name prime256v1 -genkey -noout -out ca/ca.key)
+    openssl req -x509 -new -key ca/ca.key -sha256 -days 3650 -subj '/CN=vmctl' -out ca/ca.pem \
+        -addext 'basicConstraints=critical,CA:TRUE,pathlen:0' -addext 'keyUsage=critical,keyCertSign,cRLSign'
+fi
+put_again ca.pem <ca/ca.pem
+
+# certificate PROGRAM NAME…: unless there is one with these names that is good for a month.
+certificate() {
+    local file=tls-$1 name list=''
+    shift
+    for name in "$@" localhost; do
+        case "$name" in
+            *[!0-9.]*) list+=,DNS:$name ;;
+            *) list+=,IP:$name ;;
+        esac
+    done
+    list=${list#,},IP:127.0.0.1
+    if [ -s "$file.pem" ] && [ "$(cat "ca/$file.names" 2>/dev/null)" = "$list" ] &&
+        openssl x509 -checkend 2592000 -noout -in "$file.pem" >/dev/null; then
+        return
+    fi
+    openssl ecparam -name prime256v1 -genkey -noout -out "$file.key.new"
+    openssl req -new -key "$file.key.new" -subj "/CN=$1" |
+        openssl x509 -req -CA ca/ca.pem -CAkey ca/ca.key -sha256 -days 365 \
+            -set_serial "0x$(openssl rand -hex 16)" -out "$file.pem.new" 2>/dev/null -extfile <(
+                printf 'subjectAltName=%s\n' "$list"
+                printf 'basicConstraints=critical,CA:FALSE\nkeyUsage=critical,digitalSignature\nextendedKeyUsage=serverAuth\n'
+            )
+    chmod 0644 "$file.key.new"
+    mv -- "$file.key.new" "$file.key"
+    mv -- "$file.pem.new" "$file.pem"
+    printf '%s' "$list" >"ca/$file.names"
+}
+
+# Names in Compose and in the namespace `vmctl` of Kubernetes.
+certificate rabbitmq "$rabbitmq" rabbitmq.vmctl.svc
+IFS=, read -ra hosts <<<"$redis"
+certificate redis "${hosts[@]%:*}" redis.vmctl.svc
+certificate keystone keystone keystone.vmctl.svc "${names[@]}"
+certificate server server vmctl-server vmctl-server.vmctl.svc "${names[@]}"
+certificate worker worker vmctl-worker vmctl-worker.vmctl.svc
+certificate reader reader vmctl-reader

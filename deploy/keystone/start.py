@@ -1,7 +1,8 @@
 """Prepares Keystone's directory if that is needed, then becomes the process that serves it on port 5000.
 
 KEYSTONE_DIR is the directory (default /var/lib/keystone): keep it, for it holds users and keys. KEYSTONE_PUBLIC_URL is
-what the catalogue tells clients. OS_BOOTSTRAP_PASSWORD_FILE names the file with the administrator's password.
+what the catalogue tells clients. OS_BOOTSTRAP_PASSWORD_FILE names the file with the administrator's password. With
+KEYSTONE_TLS_CERT_FILE and KEYSTONE_TLS_KEY_FILE it speaks https alone.
 """
 
 import os
@@ -50,10 +51,14 @@ def main():
         if prepared.returncode != 0:
             sys.exit(prepared.returncode)
     os.environ["OS_KEYSTONE_CONFIG_FILES"] = str(config)
+    certificate = os.environ.get("KEYSTONE_TLS_CERT_FILE")
+    socket = ["--http-socket", ":5000"]
+    if certificate:
+        socket = ["--https-socket", f":5000,{certificate},{os.environ['KEYSTONE_TLS_KEY_FILE']}"]
     # One request at a time: SQLite turns away the second of two writers that have read before. The whole body is
     # read first, since closing a connection with unread bytes would destroy the answer.
     os.execvp("uwsgi", [
-        "uwsgi", "--plugin", "python3", "--http-socket", ":5000",
+        "uwsgi", "--plugin", "python3", *socket,
         "--wsgi-file", shutil.which("keystone-wsgi-public"), "--lazy-apps", "--enable-threads",
         "--post-buffering", "65536", "--need-app", "--die-on-term", "--buffer-size", "65535",
         "--disable-logging",

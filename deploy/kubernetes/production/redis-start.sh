@@ -4,36 +4,55 @@
 # Who is master is asked of the other Sentinels; if none knows, it is the first pod. A master that comes back before
 # it was replaced comes back empty: Redis is a view, and the reader fills it again from the broker's log.
 set -eu
-me=$HOSTNAME.redis
-password=$(cat /run/secrets/vmctl/redis-password)
-master=redis-0.redis
-for peer in redis-0.redis redis-1.redis redis-2.redis; do
+me=$HOSTNAME
+secrets=/run/secrets/vmctl
+master=redis-0
+for peer in redis-0 redis-1 redis-2; do
     [ "$peer" != "$me" ] || continue
-    known=$(timeout 2 redis-cli -h "$peer" -p 26379 --raw sentinel get-master-addr-by-name vmctl 2>/dev/null | head -n 1) || continue
+    known=$(timeout 2 redis-cli --tls --cacert "$secrets/ca.pem" -h "$peer" -p 26379 --raw \
+        sentinel get-master-addr-by-name vmctl 2>/dev/null | head -n 1) || continue
     [ -z "$known" ] || master=$known
 done
 
-cat >/data/redis.conf <<CONF
-port 6379
+# What both have: no port without TLS, and no certificate asked of those who connect.
+tls() {
+    cat <<CONF
+port 0
+tls-port $1
+tls-cert-file $secrets/tls-redis.pem
+tls-key-file $secrets/tls-redis.key
+tls-ca-cert-file $secrets/ca.pem
+tls-auth-clients no
+tls-replication yes
 dir /data
+CONF
+}
+
+{
+    tls 6379
+    cat <<CONF
+aclfile $secrets/redis-users.acl
 save ""
 appendonly no
 maxmemory ${MAXMEMORY:?}
 maxmemory-policy noeviction
-requirepass $password
-masterauth $password
+masteruser replica
+masterauth $(cat "$secrets/redis-replica")
 replica-announce-ip $me
 CONF
-[ "$master" = "$me" ] || printf 'replicaof %s 6379\n' "$master" >>/data/redis.conf
+    [ "$master" = "$me" ] || printf 'replicaof %s 6379\n' "$master"
+} >/data/redis.conf
 
-cat >/data/sentinel.conf <<CONF
-port 26379
-dir /data
+{
+    tls 26379
+    cat <<CONF
 sentinel resolve-hostnames yes
 sentinel announce-hostnames yes
 sentinel announce-ip $me
 sentinel monitor vmctl $master 6379 2
-sentinel auth-pass vmctl $password
+sentinel auth-user vmctl sentinel
+sentinel auth-pass vmctl $(cat "$secrets/redis-sentinel")
 sentinel down-after-milliseconds vmctl 5000
 sentinel failover-timeout vmctl 30000
 CONF
+} >/data/sentinel.conf
