@@ -1,6 +1,6 @@
-"""Checks rendered manifests, which are given, and the Compose files. Prints what is wrong; exits with 1 if anything is.
+"""Checks rendered manifests (.yaml) and Compose files (.json), which are given. Prints what is wrong; exits with 1 if anything is.
 
-Each object is held against the schema of its kind, in which unknown fields are errors; then against what must be true of
+Each object of Kubernetes is held against the schema of its kind, in which unknown fields are errors; then against what must be true of
 all of ours: no pod with rights that it does not need, none without bounds, no name that leads nowhere.
 """
 
@@ -81,13 +81,17 @@ def names_used(document):
         for volume in pod.get("volumes", []):
             if "secret" in volume:
                 yield "Secret", volume["secret"]["secretName"]
+            for source in volume.get("projected", {}).get("sources", []):
+                if not source["secret"].get("optional"):
+                    yield "Secret", source["secret"]["name"]
             if "configMap" in volume:
                 yield "ConfigMap", volume["configMap"]["name"]
             if "persistentVolumeClaim" in volume:
                 yield "PersistentVolumeClaim", volume["persistentVolumeClaim"]["claimName"]
         for container in pod["containers"]:
             for source in container.get("envFrom", []):
-                yield "ConfigMap", source["configMapRef"]["name"]
+                if not source["configMapRef"].get("optional"):
+                    yield "ConfigMap", source["configMapRef"]["name"]
     target = document.get("spec", {}).get("scaleTargetRef")
     if target:
         yield "Deployment", target["name"]
@@ -95,7 +99,34 @@ def names_used(document):
         yield "TriggerAuthentication", trigger["authenticationRef"]["name"]
 
 
+def items_of(pod):
+    """Yields the files of secrets that a pod mounts."""
+    for volume in pod.get("volumes", []):
+        sources = [volume] + volume.get("projected", {}).get("sources", [])
+        for item in (item for source in sources for item in source.get("secret", {}).get("items", [])):
+            yield "/run/secrets/vmctl/" + item["path"]
+
+
+def check_files(where, pod, documents):
+    """What a setting names must be mounted."""
+    maps = {d["metadata"]["name"]: d["data"] for d in documents if d["kind"] == "ConfigMap"}
+    mounted = set(items_of(pod))
+    for container in pod["containers"]:
+        settings = {env["name"]: env["value"] for env in container.get("env", [])}
+        for source in container.get("envFrom", []):
+            settings |= maps.get(source["configMapRef"]["name"], {})
+        for key, value in settings.items():
+            if value.startswith("/run/secrets/") and value not in mounted:
+                complain(where, f"{key} names a secret that is not mounted")
+
+
 def selected(documents, labels):
+    # Each pod of a StatefulSet is labelled with its name.
+    pod = labels.get("statefulset.kubernetes.io/pod-name")
+    if pod:
+        name, _, number = pod.rpartition("-")
+        sets = (d for d in documents if d["kind"] == "StatefulSet" and d["metadata"]["name"] == name)
+        return any(int(number) < d["spec"]["replicas"] for d in sets)
     templates = (d["spec"]["template"]["metadata"]["labels"] for d in documents if pods(d))
     return any(labels.items() <= template.items() for template in templates)
 
@@ -107,23 +138,29 @@ def check_references(name, documents):
         for used in names_used(document):
             if used not in there:
                 complain(where, f"there is no {used[0]} {used[1]}")
+        for pod in pods(document):
+            check_files(where, pod, documents)
         selector = document["spec"].get("selector") if document["kind"] in ("Service", "PodDisruptionBudget") else None
         if selector and not selected(documents, selector.get("matchLabels", selector)):
             complain(where, f"nothing has the labels {selector}")
     check_settings(name, documents)
 
 
-def check_settings(name, documents):
+def check_known(where, settings):
     """A component must know every setting that it is given: an unknown variable would be ignored in silence."""
     known = set(re.findall(r"`(VMCTL_[A-Z_]+)`", (ROOT / "docs/settings.md").read_text()))
     known |= {f"{setting}_FILE" for setting in known}
+    for key in sorted(set(settings)):
+        if key.startswith("VMCTL_") and key not in known:
+            complain(where, f"{key} is no setting")
+
+
+def check_settings(name, documents):
     given = [key for d in documents if d["kind"] == "ConfigMap" for key in d.get("data", {})]
     for document in documents:
         for pod in pods(document):
             given += [env["name"] for container in pod["containers"] for env in container.get("env", [])]
-    for key in sorted(set(given)):
-        if key.startswith("VMCTL_") and key not in known:
-            complain(name, f"{key} is no setting")
+    check_known(name, given)
 
 
 def check_rendered(path):
@@ -144,7 +181,7 @@ def check_rendered(path):
 
 def ours(image):
     """The version of an image of ours, without a registry; None of others."""
-    found_version = re.fullmatch(r"(?:\$\{VMCTL_REGISTRY:-\})?vmctl-[a-z-]+:(?:\$\{VMCTL_TAG:-)?([0-9.]+)\}?", image)
+    found_version = re.fullmatch(r"vmctl-[a-z-]+:([0-9.]+)", image)
     return found_version and found_version.group(1)
 
 
@@ -155,16 +192,20 @@ def check_version(where, images, version):
 
 
 def check_compose(path, version):
-    document = yaml.safe_load(path.read_text())
+    document = json.loads(path.read_text())
     services = document["services"]
     check_version(path.name, (service["image"] for service in services.values()), version)
     secrets = document.get("secrets", {})
     for name, service in services.items():
         where = f"{path.name} {name}"
         for secret in service.get("secrets", []):
-            source = secret if isinstance(secret, str) else secret["source"]
-            if source not in secrets:
-                complain(where, f"there is no secret {source}")
+            if secret["source"] not in secrets:
+                complain(where, f"there is no secret {secret['source']}")
+        given = {pathlib.PurePath("/run/secrets", secret["target"]) for secret in service.get("secrets", [])}
+        for key, value in (service.get("environment") or {}).items():
+            if value.startswith("/run/secrets/") and pathlib.PurePath(value) not in given:
+                complain(where, f"{key} names a secret that it does not get")
+        check_known(where, service.get("environment") or {})
         for needed, how in (service.get("depends_on") or {}).items():
             if needed not in services:
                 complain(where, f"there is no service {needed}")
@@ -172,9 +213,13 @@ def check_compose(path, version):
                 complain(where, f"{needed} never says that it is healthy")
         if not name.startswith("keystone-seed") and "stop_grace_period" not in service and ours(service["image"]):
             complain(where, "has no time to drain")
-    for volume in (v for s in services.values() for v in s.get("volumes", [])):
-        if volume.split(":")[0] not in document.get("volumes", {}):
-            complain(path.name, f"there is no volume {volume}")
+    for kind in ("configs", "secrets"):
+        for name, source in document.get(kind, {}).items():
+            # Secrets are made when the suite is installed.
+            if kind == "configs" and not pathlib.Path(source["file"]).is_file():
+                complain(path.name, f"there is no {source['file']} for {name}")
+            if not any(part["source"] == name for service in services.values() for part in service.get(kind) or []):
+                complain(path.name, f"nobody gets the {kind.removesuffix('s')} {name}")
 
 
 def has_health(service):
@@ -187,12 +232,13 @@ def main():
         version = tomllib.load(file)["workspace"]["package"]["version"]
     kinds = 0
     for path in map(pathlib.Path, sys.argv[1:]):
+        if path.suffix == ".json":
+            check_compose(path, version)
+            continue
         documents = check_rendered(path)
         kinds += len(documents)
         images = (c["image"] for d in documents for pod in pods(d) for c in pod["containers"])
         check_version(path.name, images, version)
-    for path in sorted((ROOT / "deploy").glob("compose*.yaml")):
-        check_compose(path, version)
     for line in found:
         print(line, file=sys.stderr)
     if found or not kinds:
