@@ -72,8 +72,13 @@ impl RedisStore {
     pub async fn check_policy(&self) -> Result<Option<String>, StoreError> {
         let mut info = cmd("INFO");
         info.arg("memory");
+        // The first call of a program: it waits for the connection, also where a Sentinel does not answer.
+        let patience = self.config.connect_timeout * 5;
+        let calls = [Call::Plain(info)];
         let mut texts = Vec::new();
-        collect_texts(self.one("info", Call::Plain(info)).await?, &mut texts);
+        for answer in self.send_within("info", patience, &calls).await? {
+            collect_texts(answer, &mut texts);
+        }
         let mut policies = texts
             .iter()
             .flat_map(|text| text.lines())
