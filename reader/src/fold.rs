@@ -25,7 +25,9 @@ use vmctl_core::{
 use crate::{
     Backoff, Config, StatusWatch,
     cursor::{Cursors, Plan, pieces, place},
-    metrics, traces,
+    metrics,
+    sweep::is_caught_up,
+    traces,
     trust::{Believed, believed},
 };
 
@@ -117,6 +119,7 @@ impl Fold {
             Err(restart) => return Some(restart),
         };
         backoff.reset();
+        let mut rebuilding = Some(Instant::now());
         loop {
             let entries = tokio::select! {
                 () = shutdown.cancelled() => return None,
@@ -138,6 +141,13 @@ impl Fold {
                 if let Err(restart) = self.take(&mut cursors, piece, shutdown).await {
                     return Some(restart);
                 }
+            }
+            let newest = self.status.get().newest;
+            let now = self.clock.now();
+            let is_rebuilt = newest.is_some_and(|at| is_caught_up(at, now));
+            if let Some(began) = rebuilding.take_if(|_| is_rebuilt) {
+                let took = began.elapsed().as_secs_f64();
+                ::metrics::histogram!(metrics::REBUILD_SECONDS).record(took);
             }
         }
     }
@@ -241,7 +251,10 @@ impl Fold {
                         metrics::add(metrics::EVENTS, "stale", batch.facts.len());
                         metrics::add(metrics::EVENTS, "invalid", batch.bad.len());
                     }
-                    FoldOutcome::Moved(_) => moved = Some(batch.partition),
+                    FoldOutcome::Moved(_) => {
+                        metrics::add(metrics::EVENTS, "conflict", batch.facts.len());
+                        moved = Some(batch.partition);
+                    }
                 }
             }
             if let Some(partition) = moved {

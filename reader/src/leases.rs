@@ -39,6 +39,8 @@ impl Leases {
                 partitions.sort_unstable();
                 metrics::set(metrics::PARTITIONS, partitions.len());
                 self.held.send_if_modified(|held| {
+                    let lost = held.iter().filter(|at| !partitions.contains(at)).count();
+                    ::metrics::counter!(metrics::LEASES_LOST).increment(lost as u64);
                     let changed = *held != partitions;
                     *held = partitions;
                     changed

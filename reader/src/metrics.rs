@@ -2,7 +2,8 @@
 
 use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
 
-/// Facts by what became of them: `applied`, `stale`, `invalid`.
+/// Facts by what became of them: `applied`, `stale`, `invalid`, `conflict` when another reader had moved their
+/// partition.
 pub const EVENTS: &str = "reader_events_total";
 /// Marks that were not believed, by why: `ahead` of the clock.
 pub const MARKS: &str = "reader_marks_refused_total";
@@ -14,6 +15,13 @@ pub const LAG_SECONDS: &str = "reader_lag_seconds";
 pub const LAG_EVENTS: &str = "reader_lag_events";
 /// Time of one write, in seconds.
 pub const FOLD_SECONDS: &str = "reader_fold_seconds";
+/// From taking partitions up until what is read of them is ten seconds old, in seconds.
+pub const REBUILD_SECONDS: &str = "cache_rebuild_seconds";
+/// Age of the oldest job that waits in a queue for its first worker, in seconds; 0 where none has waited for five
+/// minutes. Of the partitions held, as of the last look at all of their silent jobs.
+pub const OLDEST_SECONDS: &str = "queue_oldest_age_seconds";
+/// Partitions that were held and went to another reader.
+pub const LEASES_LOST: &str = "lease_lost_total";
 /// Partitions held.
 pub const PARTITIONS: &str = "reader_partitions";
 /// Positions that named no entry of the log any more: `hole` when the log had dropped entries before
@@ -72,6 +80,20 @@ pub fn describe() {
         FOLD_SECONDS,
         Unit::Seconds,
         "Time of one write to the store"
+    );
+    describe_histogram!(
+        REBUILD_SECONDS,
+        Unit::Seconds,
+        "From taking partitions up until they are caught up"
+    );
+    describe_gauge!(
+        OLDEST_SECONDS,
+        Unit::Seconds,
+        "Age of the oldest job that waits for its first worker, if it is five minutes or more"
+    );
+    describe_counter!(
+        LEASES_LOST,
+        "Partitions that were held and went to another reader"
     );
     describe_gauge!(PARTITIONS, "Partitions held");
     describe_counter!(VOID, "Positions that named no entry of the log any more");

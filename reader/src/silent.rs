@@ -23,6 +23,7 @@ use vmctl_core::{
     partition::Partition,
     record::Record,
     store::{FoldStore, HeardKey, StoreError},
+    topology::work_queue,
 };
 
 use crate::{Config, emptied::Emptied, metrics, said};
@@ -47,6 +48,8 @@ pub(crate) struct Silent {
     emptied: Emptied,
     pass: Option<Pass>,
     begun: Option<Instant>,
+    /// Since when the oldest job of a kind has waited, as the last whole pass has found.
+    oldest: BTreeMap<Kind, Timestamp>,
 }
 
 /// One pass through the partitions.
@@ -57,6 +60,8 @@ struct Pass {
     after: Option<HeardKey>,
     /// Queues that were empty when the pass began, and since when.
     emptied: BTreeMap<Kind, Timestamp>,
+    /// Since when the oldest job of a kind has waited, of those looked at.
+    oldest: BTreeMap<Kind, Timestamp>,
 }
 
 /// The broker does not take what is said: the round is over.
@@ -83,7 +88,14 @@ impl Silent {
             emptied,
             pass: None,
             begun: None,
+            oldest: BTreeMap::new(),
         }
+    }
+
+    /// No partition is held: others know what waits in them.
+    pub(crate) fn let_go(&mut self) {
+        self.pass = None;
+        self.found(BTreeMap::new());
     }
 
     /// Goes on with the pass, or begins one if it is time. `marks` has the newest mark of each partition
@@ -93,6 +105,7 @@ impl Silent {
         marks: &BTreeMap<Partition, Timestamp>,
     ) -> Result<(), StoreError> {
         self.look().await;
+        self.tell_ages();
         let mut pass = match self.pass.take() {
             Some(pass) => pass,
             None if !marks.is_empty() && self.is_time() => self.begin(marks),
@@ -125,8 +138,28 @@ impl Silent {
                 }
             }
         }
-        self.pass = Some(pass).filter(|pass| !pass.left.is_empty());
+        if pass.left.is_empty() {
+            self.found(pass.oldest);
+        } else {
+            self.pass = Some(pass);
+        }
         Ok(())
+    }
+
+    /// Takes what a whole pass has found.
+    fn found(&mut self, oldest: BTreeMap<Kind, Timestamp>) {
+        for kind in self.oldest.keys().filter(|kind| !oldest.contains_key(kind)) {
+            age(kind, Duration::ZERO);
+        }
+        self.oldest = oldest;
+        self.tell_ages();
+    }
+
+    fn tell_ages(&self) {
+        let now = self.clock.now();
+        for (kind, since) in &self.oldest {
+            age(kind, now.duration_since(*since).try_into().unwrap_or_default());
+        }
     }
 
     /// A pass for every time that a queue must have been empty, and when one has been.
@@ -141,6 +174,7 @@ impl Silent {
             left: marks.keys().rev().copied().collect(),
             after: None,
             emptied: self.emptied.take(self.empty_for),
+            oldest: BTreeMap::new(),
         }
     }
 
@@ -188,6 +222,9 @@ impl Silent {
             let mut said = true;
             if let Some(command) = self.waiting(&record) {
                 let kind = &command.data.job.kind;
+                let since = due(&command).unwrap_or(command.data.job.created_at);
+                let oldest = pass.oldest.entry(kind.clone()).or_insert(since);
+                *oldest = since.min(*oldest);
                 let lost = pass.emptied.get(kind);
                 self.emptied.watch(kind.clone());
                 if lost.is_some_and(|since| is_lost(&command, key, *since)) {
@@ -271,8 +308,16 @@ impl Silent {
     }
 }
 
+fn age(kind: &Kind, age: Duration) {
+    let queue = work_queue(kind);
+    ::metrics::gauge!(metrics::OLDEST_SECONDS, "queue" => queue).set(age.as_secs_f64());
+}
+
 /// Says whether a command was due, and its job heard of last, before its queue was first seen empty.
 fn is_lost(command: &Event, key: &HeardKey, since: Timestamp) -> bool {
-    let due = command.data.not_before.max(command.data.job.run_at);
-    key.heard_at <= since && due.is_none_or(|at| at <= since)
+    key.heard_at <= since && due(command).is_none_or(|at| at <= since)
+}
+
+fn due(command: &Event) -> Option<Timestamp> {
+    command.data.not_before.max(command.data.job.run_at)
 }

@@ -60,6 +60,7 @@ impl Sweep {
     async fn round(&mut self) -> Result<(), StoreError> {
         let held = self.holds.borrow().clone();
         if held.is_empty() {
+            self.silent.let_go();
             return Ok(());
         }
         let states = self.store.partitions().await?;

@@ -2,6 +2,7 @@
 use std::time::Duration;
 
 use crate::support::{World, until};
+use metrics_exporter_prometheus::PrometheusBuilder;
 use serde_json::json;
 use tokio::time::timeout;
 use vmctl_core::{
@@ -88,6 +89,42 @@ async fn watched(world: &World, time: Duration) {
         pass(world, Duration::from_secs(5)).await;
         tokio::time::sleep(Duration::from_secs(5)).await;
     }
+}
+
+/// The value of the only line of metrics that begins so.
+fn value(text: &str, metric: &str) -> f64 {
+    let mut lines = text.lines().filter_map(|line| line.strip_prefix(metric));
+    let line = lines.next().unwrap_or_else(|| panic!("no {metric}: {text}"));
+    assert_eq!(lines.next(), None);
+    line.trim().parse().unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn how_long_the_oldest_job_has_waited_is_told_until_it_is_taken() {
+    const OLDEST: &str = "queue_oldest_age_seconds{queue=\"work.vm.create\"}";
+    let recorder = PrometheusBuilder::new().build_recorder();
+    let seen = recorder.handle();
+    let _recording = metrics::set_default_local_recorder(&recorder);
+    let world = World::new().await;
+    let reader = world.start("r1");
+    let (first, second) = (long_job(&world), long_job(&world));
+    accept(&world, &first).await;
+    pass(&world, Duration::from_secs(120)).await;
+    accept(&world, &second).await;
+    watched(&world, Duration::from_secs(1200)).await;
+    let told = value(&seen.render(), OLDEST);
+    assert!((1300.0..1330.0).contains(&told), "{told} s");
+
+    for job in [&first, &second] {
+        let started = world.event(job, EventType::Started, JobState::Running);
+        world.publish(&started).await;
+    }
+    watched(&world, Duration::from_secs(600)).await;
+    let text = seen.render();
+    assert!(value(&text, OLDEST).abs() < f64::EPSILON);
+    assert!(value(&text, "cache_rebuild_seconds_count") >= 1.0);
+    assert!(value(&text, "lease_lost_total").abs() < f64::EPSILON);
+    reader.stop().await;
 }
 
 #[tokio::test(start_paused = true)]
