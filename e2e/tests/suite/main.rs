@@ -16,6 +16,7 @@ mod cancels;
 mod client;
 mod crashes;
 mod dead;
+mod deploy;
 mod failures;
 mod fairness;
 mod flows;
