@@ -94,16 +94,25 @@ name_of() {
 }
 
 # "docker" keeps health commands, which the other format has no place for.
-[ "$engine" = docker ] || flags+=(--format docker --timestamp "$SOURCE_DATE_EPOCH" --identity-label=false)
+[ "$engine" = docker ] || flags+=(--format docker --identity-label=false)
 # The others keep steps for the next image without being asked.
 [ "$engine" != buildah ] || flags+=(--layers)
+
+# Files of images that are programs and no more get one time. Python of the others compares times with those that it
+# compiled by: there they stay.
+stamp_of() {
+    case "$engine-$1" in
+        docker-* | *-worker-ansible | *-keystone) ;;
+        *) printf -- '--timestamp=0\n' ;;
+    esac
+}
 
 build() {
     "$engine" build "${flags[@]}" "$@"
 }
 
 # settle NAME: takes out of the image what is of this build alone: the names of the containers that made it, and the history
-# with the images in between. From the same files podman and buildah then make the same image, each time.
+# with the images in between. Says of which commit it is: steps that were kept from an earlier build say that one's. From the same files podman and buildah then make the same image, each time.
 settle() {
     local name=$1 config work
     case "$engine" in docker) return ;; esac
@@ -112,7 +121,10 @@ settle() {
     "$engine" push --quiet "$name" "docker-archive:$work.tar:$name"
     tar -C "$work" -xf "$work.tar"
     config=$(jq -r '.[0].Config' "$work/manifest.json")
-    jq -cS 'del(.container, .container_config, .parent, .history) | .config.Hostname = ""' "$work/$config" >"$work/config"
+    jq -cS --arg version "$version" --arg revision "$revision" --argjson time "$SOURCE_DATE_EPOCH" '
+        del(.container, .container_config, .parent, .history) | .config.Hostname = "" | .created = ($time | todate)
+        | .config.Labels += {"org.opencontainers.image.version": $version, "org.opencontainers.image.revision": $revision}
+        ' "$work/$config" >"$work/config"
     rm -- "$work/$config" "$work.tar"
     config=$(sha256sum <"$work/config" | cut -d ' ' -f 1).json
     mv -- "$work/config" "$work/$config"
@@ -137,7 +149,8 @@ take_programs() {
         install -D -m 0755 "$ready_made/$program" "$context/out/$program"
     done
     printf 'FROM scratch\nCOPY out /out\n' >"$context/Dockerfile"
-    build --tag "localhost/vmctl-programs:$$" "$context"
+    mapfile -t stamp < <(stamp_of programs)
+    build "${stamp[@]}" --tag "localhost/vmctl-programs:$$" "$context"
     rm -r -- "$context"
     arguments+=(--build-arg "PROGRAMS=localhost/vmctl-programs:$$")
 }
@@ -154,7 +167,8 @@ trap clean EXIT
 for image in "${images[@]}"; do
     name=$(name_of "$image")
     printf '== %s\n' "$name" >&2
-    build --file deploy/Dockerfile --target "$image" --tag "$name" \
+    mapfile -t stamp < <(stamp_of "$image")
+    build "${stamp[@]}" --file deploy/Dockerfile --target "$image" --tag "$name" \
         --build-arg "VERSION=$version" --build-arg "REVISION=$revision" "${arguments[@]}" .
     settle "$name"
     [ "$push" = no ] || push "$name"

@@ -49,6 +49,8 @@ part_same() {
         for image in "${minimal[@]}"; do
             check "$image: $engine makes the same image again" \
                 equal "$(id_of "localhost/try/$engine" "$image")" "$(id_of "localhost/try/again-$engine" "$image")"
+            [ "$engine" = "${engines[0]}" ] || check "$image: $engine makes the same image as ${engines[0]}" \
+                equal "$(id_of "localhost/try/${engines[0]}" "$image")" "$(id_of "localhost/try/$engine" "$image")"
         done
     done
 }
