@@ -12,6 +12,7 @@ usage: deploy/build-images.sh [OPTION…] [IMAGE…]
                       docker has it in its own configuration)
   --programs DIR      take the compiled programs from DIR instead of compiling in a container
   --build-arg A=B     handed on; RUST_IMAGE, DEBIAN_IMAGE and RUNTIME_IMAGE name other bases
+  --no-cache          do every step again
 
 images: server worker worker-ansible reader standalone vmctl keystone; default: all.
 Each is named [REGISTRY/]vmctl-IMAGE:TAG, the client [REGISTRY/]vmctl:TAG.
@@ -35,7 +36,7 @@ value() {
     printf '%s\n' "$2"
 }
 
-engine='' registry='' tag='' push=no insecure=no ready_made='' arguments=() images=()
+engine='' registry='' tag='' push=no insecure=no ready_made='' flags=() arguments=() images=()
 while [ "$#" -gt 0 ]; do
     case "$1" in
         --engine) engine=$(value "$@") && shift ;;
@@ -45,6 +46,7 @@ while [ "$#" -gt 0 ]; do
         --build-arg) arguments+=(--build-arg "$(value "$@")") && shift ;;
         --push) push=yes ;;
         --insecure) insecure=yes ;;
+        --no-cache) flags+=(--no-cache) ;;
         -h | --help) usage && exit 0 ;;
         -*) usage >&2 && fail "unknown option: $1" ;;
         *) images+=("$1") ;;
@@ -72,6 +74,7 @@ if [ -z "$engine" ]; then
 fi
 [ "$engine" != none ] || fail "neither docker, podman nor buildah works here"
 works "$engine" || fail "$engine does not work here"
+[ "$engine" = docker ] || command -v jq >/dev/null || fail "jq is missing"
 
 version=$(sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.toml)
 tag=${tag:-$version}
@@ -80,6 +83,9 @@ revision=$(git rev-parse HEAD 2>/dev/null || echo unknown)
 SOURCE_DATE_EPOCH=$(git log -1 --format=%ct 2>/dev/null || echo 0)
 export SOURCE_DATE_EPOCH
 
+# Podman and buildah give names without a registry this one themselves, but not everywhere.
+[ -n "$registry" ] || [ "$engine" = docker ] || registry=localhost/
+
 name_of() {
     case "$1" in
         vmctl) printf '%svmctl:%s\n' "$registry" "$tag" ;;
@@ -87,13 +93,46 @@ name_of() {
     esac
 }
 
-build() {
-    case "$engine" in
-        docker) docker build "$@" ;;
-        # "docker" keeps health commands, which the other format has no place for.
-        podman) podman build --format docker --timestamp "$SOURCE_DATE_EPOCH" "$@" ;;
-        buildah) buildah build --format docker --timestamp "$SOURCE_DATE_EPOCH" "$@" ;;
+# "docker" keeps health commands, which the other format has no place for.
+[ "$engine" = docker ] || flags+=(--format docker --identity-label=false)
+# The others keep steps for the next image without being asked.
+[ "$engine" != buildah ] || flags+=(--layers)
+
+# Files of images that are programs and no more get one time. Python of the others compares times with those that it
+# compiled by: there they stay.
+stamp_of() {
+    case "$engine-$1" in
+        docker-* | *-worker-ansible | *-keystone) ;;
+        *) printf -- '--timestamp=0\n' ;;
     esac
+}
+
+build() {
+    "$engine" build "${flags[@]}" "$@"
+}
+
+# settle NAME: takes out of the image what is of this build alone: the names of the containers that made it, and the history
+# with the images in between. Says of which commit it is: steps that were kept from an earlier build say that one's. From the same files podman and buildah then make the same image, each time.
+settle() {
+    local name=$1 config work
+    case "$engine" in docker) return ;; esac
+    work=$temporary/image
+    mkdir "$work"
+    "$engine" push --quiet "$name" "docker-archive:$work.tar:$name"
+    tar -C "$work" -xf "$work.tar"
+    config=$(jq -r '.[0].Config' "$work/manifest.json")
+    jq -cS --arg version "$version" --arg revision "$revision" --argjson time "$SOURCE_DATE_EPOCH" '
+        del(.container, .container_config, .parent, .history) | .config.Hostname = "" | .created = ($time | todate)
+        | .config.Labels += {"org.opencontainers.image.version": $version, "org.opencontainers.image.revision": $revision}
+        ' "$work/$config" >"$work/config"
+    rm -- "$work/$config" "$work.tar"
+    config=$(sha256sum <"$work/config" | cut -d ' ' -f 1).json
+    mv -- "$work/config" "$work/$config"
+    jq -c --arg config "$config" '.[0].Config = $config' "$work/manifest.json" >"$work/manifest"
+    mv -- "$work/manifest" "$work/manifest.json"
+    tar -C "$work" -cf "$work.tar" .
+    "$engine" pull --quiet "docker-archive:$work.tar"
+    rm -r -- "$work" "$work.tar"
 }
 
 push() {
@@ -104,23 +143,33 @@ push() {
 
 # An image with nothing but the programs, so that no container has to compile.
 take_programs() {
-    local program
-    context=$(mktemp -d)
-    trap 'rm -rf -- "$context"' EXIT
+    local program context=$temporary/programs
     for program in "${programs[@]}"; do
         [ -f "$ready_made/$program" ] || fail "$ready_made has no $program"
         install -D -m 0755 "$ready_made/$program" "$context/out/$program"
     done
     printf 'FROM scratch\nCOPY out /out\n' >"$context/Dockerfile"
-    build --tag "localhost/vmctl-programs:$tag" "$context"
-    arguments+=(--build-arg "PROGRAMS=localhost/vmctl-programs:$tag")
+    mapfile -t stamp < <(stamp_of programs)
+    build "${stamp[@]}" --tag "localhost/vmctl-programs:$$" "$context"
+    rm -r -- "$context"
+    arguments+=(--build-arg "PROGRAMS=localhost/vmctl-programs:$$")
 }
 
+clean() {
+    rm -rf -- "$temporary"
+    # It may have been made or not. A container that only copied from it may be there still.
+    [ -z "$ready_made" ] || "$engine" rmi --force "localhost/vmctl-programs:$$" >/dev/null 2>&1 || true
+}
+
+temporary=$(mktemp -d)
+trap clean EXIT
 [ -z "$ready_made" ] || take_programs
 for image in "${images[@]}"; do
     name=$(name_of "$image")
     printf '== %s\n' "$name" >&2
-    build --file deploy/Dockerfile --target "$image" --tag "$name" \
+    mapfile -t stamp < <(stamp_of "$image")
+    build "${stamp[@]}" --file deploy/Dockerfile --target "$image" --tag "$name" \
         --build-arg "VERSION=$version" --build-arg "REVISION=$revision" "${arguments[@]}" .
+    settle "$name"
     [ "$push" = no ] || push "$name"
 done

@@ -62,6 +62,9 @@ def main():
         "--wsgi-file", shutil.which("keystone-wsgi-public"), "--lazy-apps", "--enable-threads",
         "--post-buffering", "65536", "--need-app", "--die-on-term", "--buffer-size", "65535",
         "--disable-logging",
+        # A master makes 0 of an end that was asked for. Python is not taken down then: a module that Keystone loads
+        # would crash.
+        "--master", "--skip-atexit-teardown",
     ])
 
 
