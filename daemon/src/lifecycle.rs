@@ -9,10 +9,10 @@
 //!
 //! Signals are read on a thread of their own, so that a busy runtime cannot delay them.
 
-use std::io;
 use std::process;
 use std::thread;
 use std::time::Duration;
+use std::{fmt, io};
 
 use anyhow::Context;
 use tokio::runtime;
@@ -33,14 +33,20 @@ pub enum Ended {
 }
 
 impl Ended {
-    /// Logs how it ended, and gives the exit code: zero only if it was told to stop and did.
+    /// Logs how it ended, and gives the exit code: zero only if it was told to stop and did, 2 for a
+    /// [`WrongSetting`].
     pub fn report(self) -> u8 {
         match self {
             Self::Drained => {
                 tracing::info!("stopped");
                 return 0;
             }
-            Self::Failed(error) => tracing::error!("stopped by an error: {error:#}"),
+            Self::Failed(error) => {
+                tracing::error!("stopped by an error: {error:#}");
+                if error.is::<WrongSetting>() {
+                    return 2;
+                }
+            }
             Self::ByItself => tracing::error!("stopped by itself"),
             Self::TimedOut(limit) => tracing::error!(
                 drain_timeout_ms = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX),
@@ -48,6 +54,17 @@ impl Ended {
             ),
         }
         1
+    }
+}
+
+/// The setting that an error is about, as the error's context. A process that it ends has exit code 2, as for a value that
+/// cannot be read: whoever starts processes again need not try this one before somebody has mended it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WrongSetting(pub &'static str);
+
+impl fmt::Display for WrongSetting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
     }
 }
 

@@ -13,7 +13,9 @@ use vmctl_core::{
     fact::Retention,
     kinds::Registry,
 };
-use vmctl_daemon::{Check, Health, HealthServer, Process, Program, Status, authorities};
+use vmctl_daemon::{
+    Check, Health, HealthServer, Process, Program, Status, WrongSetting, authorities,
+};
 use vmctl_reader::{Config, Reader, Search, StatusWatch};
 use vmctl_search::{Auth, Cluster};
 
@@ -41,7 +43,9 @@ async fn run(settings: Settings, process: Process) -> anyhow::Result<()> {
     let searches = search.is_some();
     ensure!(
         folds || search.is_some(),
-        "VMCTL_READER_ROLES leaves nothing to do: without fold it needs search and VMCTL_SEARCH_URL"
+        WrongSetting(
+            "VMCTL_READER_ROLES leaves nothing to do: without fold it needs search and VMCTL_SEARCH_URL"
+        )
     );
     let reader = Reader::new(
         Config {
@@ -74,12 +78,20 @@ async fn run(settings: Settings, process: Process) -> anyhow::Result<()> {
 fn checks(settings: &Settings, name: &str) -> anyhow::Result<Vec<Check>> {
     let bus = bus(settings, name)?;
     let store = store(settings)?;
-    Ok(vec![
+    let search = search(settings)?;
+    let mut checks = vec![
         Check::new("rabbitmq", async {
             Ok(rabbitmq::RabbitMq::reach(bus).await?)
         }),
         Check::new("redis", async move { Ok(store.check_policy().await?) }),
-    ])
+    ];
+    checks.extend(search.map(|search| {
+        Check::new("search", async move {
+            search.cluster.position().await?;
+            Ok(None)
+        })
+    }));
+    Ok(checks)
 }
 
 /// Returns the authorities to trust besides the system's.
@@ -92,12 +104,14 @@ fn store(settings: &Settings) -> anyhow::Result<redis::RedisStore> {
         ca_pem: trusted(settings)?,
         ..redis::Config::new(settings.redis_url.expose())
     };
-    redis::RedisStore::connect_lazy(config).context("VMCTL_REDIS_URL")
+    redis::RedisStore::connect_lazy(config).context(WrongSetting("VMCTL_REDIS_URL"))
 }
 
 fn bus(settings: &Settings, name: &str) -> anyhow::Result<rabbitmq::Config> {
     let urls = settings.amqp_url.iter().map(|url| url.expose().parse());
-    let urls = urls.collect::<Result<_, _>>().context("VMCTL_AMQP_URL")?;
+    let urls = urls
+        .collect::<Result<_, _>>()
+        .context(WrongSetting("VMCTL_AMQP_URL"))?;
     Ok(rabbitmq::Config {
         name: name.to_owned(),
         channels: settings.amqp_channels.into(),
@@ -119,12 +133,12 @@ fn search(settings: &Settings) -> anyhow::Result<Option<Search>> {
     );
     let cluster = Cluster::new(&vmctl_search::Config {
         url: SecretString::from(url.expose()),
-        auth: auth.context("VMCTL_SEARCH_USERNAME, _PASSWORD, _API_KEY")?,
+        auth: auth.context(WrongSetting("VMCTL_SEARCH_USERNAME, _PASSWORD, _API_KEY"))?,
         name: settings.search_name.0.clone(),
         ca_pem: trusted(settings)?.map(String::into_bytes),
     });
     Ok(Some(Search {
-        cluster: cluster.context("VMCTL_SEARCH_URL")?,
+        cluster: cluster.context(WrongSetting("VMCTL_SEARCH_URL"))?,
         retention: settings.search_retention,
     }))
 }

@@ -158,7 +158,10 @@ impl Silent {
     fn tell_ages(&self) {
         let now = self.clock.now();
         for (kind, since) in &self.oldest {
-            age(kind, now.duration_since(*since).try_into().unwrap_or_default());
+            age(
+                kind,
+                now.duration_since(*since).try_into().unwrap_or_default(),
+            );
         }
     }
 

@@ -139,7 +139,7 @@ fn a_wrong_setting_is_named() {
         "{log}"
     );
     let (code, log) = start(&[("VMCTL_AMQP_URL", "http://x:canary@y/")]).end(IN_TIME);
-    assert_eq!(code, Some(1), "{log}");
+    assert_eq!(code, Some(2), "{log}");
     assert!(log.contains("VMCTL_AMQP_URL"), "{log}");
     assert!(!log.contains("canary"), "{log}");
 }

@@ -72,6 +72,20 @@ pub struct Found {
 }
 
 impl Cluster {
+    /// Says whether it answers to this user, also when it has nothing yet.
+    ///
+    /// # Errors
+    ///
+    /// When it does not, within a time.
+    pub async fn reach(&self, within: Duration) -> Result<(), SearchError> {
+        let path = [self.name.as_str(), "_search"];
+        let body = Body::Json(json!({"size": 0}));
+        match self.call(Method::POST, &path, &[], body, within).await {
+            Err(error) if error.status() != Some(404) => Err(error.without_reason()),
+            _ => Ok(()),
+        }
+    }
+
     /// Finds jobs; each is there once.
     ///
     /// # Errors

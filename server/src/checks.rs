@@ -1,26 +1,38 @@
 //! What `vmctl-server check` tries: RabbitMQ, Redis, and Keystone with the server's own user.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use anyhow::Result;
 use vmctl_backends::rabbitmq::RabbitMq;
 use vmctl_core::clock::SystemClock;
 use vmctl_daemon::Check;
 
-use crate::{bus, identity, policy, registry, settings::Settings, store};
+use crate::{bus, id_secret, identity, policy, registry, search, settings::Settings, store};
+
+/// How long the search cluster may take.
+const SEARCH_TIME: Duration = Duration::from_secs(10);
 
 pub(crate) fn checks(settings: &Settings, name: &str) -> Result<Vec<Check>> {
+    id_secret(settings)?;
     registry(settings)?;
     policy(settings)?;
     let bus = bus(settings, name)?;
     let store = store(settings)?;
     let identity = identity(settings, Arc::new(SystemClock))?;
-    Ok(vec![
+    let search = search(settings)?;
+    let mut checks = vec![
         Check::new("rabbitmq", async { Ok(RabbitMq::reach(bus).await?) }),
         Check::new("redis", async move { Ok(store.check_policy().await?) }),
         Check::new("keystone", async move {
             identity.check().await?;
             Ok(None)
         }),
-    ])
+    ];
+    checks.extend(search.map(|cluster| {
+        Check::new("search", async move {
+            cluster.reach(SEARCH_TIME).await?;
+            Ok(None)
+        })
+    }));
+    Ok(checks)
 }

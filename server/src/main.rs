@@ -8,8 +8,8 @@ mod topology;
 
 use std::{process::ExitCode, sync::Arc, time::Duration};
 
-use anyhow::Context;
-use secrecy::SecretString;
+use anyhow::{Context, ensure};
+use secrecy::{ExposeSecret as _, SecretString};
 use vmctl_api_types::AuthDiscovery;
 use vmctl_backends::{
     keystone::{self, KeystoneIdentity},
@@ -20,7 +20,7 @@ use vmctl_core::{
     kinds::Registry,
     store::project::ProjectLimits,
 };
-use vmctl_daemon::{Health, Process, Program, Status, Tls, authorities};
+use vmctl_daemon::{Health, Process, Program, Status, Tls, WrongSetting, authorities};
 use vmctl_egress::Guard;
 use vmctl_search::{Auth, Cluster};
 use vmctl_server::{Backends, CheckState, Config, Limits, Readiness, SyncConfig, policy::Policy};
@@ -31,6 +31,8 @@ use settings::Settings;
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How often Redis is asked for its settings.
 const POLICY_EVERY: Duration = Duration::from_secs(30);
+/// Bytes that a secret has at least.
+const SHORTEST_SECRET: usize = 16;
 
 fn main() -> ExitCode {
     let about = "The HTTP API: takes jobs and answers how they are";
@@ -117,8 +119,18 @@ fn config(settings: &Settings, process: &Process) -> anyhow::Result<Config> {
             fair_share: settings.quota_fair_share.into(),
             ..Limits::default()
         },
-        ..Config::new(settings.listen, settings.id_secret.clone())
+        ..Config::new(settings.listen, id_secret(settings)?)
     })
+}
+
+/// A short secret could be found by trying, and with it the ids of jobs.
+fn id_secret(settings: &Settings) -> anyhow::Result<SecretString> {
+    let is_long = settings.id_secret.expose_secret().len() >= SHORTEST_SECRET;
+    ensure!(
+        is_long,
+        WrongSetting("VMCTL_ID_SECRET has less than 16 bytes")
+    );
+    Ok(settings.id_secret.clone())
 }
 
 /// Returns the authorities to trust besides the system's.
@@ -128,7 +140,9 @@ fn trusted(settings: &Settings) -> anyhow::Result<Option<String>> {
 
 fn registry(settings: &Settings) -> anyhow::Result<Registry> {
     match &settings.kinds_dir {
-        Some(directory) => Registry::with_directory(directory).context("VMCTL_KINDS_DIR"),
+        Some(directory) => {
+            Registry::with_directory(directory).context(WrongSetting("VMCTL_KINDS_DIR"))
+        }
         None => Ok(Registry::built_in()?),
     }
 }
@@ -138,12 +152,14 @@ fn store(settings: &Settings) -> anyhow::Result<redis::RedisStore> {
         ca_pem: trusted(settings)?,
         ..redis::Config::new(settings.redis_url.expose())
     };
-    redis::RedisStore::connect_lazy(config).context("VMCTL_REDIS_URL")
+    redis::RedisStore::connect_lazy(config).context(WrongSetting("VMCTL_REDIS_URL"))
 }
 
 fn bus(settings: &Settings, name: &str) -> anyhow::Result<rabbitmq::Config> {
     let urls = settings.amqp_url.iter().map(|url| url.expose().parse());
-    let urls = urls.collect::<Result<_, _>>().context("VMCTL_AMQP_URL")?;
+    let urls = urls
+        .collect::<Result<_, _>>()
+        .context(WrongSetting("VMCTL_AMQP_URL"))?;
     Ok(rabbitmq::Config {
         name: name.to_owned(),
         channels: settings.amqp_channels.into(),
@@ -156,7 +172,7 @@ fn policy(settings: &Settings) -> anyhow::Result<Policy> {
     let file = settings.policy_file.as_deref().map(Policy::from_file);
     Ok(file
         .transpose()
-        .context("VMCTL_POLICY_FILE")?
+        .context(WrongSetting("VMCTL_POLICY_FILE"))?
         .unwrap_or_default())
 }
 
@@ -172,11 +188,11 @@ fn search(settings: &Settings) -> anyhow::Result<Option<Cluster>> {
     );
     let cluster = Cluster::new(&vmctl_search::Config {
         url: SecretString::from(url.expose()),
-        auth: auth.context("VMCTL_SEARCH_USERNAME, _PASSWORD, _API_KEY")?,
+        auth: auth.context(WrongSetting("VMCTL_SEARCH_USERNAME, _PASSWORD, _API_KEY"))?,
         name: settings.search_name.0.clone(),
         ca_pem: trusted(settings)?.map(String::into_bytes),
     });
-    Ok(Some(cluster.context("VMCTL_SEARCH_URL")?))
+    Ok(Some(cluster.context(WrongSetting("VMCTL_SEARCH_URL"))?))
 }
 
 fn identity(settings: &Settings, clock: Arc<dyn Clock>) -> anyhow::Result<Arc<KeystoneIdentity>> {
@@ -191,7 +207,8 @@ fn identity(settings: &Settings, clock: Arc<dyn Clock>) -> anyhow::Result<Arc<Ke
         options: keystone::Options::default(),
     };
     config.options.ca_pem = trusted(settings)?.map(String::into_bytes);
-    let identity = KeystoneIdentity::new(config, clock).context("VMCTL_KEYSTONE_URL")?;
+    let identity =
+        KeystoneIdentity::new(config, clock).context(WrongSetting("VMCTL_KEYSTONE_URL"))?;
     Ok(Arc::new(identity))
 }
 

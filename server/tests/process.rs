@@ -108,6 +108,25 @@ fn what_it_cannot_do_without_is_named() {
 }
 
 #[test]
+fn a_secret_that_could_be_guessed_is_refused() {
+    let env = [
+        ("VMCTL_ID_SECRET", "fifteen bytes.."),
+        ("VMCTL_KEYSTONE_URL", "http://127.0.0.1:9/v3"),
+        ("VMCTL_KEYSTONE_USERNAME", "nobody"),
+        ("VMCTL_KEYSTONE_PASSWORD", CANARY),
+        ("VMCTL_KEYSTONE_PROJECT", "none"),
+    ];
+    let check = Daemon::start(Path::new(PROGRAM), &["check"], &env);
+    for server in [start(&env), check] {
+        let (mut server, wanted) = (server, "VMCTL_ID_SECRET has less than 16 bytes");
+        let (code, log) = server.end(IN_TIME);
+        assert_eq!(code, Some(2), "{log}");
+        assert!(log.contains(wanted), "{log}");
+        assert!(!log.contains("fifteen"), "{log}");
+    }
+}
+
+#[test]
 fn check_tries_each_service_and_starts_nothing() {
     let check = |env: &[(&str, &str)]| {
         let mut env = env.to_vec();
@@ -133,6 +152,15 @@ fn check_tries_each_service_and_starts_nothing() {
     assert!(!said.contains(CANARY), "{said}");
     let (code, said) = check(&[]);
     assert_eq!(code, Some(2), "{said}");
+    let (code, said) = check(&[
+        ("VMCTL_KEYSTONE_URL", &format!("http://{NOBODY}/v3")),
+        ("VMCTL_KEYSTONE_USERNAME", "nobody"),
+        ("VMCTL_KEYSTONE_PASSWORD", CANARY),
+        ("VMCTL_KEYSTONE_PROJECT", "none"),
+        ("VMCTL_SEARCH_URL", &format!("http://{NOBODY}")),
+    ]);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("search    failing"), "{said}");
 
     let names = [
         "VMCTL_TEST_AMQP_URL",
@@ -285,7 +313,7 @@ fn it_does_not_start_with_rules_that_it_cannot_use() {
         ("VMCTL_POLICY_FILE", file.to_str().unwrap()),
     ])
     .end(IN_TIME);
-    assert_eq!(code, Some(1), "{log}");
+    assert_eq!(code, Some(2), "{log}");
     assert!(log.contains("VMCTL_POLICY_FILE"), "{log}");
     assert!(
         log.contains("policy.yaml: line 1: job:get: there is no rule nobody"),

@@ -67,7 +67,7 @@ fn start(directory: &Path, more: &[(&str, &str)]) -> Daemon {
         ("VMCTL_KEYSTONE_USERNAME", "nobody"),
         ("VMCTL_KEYSTONE_PASSWORD", "secret"),
         ("VMCTL_KEYSTONE_PROJECT", "none"),
-        ("VMCTL_ID_SECRET", "secret"),
+        ("VMCTL_ID_SECRET", "a secret of a test"),
     ];
     env.extend(more);
     Daemon::start(Path::new(PROGRAM), &[], &env)

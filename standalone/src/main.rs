@@ -17,7 +17,7 @@ use std::{
 use anyhow::Context;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use vmctl_core::store::project::ProjectLimits;
-use vmctl_daemon::{Process, Program, Status, authorities};
+use vmctl_daemon::{Process, Program, Status, WrongSetting, authorities};
 use vmctl_egress::Policy;
 use vmctl_server::{Limits, policy};
 use vmctl_standalone::{
@@ -83,7 +83,9 @@ async fn run(settings: Settings, process: Process) -> anyhow::Result<()> {
         .policy_file
         .as_deref()
         .map(policy::Policy::from_file);
-    let rules = rules.transpose().context("VMCTL_POLICY_FILE")?;
+    let rules = rules
+        .transpose()
+        .context(WrongSetting("VMCTL_POLICY_FILE"))?;
     let trusted = authorities(settings.ca_file.as_deref())?;
     let running = Standalone::builder()
         .listen(settings.listen)

@@ -1,23 +1,19 @@
 //! What `vmctl-worker check` tries: RabbitMQ, Redis and the provisioner.
 
-use std::sync::Arc;
+use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use vmctl_backends::rabbitmq::RabbitMq;
-use vmctl_core::clock::{Clock, SystemClock};
 use vmctl_daemon::Check;
-use vmctl_worker::{kinds, provisioner::Health};
+use vmctl_worker::provisioner::Health;
 
-use crate::{bus, callbacks, registry, settings::Settings, simulated, store};
+use crate::{Parts, bus, settings::Settings};
 
 pub(crate) fn checks(settings: &Settings, name: &str) -> Result<Vec<Check>> {
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    registry(settings)?;
-    callbacks(settings, clock.clone())?;
-    kinds::ansible(settings.ansible()).context("VMCTL_ANSIBLE_PLAYBOOKS")?;
+    let Parts {
+        store, provisioner, ..
+    } = Parts::new(settings, name, Duration::ZERO)?;
     let bus = bus(settings, name)?;
-    let store = store(settings)?;
-    let provisioner = simulated(settings, clock)?;
     Ok(vec![
         Check::new("rabbitmq", async { Ok(RabbitMq::reach(bus).await?) }),
         Check::new("redis", async move { Ok(store.check_policy().await?) }),

@@ -6,12 +6,15 @@ mod settings;
 use std::{env, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::Context;
+use secrecy::SecretString;
 use vmctl_backends::{rabbitmq, redis};
 use vmctl_core::{
     clock::{Clock, SystemClock},
     kinds::Registry,
 };
-use vmctl_daemon::{Health, HealthServer, Process, Program, Status, Tls, authorities};
+use vmctl_daemon::{
+    Health, HealthServer, Listen, Process, Program, Status, WrongSetting, authorities,
+};
 use vmctl_egress::{Guard, Policy};
 use vmctl_worker::{
     Backends, Config, Readiness, Worker,
@@ -40,35 +43,21 @@ async fn run(settings: Settings, process: Process) -> anyhow::Result<()> {
     vmctl_worker::describe_metrics();
     rabbitmq::describe_metrics();
     redis::describe_metrics();
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let registry = Arc::new(registry(&settings)?);
-    let rabbitmq = rabbitmq::RabbitMq::connect_lazy(bus(&settings, &process.name)?);
-    let store = store(&settings)?;
-    let backends = Backends {
-        bus: rabbitmq.bus(),
-        store: Arc::new(store.clone()),
-        clock: clock.clone(),
-        registry: registry.clone(),
-    };
-    let config = Config {
-        app: env!("CARGO_BIN_NAME").to_owned(),
-        kinds: settings.kinds.iter().map(|kind| kind.0.clone()).collect(),
-        slots: settings.slots,
-        drain_grace: process.grace(),
-        slice_limit: settings.slice_limit,
-        ack_timeout: settings.ack_timeout,
-        ..Config::new(&process.name)
-    };
-    let callbacks = callbacks(&settings, clock.clone())?;
-    let provisioner = simulated(&settings, clock)?;
-    let ansible = kinds::ansible(settings.ansible()).context("VMCTL_ANSIBLE_PLAYBOOKS")?;
-    let worker = Worker::builder(config, backends)
-        .handlers(kinds::built_in(&provisioner, &registry))
-        .handlers(kinds::callbacks(callbacks))
-        .handlers(ansible)
-        .build()?;
+    let Parts {
+        worker,
+        rabbitmq,
+        store,
+        provisioner,
+        machines,
+    } = Parts::new(&settings, &process.name, process.grace())?;
     watch(&process.health, worker.readiness(), store);
-    serve_machines(&settings, process.tls.clone(), &provisioner)?;
+    if let Some(token) = machines {
+        let server = HealthServer::bind_for("machines", settings.api_listen)?;
+        let router = machines::router(Arc::clone(&provisioner), token);
+        if let Some(server) = server {
+            server.with_tls(process.tls.clone()).serve(router)?;
+        }
+    }
     watch_provisioner(&process.health, provisioner);
     if let Some(server) = HealthServer::bind(settings.health_listen)? {
         let probes = process.health.router().merge(process.metrics.router());
@@ -80,25 +69,66 @@ async fn run(settings: Settings, process: Process) -> anyhow::Result<()> {
     Ok(ended?)
 }
 
-/// Serves the worker's own API, if it was told where.
-fn serve_machines(
-    settings: &Settings,
-    tls: Option<Tls>,
-    provisioner: &Arc<dyn Provisioner>,
-) -> anyhow::Result<()> {
-    let Some(server) = HealthServer::bind_for("machines", settings.api_listen)? else {
-        return Ok(());
-    };
-    let token = settings.api_token.clone();
-    let token = token.context("VMCTL_WORKER_API_LISTEN needs VMCTL_WORKER_API_TOKEN")?;
-    let router = machines::router(Arc::clone(provisioner), token);
-    server.with_tls(tls).serve(router)?;
-    Ok(())
+/// What the settings make, before anything is started or connected.
+struct Parts {
+    worker: Worker,
+    rabbitmq: rabbitmq::RabbitMq,
+    store: redis::RedisStore,
+    provisioner: Arc<dyn Provisioner>,
+    /// What the worker's own API asks for, if it is served.
+    machines: Option<SecretString>,
+}
+
+impl Parts {
+    fn new(settings: &Settings, name: &str, grace: Duration) -> anyhow::Result<Self> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let registry = Arc::new(registry(settings)?);
+        let rabbitmq = rabbitmq::RabbitMq::connect_lazy(bus(settings, name)?);
+        let store = store(settings)?;
+        let backends = Backends {
+            bus: rabbitmq.bus(),
+            store: Arc::new(store.clone()),
+            clock: clock.clone(),
+            registry: registry.clone(),
+        };
+        let config = Config {
+            app: env!("CARGO_BIN_NAME").to_owned(),
+            kinds: settings.kinds.iter().map(|kind| kind.0.clone()).collect(),
+            slots: settings.slots,
+            drain_grace: grace,
+            slice_limit: settings.slice_limit,
+            ack_timeout: settings.ack_timeout,
+            ..Config::new(name)
+        };
+        let callbacks = callbacks(settings, clock.clone())?;
+        let provisioner = simulated(settings, clock)?;
+        let ansible = kinds::ansible(settings.ansible());
+        let worker = Worker::builder(config, backends)
+            .handlers(kinds::built_in(&provisioner, &registry))
+            .handlers(kinds::callbacks(callbacks))
+            .handlers(ansible.context(WrongSetting("VMCTL_ANSIBLE_PLAYBOOKS"))?)
+            .build()
+            .context(WrongSetting("VMCTL_WORKER_KINDS"))?;
+        let is_served = matches!(settings.api_listen, Listen::On(_));
+        let token = settings.api_token.clone();
+        let missing = WrongSetting("VMCTL_WORKER_API_LISTEN needs VMCTL_WORKER_API_TOKEN");
+        Ok(Self {
+            worker,
+            rabbitmq,
+            store,
+            provisioner,
+            machines: is_served
+                .then(|| token.ok_or_else(|| anyhow::Error::msg(missing)))
+                .transpose()?,
+        })
+    }
 }
 
 fn registry(settings: &Settings) -> anyhow::Result<Registry> {
     match &settings.kinds_dir {
-        Some(directory) => Registry::with_directory(directory).context("VMCTL_KINDS_DIR"),
+        Some(directory) => {
+            Registry::with_directory(directory).context(WrongSetting("VMCTL_KINDS_DIR"))
+        }
         None => Ok(Registry::built_in()?),
     }
 }
@@ -113,12 +143,14 @@ fn store(settings: &Settings) -> anyhow::Result<redis::RedisStore> {
         ca_pem: trusted(settings)?,
         ..redis::Config::new(settings.redis_url.expose())
     };
-    redis::RedisStore::connect_lazy(config).context("VMCTL_REDIS_URL")
+    redis::RedisStore::connect_lazy(config).context(WrongSetting("VMCTL_REDIS_URL"))
 }
 
 fn bus(settings: &Settings, name: &str) -> anyhow::Result<rabbitmq::Config> {
     let urls = settings.amqp_url.iter().map(|url| url.expose().parse());
-    let urls = urls.collect::<Result<_, _>>().context("VMCTL_AMQP_URL")?;
+    let urls = urls
+        .collect::<Result<_, _>>()
+        .context(WrongSetting("VMCTL_AMQP_URL"))?;
     Ok(rabbitmq::Config {
         name: name.to_owned(),
         channels: settings.amqp_channels.into(),
@@ -141,12 +173,12 @@ fn callbacks(settings: &Settings, clock: Arc<dyn Clock>) -> anyhow::Result<Callb
         ca_pem: trusted(settings)?.map(String::into_bytes),
         ..ClientConfig::with_slots(settings.slots)
     };
-    let client = Client::new(guard, &config).context("VMCTL_CA_FILE")?;
+    let client = Client::new(guard, &config).context(WrongSetting("VMCTL_CA_FILE"))?;
     let directory = settings.callback_secrets_dir.clone();
     let secrets = Secrets::new(settings.callback_secret.clone(), directory)
-        .context("VMCTL_CALLBACK_SECRET")?;
+        .context(WrongSetting("VMCTL_CALLBACK_SECRET"))?;
     let schedule = Schedule::new(&settings.callback_schedule);
-    let schedule = schedule.context("VMCTL_CALLBACK_SCHEDULE has no wait")?;
+    let schedule = schedule.context(WrongSetting("VMCTL_CALLBACK_SCHEDULE has no wait"))?;
     Ok(CallbackDeliver::new(client, secrets, schedule, clock))
 }
 

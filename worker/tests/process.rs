@@ -137,13 +137,39 @@ fn a_provisioner_that_fails_is_part_of_readiness() {
 #[test]
 fn a_kind_that_nobody_implements_is_refused() {
     let machines = tempfile::tempdir().unwrap();
-    let mut worker = start(&[
-        ("VMCTL_WORKER_KINDS", "vm.create,vm.fly"),
-        ("VMCTL_SIMULATED_DIR", machines.path().to_str().unwrap()),
+    refused(&[
+        ("VMCTL_WORKER_KINDS", "vm.create,vm.fly", "vm.fly"),
+        ("VMCTL_SIMULATED_DIR", machines.path().to_str().unwrap(), ""),
     ]);
-    let (code, log) = worker.end(IN_TIME);
-    assert_eq!(code, Some(1), "{log}");
-    assert!(log.contains("vm.fly"), "{log}");
+}
+
+#[test]
+fn an_api_without_a_token_is_refused() {
+    let machines = tempfile::tempdir().unwrap();
+    refused(&[
+        (
+            "VMCTL_WORKER_API_LISTEN",
+            "127.0.0.1:0",
+            "VMCTL_WORKER_API_TOKEN",
+        ),
+        ("VMCTL_SIMULATED_DIR", machines.path().to_str().unwrap(), ""),
+    ]);
+}
+
+/// Makes sure that neither a start nor `check` takes these settings, and that both say why.
+fn refused(settings: &[(&str, &str, &str)]) {
+    let env: Vec<_> = settings
+        .iter()
+        .map(|(name, value, _)| (*name, *value))
+        .collect();
+    for mut worker in [
+        start(&env),
+        Daemon::start(Path::new(PROGRAM), &["check"], &env),
+    ] {
+        let (code, log) = worker.end(IN_TIME);
+        assert_eq!(code, Some(2), "{log}");
+        assert!(settings.iter().all(|(.., why)| log.contains(why)), "{log}");
+    }
 }
 
 #[test]

@@ -8,6 +8,8 @@ use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 
+use crate::WrongSetting;
+
 /// Reads the file that `VMCTL_CA_FILE` names, if it does, and makes sure that each certificate in it can be used.
 ///
 /// # Errors
@@ -24,7 +26,8 @@ pub fn authorities(file: Option<&Path>) -> anyhow::Result<Option<String>> {
         ensure!(!known.is_empty(), "it holds no certificate");
         Ok(pem)
     };
-    let pem = read().with_context(|| format!("VMCTL_CA_FILE: {}", file.display()))?;
+    let pem = read().with_context(|| file.display().to_string());
+    let pem = pem.context(WrongSetting("VMCTL_CA_FILE"))?;
     Ok(Some(pem))
 }
 

@@ -94,7 +94,9 @@ async fn watched(world: &World, time: Duration) {
 /// The value of the only line of metrics that begins so.
 fn value(text: &str, metric: &str) -> f64 {
     let mut lines = text.lines().filter_map(|line| line.strip_prefix(metric));
-    let line = lines.next().unwrap_or_else(|| panic!("no {metric}: {text}"));
+    let line = lines
+        .next()
+        .unwrap_or_else(|| panic!("no {metric}: {text}"));
     assert_eq!(lines.next(), None);
     line.trim().parse().unwrap()
 }
