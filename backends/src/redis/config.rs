@@ -148,6 +148,9 @@ fn tcp() -> TcpSettings {
 
 fn single(url: &str, tls: Tls) -> Result<Source, ConfigError> {
     let info = info(url)?.set_tcp_settings(tcp());
+    // Without CLIENT SETINFO, which users of ours may not do. Sentinel and Cluster leave no choice.
+    let settings = info.redis_settings().clone().set_skip_set_lib_name();
+    let info = info.set_redis_settings(settings);
     let client = match tls {
         Tls::On(Some(authorities)) => Client::build_with_tls(info, authorities),
         Tls::On(None) | Tls::Off => Client::open(info),
