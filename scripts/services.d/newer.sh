@@ -52,7 +52,7 @@ make_newer() {
     loader=$(find "$root/usr/lib" -name 'ld-linux*' | sed -n 1p)
     libraries=$(dirname "$(find "$root/usr/lib" -name 'libc.so.*' | sed -n 1p)")
     # Debian's Erlang believes that it is installed.
-    sed -i "s#=/usr/lib/erlang#=$root/usr/lib/erlang#" "$root/usr/lib/erlang/bin/erl"
+    sed -i "s#=/usr/lib/erlang#=$root/usr/lib/erlang#" "$root"/usr/lib/erlang/{,erts-*/}bin/erl
     find "$root/usr/bin" "$root/usr/lib/erlang" -type f -perm -u+x ! -name '*.so' |
         while read -r program; do
             # Scripts stay as they are.
