@@ -15,6 +15,10 @@ demo: ## The whole suite in one process, one VM, then nothing left behind
 test: ## Install what is missing, start real services, run every check and every test
 	@scripts/test
 
+.PHONY: test-newer
+test-newer: ## Run every test on RabbitMQ and Redis of the next Debian release
+	@scripts/test-newer
+
 .PHONY: lint
 lint: ## Format, lints and the rules of the tree; warnings are errors
 	@scripts/lint

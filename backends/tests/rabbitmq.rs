@@ -23,6 +23,7 @@ struct RabbitMqFixture {
     rabbitmq: RabbitMq,
     vhost: Vhost,
     relay: Relay,
+    version: u32,
 }
 
 #[async_trait]
@@ -37,10 +38,12 @@ impl BusFixture for RabbitMqFixture {
         // Within the patience of the suite: a queue that is deleted and declared again at once.
         config.idle_refresh = Duration::from_secs(1);
         let rabbitmq = RabbitMq::connect_lazy(config);
+        let version = vhost.version().await;
         Some(Self {
             rabbitmq,
             vhost,
             relay,
+            version,
         })
     }
 
@@ -54,7 +57,7 @@ impl BusFixture for RabbitMqFixture {
 
     /// A stream of RabbitMQ 3 drops `x-death`, which is not a plain header.
     fn log_keeps_traces(&self) -> bool {
-        false
+        self.version > 3
     }
 
     async fn break_connections(&self) -> bool {

@@ -46,6 +46,49 @@ mod sentinel {
     store_suite!(At<Sentinel>, #[tokio::test]);
 }
 
+/// Sentinel and Redis each have a password of their own.
+#[tokio::test]
+async fn sentinels_may_ask_for_a_password() {
+    let Some(redis) = Server::start(&[], "save \"\"").await else {
+        return;
+    };
+    let set: String = redis
+        .ask("ACL SETUSER ours on >red&is ~* &* +@all")
+        .await
+        .unwrap();
+    assert_eq!(set, "OK");
+    let watch = format!("sentinel monitor main 127.0.0.1 {} 1", redis.port);
+    let sentinel = Server::start(&["--sentinel"], &watch).await.unwrap();
+    // The second is what `requirepass` does. From then on this test may not say anything.
+    for user in [
+        "watcher on >sen&tinel +@all",
+        "default resetpass >all&alone",
+    ] {
+        let set: String = sentinel.ask(&format!("ACL SETUSER {user}")).await.unwrap();
+        assert_eq!(set, "OK");
+    }
+    let at = |query: &str| {
+        let address = format!("ours:red%26is@127.0.0.1:{}", sentinel.port);
+        Redis::at(format!("redis+sentinel://{address}/main/0{query}")).store
+    };
+    for (query, may) in [
+        ("", false),
+        ("?sentinel_password=red%26is", false),
+        ("?sentinel_password=all%26alone", true),
+        (
+            "?sentinel_username=watcher&sentinel_password=sen%26tinel",
+            true,
+        ),
+    ] {
+        let store = at(query);
+        if may {
+            eventually("an answer", async || store.ping().await.ok()).await;
+        } else {
+            store.ping().await.expect_err(query);
+        }
+    }
+}
+
 #[tokio::test]
 async fn the_new_master_is_found_behind_sentinel() {
     let Some(master) = Server::start(&[], "save \"\"").await else {

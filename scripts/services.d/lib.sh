@@ -11,6 +11,8 @@
 
 # Seconds that a process has to end after TERM, and again after KILL.
 stop_patience=20
+# Where the machine's programs are.
+system_path=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 # Seconds that a service has to answer, on a machine busy with compiling.
 ready_patience=240
 
@@ -37,6 +39,7 @@ have_set() {
 need_set() {
     have_set || fail "no services in $dir; start them with: scripts/services up"
     data=$(<"$dir/data")
+    use_newer
 }
 
 # Creates the state directory, or accepts one of ours. A directory that someone else made under a
@@ -77,6 +80,8 @@ open_data() {
     fi
     data=$(<"$dir/data")
     [ -d "$data" ] || fail "$data is gone; clear the remains with: scripts/services down"
+    [ "$newer" = no ] || has_newer || make_newer
+    use_newer
 }
 
 # Removes both directories. Only what these scripts make is removed.
@@ -89,7 +94,7 @@ remove_set() {
     for part in "$dir"/*/; do
         [ ! -f "$part/kind" ] || rm -rf -- "$part"
     done
-    rm -f -- "$dir"/{data,id-secret,password,env}
+    rm -f -- "$dir"/{data,id-secret,password,newer,env}
     rm -f -- "$dir/lock"
     rmdir -- "$dir" || say "kept $dir: it holds other files"
 }
@@ -130,8 +135,7 @@ take_ports() {
 as_user() {
     local user=$1
     shift
-    local clean=(env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
-        LANG=C.UTF-8)
+    local clean=(env -i "PATH=${VMCTL_SERVICES_PATH:+$VMCTL_SERVICES_PATH:}$system_path" LANG=C.UTF-8)
     cd /
     if [ "$(id -u)" = 0 ]; then
         exec setpriv --reuid "$user" --regid "$user" --init-groups "${clean[@]}" "$@"

@@ -10,6 +10,7 @@ use redis::{
     sentinel::{SentinelClient, SentinelClientBuilder, SentinelServerType},
 };
 use secrecy::{ExposeSecret as _, SecretString};
+use url::form_urlencoded;
 
 use super::tls;
 
@@ -18,8 +19,9 @@ use super::tls;
 pub struct Config {
     /// `redis://` or `rediss://[user:password@]host[:port][/db]`, for Sentinel
     /// `redis+sentinel://[user:password@]host[:port],…/NAME[/db]` (user and password are those of
-    /// Redis), for Redis Cluster `redis+cluster://[user:password@]host[:port],…`. With `rediss` in place of
-    /// `redis` every connection is TLS, also those to Sentinel.
+    /// Redis; `?sentinel_password=…` and `&sentinel_username=…` are for Sentinel itself), for Redis Cluster
+    /// `redis+cluster://[user:password@]host[:port],…`. With `rediss` in place of `redis` every
+    /// connection is TLS, also those to Sentinel.
     pub url: SecretString,
     /// Certificates, as PEM, to trust besides those of the system.
     pub ca_pem: Option<String>,
@@ -148,6 +150,9 @@ fn tcp() -> TcpSettings {
 
 fn single(url: &str, tls: Tls) -> Result<Source, ConfigError> {
     let info = info(url)?.set_tcp_settings(tcp());
+    // Without CLIENT SETINFO, which users of ours may not do. Sentinel and Cluster leave no choice.
+    let settings = info.redis_settings().clone().set_skip_set_lib_name();
+    let info = info.set_redis_settings(settings);
     let client = match tls {
         Tls::On(Some(authorities)) => Client::build_with_tls(info, authorities),
         Tls::On(None) | Tls::Off => Client::open(info),
@@ -157,6 +162,7 @@ fn single(url: &str, tls: Tls) -> Result<Source, ConfigError> {
 }
 
 fn sentinel(rest: &str, tls: Tls) -> Result<Source, ConfigError> {
+    let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
     let (hosts, path) = rest.split_once('/').unwrap_or((rest, ""));
     let (name, db) = path.split_once('/').unwrap_or((path, "0"));
     if name.is_empty() {
@@ -180,6 +186,13 @@ fn sentinel(rest: &str, tls: Tls) -> Result<Source, ConfigError> {
                 .set_client_to_redis_certificates(authorities.clone())
                 .set_client_to_sentinel_certificates(authorities);
         }
+    }
+    for (key, value) in form_urlencoded::parse(query.as_bytes()) {
+        builder = match &*key {
+            "sentinel_username" => builder.set_client_to_sentinel_username(value),
+            "sentinel_password" => builder.set_client_to_sentinel_password(value),
+            _ => return Err(ConfigError::Url("it asks for what is not known".into())),
+        };
     }
     if let Some(user) = settings.username() {
         builder = builder.set_client_to_redis_username(user);
@@ -266,6 +279,10 @@ mod tests {
             Source::Sentinel(_)
         ));
         assert!(matches!(
+            parse("redis+sentinel://h/main?sentinel_username=u&sentinel_password=p%26").unwrap(),
+            Source::Sentinel(_)
+        ));
+        assert!(matches!(
             parse("redis+cluster://:p@h1:7000,[::1]").unwrap(),
             Source::Cluster(_)
         ));
@@ -299,6 +316,7 @@ mod tests {
             "redis://user:hunter2@h/zero",
             "redis+sentinel://user:hunter2@h",
             "redis+sentinel://user:hunter2@h/main/zero",
+            "redis+sentinel://h/main?hunter2=hunter2",
             "redis+cluster://user:hunter2@h/1",
             "redis+cluster://user:hunter2@h,,",
         ] {

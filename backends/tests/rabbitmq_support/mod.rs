@@ -81,14 +81,21 @@ impl Vhost {
         Some(Self { url, name, api })
     }
 
+    /// Returns the first number of the broker's version.
+    pub async fn version(&self) -> u32 {
+        let overview = call(&self.api, "GET", "overview", "").await;
+        let (_, version) = overview.split_once("\"rabbitmq_version\":\"").unwrap();
+        version.split_once('.').unwrap().0.parse().unwrap()
+    }
+
     /// Removes it with all that is in it.
     pub async fn delete(self) {
         call(&self.api, "DELETE", &format!("vhosts/{}", self.name), "").await;
     }
 }
 
-/// Makes one call to the management API, and expects success.
-async fn call(api: &Url, method: &str, path: &str, body: &str) {
+/// Makes one call to the management API, and expects success; what it answered.
+async fn call(api: &Url, method: &str, path: &str, body: &str) -> String {
     let (host, port) = (api.host_str().unwrap(), api.port().unwrap());
     let credentials = format!("{}:{}", api.username(), api.password().unwrap_or(""));
     let request = format!(
@@ -104,6 +111,7 @@ async fn call(api: &Url, method: &str, path: &str, body: &str) {
     stream.read_to_string(&mut answer).await.unwrap();
     let status = answer.split(' ').nth(1).unwrap_or("");
     assert!(status.starts_with('2'), "{method} {path}: {answer}");
+    answer
 }
 
 /// Runs the script that has the brokers, and expects success.

@@ -80,6 +80,8 @@ async fn use_everything(api: &Api) -> Result<String> {
     let token = json!({"token": drawn});
     api.post("/v1/testtoken", &token).await?.expect(200)?;
 
+    // First, because it waits for a server that has not seen the work queue yet.
+    let second = api.create().await?;
     let mut compat = input();
     compat["vm_desc"] = MARKER.into();
     compat["token"] = drawn.into();
@@ -97,7 +99,6 @@ async fn use_everything(api: &Api) -> Result<String> {
             .await?;
         ensure!(!answer.expect(400)?.text.contains(drawn));
     }
-    let second = api.create().await?;
     api.until(&first, "succeeded").await?;
     api.until(&second, "succeeded").await?;
     api.get(&format!("/v1/jobs/{first}/events"))

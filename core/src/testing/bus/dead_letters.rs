@@ -33,6 +33,22 @@ pub async fn a_rejected_message_is_dead_lettered<F: BusFixture>(fixture: &F) {
     silent(&mut deliveries).await;
 }
 
+/// What people look at and give back stays with the dead, more often than RabbitMQ 4 delivers where nothing is said.
+pub async fn a_look_at_the_dead_takes_nothing_away<F: BusFixture>(fixture: &F) {
+    let broker = Broker::new(fixture).await;
+    let sent = command(&broker.first, "looked-at");
+    broker.publish(&sent).await;
+    let mut deliveries = broker.consume(1).await;
+    next(&mut deliveries).await.reject().await.unwrap();
+    let mut dead = broker.consume_queue(QUEUE_DEAD, 1).await;
+    for _ in 0..25 {
+        next(&mut dead).await.requeue().await.unwrap();
+    }
+    let delivery = next(&mut dead).await;
+    assert_same(&delivery.message, &sent);
+    delivery.ack().await.unwrap();
+}
+
 /// With a delivery limit of five a message is delivered six times, then dead-lettered.
 pub async fn the_delivery_limit_gives_six_starts<F: BusFixture>(fixture: &F) {
     let broker = Broker::new(fixture).await;

@@ -128,6 +128,7 @@ macro_rules! bus_suite {
             a_stopped_consumer_keeps_what_is_in_hand
             a_consumer_waits_for_its_queue
             a_rejected_message_is_dead_lettered
+            a_look_at_the_dead_takes_nothing_away
             the_delivery_limit_gives_six_starts
             a_vanished_consumer_counts_for_the_limit
             a_dead_letter_does_not_look_like_a_command

@@ -12,6 +12,9 @@ use super::{
 
 static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
 
+/// Who orders one of the servers of [`PAIR`] to lead, and what they call the one that does.
+const SENTINEL: (&str, &str) = ("sentinel-1", "main");
+
 /// Which group.
 #[derive(Clone, Copy)]
 pub struct Kind {
@@ -89,6 +92,11 @@ impl Group {
         var(self.kind.url)
     }
 
+    /// Returns all its servers of Redis.
+    pub fn members(&self) -> &'static [&'static str] {
+        self.kind.members
+    }
+
     /// Returns the servers that lead now.
     pub fn masters(&self) -> Vec<&'static str> {
         self.in_role("master")
@@ -128,6 +136,31 @@ impl Group {
             .output()?;
         ensure!(output.status.success(), "{name} {words:?}: {output:?}");
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    /// Has every replica take the place of its master, which loses nothing by that.
+    pub async fn change_masters(&self) -> Result<()> {
+        let next = self.replicas();
+        if self.kind.members.len() == 2 {
+            let (sentinel, main) = SENTINEL;
+            eventually("Sentinel has a replica to choose", async || {
+                let said = self.ask(sentinel, &["sentinel", "failover", main]);
+                let said = said.map_err(|error| format!("{error:#}"))?;
+                (said.trim() == "OK").then_some(()).ok_or(said)
+            })
+            .await?;
+        } else {
+            for replica in &next {
+                let said = self.ask(replica, &["cluster", "failover"])?;
+                ensure!(said.trim() == "OK", "{replica}: {said}");
+            }
+        }
+        eventually("the replicas lead, and the others follow", async || {
+            let (masters, replicas) = (self.masters(), self.replicas());
+            let changed = masters == next && replicas.len() == next.len();
+            changed.then_some(()).ok_or(format!("{masters:?}"))
+        })
+        .await
     }
 
     /// Gives the services script one order about a server.

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use reqwest::{Method, StatusCode, Url};
 use serde_json::{Value, json};
 
-use super::{environment, suite::Suite};
+use super::{environment, group::Group, suite::Suite};
 
 const PASSWORD: &str = "sesame-of-a-test";
 
@@ -108,9 +108,65 @@ impl Users {
         Ok(mine)
     }
 
-    /// Returns the address of Redis for a program.
-    pub fn redis(&self, suite: &Suite, component: &str) -> Result<String> {
-        Ok(self.log_in(suite.redis.url().parse()?, component)?.into())
+    /// Gives every server of a group these users, beside those that it has.
+    pub fn let_into(&self, group: &Group) -> Result<()> {
+        let acl = self.redis_acl()?;
+        let ours = format!("user {}", self.prefix);
+        for line in acl.lines().filter(|line| line.starts_with(&ours)) {
+            let user: Vec<_> = line.split(' ').skip(1).collect();
+            for server in group.members() {
+                let said = group.ask(server, &[&["acl", "setuser"], &user[..]].concat())?;
+                ensure!(said.trim() == "OK", "{server}: {said}");
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes them from it.
+    pub fn leave(&self, group: &Group) -> Result<()> {
+        let names = self.names();
+        let order: Vec<_> = ["acl", "deluser"]
+            .into_iter()
+            .chain(names.iter().map(String::as_str))
+            .collect();
+        for server in group.members() {
+            group.ask(server, &order)?;
+        }
+        Ok(())
+    }
+
+    /// Has the reader's user flush one server of a group, which must refuse it.
+    pub fn try_to_empty(&self, group: &Group) -> Result<()> {
+        let user = self.name("reader");
+        let order = ["--user", &user, "--pass", PASSWORD, "flushall"];
+        let said = group.ask(group.members()[0], &order)?;
+        ensure!(said.contains("NOPERM"), "{said}");
+        Ok(())
+    }
+
+    /// Returns the commands that a group has refused to these users.
+    pub fn refused_by(&self, group: &Group) -> Result<Vec<String>> {
+        let mut refused = Vec::new();
+        for server in group.members() {
+            let log = group.ask(server, &["acl", "log"])?;
+            let lines: Vec<_> = log.lines().collect();
+            // Each name is followed by its value.
+            for entry in lines.windows(4) {
+                let ["object", command, "username", user] = entry else {
+                    continue;
+                };
+                if user.starts_with(&self.prefix) {
+                    refused.push((*command).to_owned());
+                }
+            }
+        }
+        Ok(refused)
+    }
+
+    /// Returns an address of Redis, of one or of a group, for a program.
+    pub fn redis(&self, url: &str, component: &str) -> String {
+        let login = format!("://{}:{PASSWORD}@", self.name(component));
+        url.replacen("://", &login, 1)
     }
 
     fn log_in(&self, mut url: Url, component: &str) -> Result<Url> {
