@@ -75,6 +75,7 @@ fi
 [ "$engine" != none ] || fail "neither docker, podman nor buildah works here"
 works "$engine" || fail "$engine does not work here"
 [ "$engine" = docker ] || command -v jq >/dev/null || fail "jq is missing"
+[ -z "$ready_made" ] || command -v strip >/dev/null || fail "strip is missing: it is a part of binutils"
 
 version=$(sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.toml)
 tag=${tag:-$version}
@@ -93,6 +94,8 @@ name_of() {
     esac
 }
 
+# Without buildx, Docker builds every stage of the file, also those that nobody asked for.
+! docker buildx version >/dev/null 2>&1 || export DOCKER_BUILDKIT=1
 # "docker" keeps health commands, which the other format has no place for.
 [ "$engine" = docker ] || flags+=(--format docker --identity-label=false)
 # The others keep steps for the next image without being asked.
@@ -147,6 +150,7 @@ take_programs() {
     for program in "${programs[@]}"; do
         [ -f "$ready_made/$program" ] || fail "$ready_made has no $program"
         install -D -m 0755 "$ready_made/$program" "$context/out/$program"
+        strip --strip-debug "$context/out/$program"
     done
     printf 'FROM scratch\nCOPY out /out\n' >"$context/Dockerfile"
     mapfile -t stamp < <(stamp_of programs)
