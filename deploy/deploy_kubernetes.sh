@@ -8,11 +8,11 @@ usage: deploy/deploy_kubernetes.sh [OPTION…]
                          must have been started with --insecure-registry=HOST:PORT if it speaks plain HTTP.
                          Default: the images are built here and loaded into minikube
   --no-build             the images are there already
-  --no-start             minikube runs already, or kubectl speaks to another cluster of one node
+  --no-start             minikube runs already, or, with --registry, kubectl speaks to another cluster of one node
   --secrets DIR          where the secrets are, or are to be made; default: deploy/secrets
   --delete               remove all of it again, with its data
 
-It may be repeated: what is there stays, what has changed is brought up to date.
+It may be repeated: what is there stays, what has changed is brought up to date, and the programs start again.
 TEXT
 }
 
@@ -73,7 +73,10 @@ if [ "$build" = yes ]; then
     say 'images'
     ./build-images.sh ${registry:+--registry "$registry" --push --insecure} server worker reader keystone
 fi
-if [ -z "$registry" ] && [ "$start" = yes ]; then
+if [ -z "$registry" ] && [ "$build" = yes ]; then
+    command -v minikube >/dev/null || fail 'a cluster that is not minikube pulls its images: name a registry with --registry'
+    # minikube takes images out of Docker. Those of podman and buildah have other names.
+    docker info >/dev/null 2>&1 || fail 'without Docker, minikube needs a registry: name one with --registry'
     for image in "${images[@]}"; do
         minikube image load "$image:$version"
     done
@@ -95,6 +98,9 @@ kubectl kustomize kubernetes/minikube | sed "s#image: vmctl-#image: ${registry:+
 say 'waiting for Keystone, then for its first users'
 kubectl -n "$namespace" rollout status statefulset/keystone --timeout="$patience"
 kubectl -n "$namespace" wait --for=condition=complete job/keystone-seed --timeout="$patience"
+
+# The names of images and secrets stay the same, so nothing would notice that they are others.
+kubectl -n "$namespace" rollout restart deployment vmctl-server vmctl-worker vmctl-notifier vmctl-reader
 
 say 'waiting for the suite'
 for what in statefulset/rabbitmq deployment/redis deployment/vmctl-server deployment/vmctl-worker \
@@ -118,5 +124,5 @@ and then:
 
 The API can be tried at https://localhost:8443/docs, and looked at at https://localhost:8443/ui, in a browser that trusts
 \$secrets/ca.pem. The dashboard: minikube dashboard. RabbitMQ's page: kubectl -n $namespace port-forward service/rabbitmq
-15672:15672, user vmctl-monitor, the password is in \$secrets/passwords/vmctl-monitor.
+15671:15671, user vmctl-monitor, the password is in \$secrets/passwords/vmctl-monitor.
 TEXT

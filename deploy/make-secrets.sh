@@ -6,7 +6,7 @@ usage: deploy/make-secrets.sh [OPTION…] DIRECTORY
 
   --server PROGRAM    vmctl-server, which knows the rights of each user; default: the one in PATH, else
                       target/release/vmctl-server, else the image, by docker or podman
-  --image NAME        that image; default: vmctl-server:VERSION
+  --image NAME        that image, which must be here; default: vmctl-server:VERSION
   --name HOST         a name or address that clients know the server and Keystone by, beside localhost; may be repeated
   --rabbitmq HOST     default: rabbitmq
   --redis HOST[,…]    default: redis; of Sentinels there are several
@@ -16,6 +16,7 @@ Made once: id-secret, callback-secret, worker-api-token, keystone-admin, keyston
 ca/ (an authority of the installation's own: keep it elsewhere), passwords/ (of the users of broker and Redis).
 Made again from those, each time: definitions.json (RabbitMQ), redis-users.acl, amqp-url-USER, redis-url-USER, ca.pem,
 redis-replica, redis-sentinel and keda-tls.
+Taken if it is there: more-authorities.pem, to trust besides; a tls-PROGRAM.pem of another authority stays as it is.
 Certificates of the authority, tls-PROGRAM.pem with tls-PROGRAM.key: made again in the last 30 days of their year, and
 when their names change.
 TEXT
@@ -46,11 +47,15 @@ while [ "$#" -gt 0 ]; do
 done
 [ -n "$directory" ] || { usage >&2 && exit 2; }
 command -v openssl >/dev/null || fail 'openssl is not installed'
+case "$server" in */*) server=$(realpath -e -- "$server") || fail "$server is not there" ;; esac
 # The directory keeps other users of this machine out. The files can be read by all, because Compose mounts them as they
 # are, into containers whose users this machine does not know.
-install -d -m 0700 -- "$directory"
+[ -d "$directory" ] || install -d -m 0700 -- "$directory"
 umask 022
 cd -- "$directory"
+case "$(stat -c %a .)" in *00) ;; *) fail "others may enter $directory: chmod 700 it, or name a new one" ;; esac
+# Whatever was not finished is no secret that anybody should mount.
+trap 'rm -f -- *.new passwords/*.new' EXIT
 
 # --- what is random ------------------------------------------------------------
 
@@ -129,7 +134,10 @@ digest() {
 } | put_again redis-users.acl
 
 for name in "${broker_users[@]}"; do
-    printf 'amqps://%s:%s@%s:5671/jobs' "$name" "$(cat "passwords/$name")" "$rabbitmq" | put_again "amqp-url-$name"
+    host=$rabbitmq
+    # KEDA is in another namespace.
+    [ "$name" != vmctl-monitor ] || [ "$host" != rabbitmq ] || host=rabbitmq.vmctl.svc
+    printf 'amqps://%s:%s@%s:5671/jobs' "$name" "$(cat "passwords/$name")" "$host" | put_again "amqp-url-$name"
 done
 for name in vmctl-server vmctl-reader vmctl-worker; do
     if [ -n "$sentinel" ]; then
@@ -147,12 +155,18 @@ printf 'enable' | put_again keda-tls
 # --- certificates --------------------------------------------------------------
 
 mkdir -p ca
-if [ ! -s ca/ca.pem ]; then
+if [ ! -s ca/ca.key ]; then
+    # With another one, nobody who trusts this one would trust anything that is made from now on.
+    [ ! -s ca.pem ] || fail 'ca/ca.key is not here: bring it back, or delete ca.pem for another authority'
     (umask 077 && openssl ecparam -name prime256v1 -genkey -noout -out ca/ca.key)
     openssl req -x509 -new -key ca/ca.key -sha256 -days 3650 -subj '/CN=vmctl' -out ca/ca.pem \
         -addext 'basicConstraints=critical,CA:TRUE,pathlen:0' -addext 'keyUsage=critical,keyCertSign,cRLSign'
 fi
-put_again ca.pem <ca/ca.pem
+# Others that are to be trusted besides, that of the cloud's Keystone for instance.
+{
+    cat ca/ca.pem
+    [ ! -s more-authorities.pem ] || cat more-authorities.pem
+} | put_again ca.pem
 
 # certificate PROGRAM NAME…: unless there is one with these names that is good for a month.
 certificate() {
@@ -160,11 +174,16 @@ certificate() {
     shift
     for name in "$@" localhost; do
         case "$name" in
+            *:*) list+=,IP:$name ;;
             *[!0-9.]*) list+=,DNS:$name ;;
             *) list+=,IP:$name ;;
         esac
     done
     list=${list#,},IP:127.0.0.1
+    # One of another authority is not ours to replace.
+    if [ -s "$file.pem" ] && ! openssl verify -no_check_time -CAfile ca/ca.pem "$file.pem" >/dev/null 2>&1; then
+        return
+    fi
     if [ -s "$file.pem" ] && [ "$(cat "ca/$file.names" 2>/dev/null)" = "$list" ] &&
         openssl x509 -checkend 2592000 -noout -in "$file.pem" >/dev/null; then
         return
@@ -172,10 +191,10 @@ certificate() {
     openssl ecparam -name prime256v1 -genkey -noout -out "$file.key.new"
     openssl req -new -key "$file.key.new" -subj "/CN=$1" |
         openssl x509 -req -CA ca/ca.pem -CAkey ca/ca.key -sha256 -days 365 \
-            -set_serial "0x$(openssl rand -hex 16)" -out "$file.pem.new" 2>/dev/null -extfile <(
+            -set_serial "0x$(openssl rand -hex 16)" -out "$file.pem.new" 2>"$file.why.new" -extfile <(
                 printf 'subjectAltName=%s\n' "$list"
                 printf 'basicConstraints=critical,CA:FALSE\nkeyUsage=critical,digitalSignature\nextendedKeyUsage=serverAuth\n'
-            )
+            ) || fail "no certificate for $list: $(cat "$file.why.new")"
     chmod 0644 "$file.key.new"
     mv -- "$file.key.new" "$file.key"
     mv -- "$file.pem.new" "$file.pem"

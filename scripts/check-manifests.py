@@ -127,6 +127,9 @@ def selected(documents, labels):
         name, _, number = pod.rpartition("-")
         sets = (d for d in documents if d["kind"] == "StatefulSet" and d["metadata"]["name"] == name)
         return any(int(number) < d["spec"]["replicas"] for d in sets)
+    # Its operator labels the pods of a RabbitMQ with its name.
+    if any(d["kind"] == "RabbitmqCluster" and labels == {"app.kubernetes.io/name": d["metadata"]["name"]} for d in documents):
+        return True
     templates = (d["spec"]["template"]["metadata"]["labels"] for d in documents if pods(d))
     return any(labels.items() <= template.items() for template in templates)
 

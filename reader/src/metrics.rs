@@ -18,7 +18,8 @@ pub const FOLD_SECONDS: &str = "reader_fold_seconds";
 /// From taking partitions up until what is read of them is ten seconds old, in seconds.
 pub const REBUILD_SECONDS: &str = "cache_rebuild_seconds";
 /// Age of the oldest job that waits in a queue for its first worker, in seconds; 0 where none has waited for five
-/// minutes. Of the partitions held, as of the last look at all of their silent jobs.
+/// minutes. Of the partitions held, as of the last look at all of their silent jobs; a look at
+/// partitions of which one is behind does not count.
 pub const OLDEST_SECONDS: &str = "queue_oldest_age_seconds";
 /// Partitions that were held and went to another reader.
 pub const LEASES_LOST: &str = "lease_lost_total";

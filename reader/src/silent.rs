@@ -62,6 +62,8 @@ struct Pass {
     emptied: BTreeMap<Kind, Timestamp>,
     /// Since when the oldest job of a kind has waited, of those looked at.
     oldest: BTreeMap<Kind, Timestamp>,
+    /// Whether every partition held was caught up: what was not looked at may have older ones.
+    is_whole: bool,
 }
 
 /// The broker does not take what is said: the round is over.
@@ -103,12 +105,15 @@ impl Silent {
     pub(crate) async fn round(
         &mut self,
         marks: &BTreeMap<Partition, Timestamp>,
+        held: usize,
     ) -> Result<(), StoreError> {
         self.look().await;
-        self.tell_ages();
+        if !marks.is_empty() {
+            self.tell_ages();
+        }
         let mut pass = match self.pass.take() {
             Some(pass) => pass,
-            None if !marks.is_empty() && self.is_time() => self.begin(marks),
+            None if !marks.is_empty() && self.is_time() => self.begin(marks, held),
             None => return Ok(()),
         };
         let until = Instant::now() + ROUND;
@@ -116,9 +121,11 @@ impl Silent {
             let Some(&partition) = pass.left.last() else {
                 break;
             };
-            let more = match marks.get(&partition) {
-                Some(mark) => self.page(&mut pass, partition, *mark, until).await,
-                None => Ok(Ok(false)),
+            let more = if let Some(mark) = marks.get(&partition) {
+                self.page(&mut pass, partition, *mark, until).await
+            } else {
+                pass.is_whole = false;
+                Ok(Ok(false))
             };
             match more {
                 Ok(Ok(true)) => {}
@@ -138,10 +145,10 @@ impl Silent {
                 }
             }
         }
-        if pass.left.is_empty() {
-            self.found(pass.oldest);
-        } else {
+        if !pass.left.is_empty() {
             self.pass = Some(pass);
+        } else if pass.is_whole {
+            self.found(pass.oldest);
         }
         Ok(())
     }
@@ -171,13 +178,14 @@ impl Silent {
         self.begun.is_none_or(|at| at.elapsed() >= every) || self.emptied.is_any(self.empty_for)
     }
 
-    fn begin(&mut self, marks: &BTreeMap<Partition, Timestamp>) -> Pass {
+    fn begin(&mut self, marks: &BTreeMap<Partition, Timestamp>, held: usize) -> Pass {
         self.begun = Some(Instant::now());
         Pass {
             left: marks.keys().rev().copied().collect(),
             after: None,
             emptied: self.emptied.take(self.empty_for),
             oldest: BTreeMap::new(),
+            is_whole: marks.len() == held,
         }
     }
 
@@ -225,7 +233,8 @@ impl Silent {
             let mut said = true;
             if let Some(command) = self.waiting(&record) {
                 let kind = &command.data.job.kind;
-                let since = due(&command).unwrap_or(command.data.job.created_at);
+                // Not since the job is there: it may have stood in a line, or run before.
+                let since = due(&command).map_or(command.time, |at| at.max(command.time));
                 let oldest = pass.oldest.entry(kind.clone()).or_insert(since);
                 *oldest = since.min(*oldest);
                 let lost = pass.emptied.get(kind);

@@ -64,7 +64,7 @@ impl Sweep {
             return Ok(());
         }
         let states = self.store.partitions().await?;
-        let mut marks = BTreeMap::new();
+        let (mut marks, number) = (BTreeMap::new(), held.len());
         for partition in held {
             let mark = states.get(partition.index()).and_then(|s| s.newest_mark);
             if let Some(mark) = mark.filter(|mark| is_caught_up(*mark, self.clock.now())) {
@@ -74,7 +74,7 @@ impl Sweep {
         for (&partition, &mark) in &marks {
             self.sweep(partition, mark).await?;
         }
-        self.silent.round(&marks).await
+        self.silent.round(&marks, number).await
     }
 
     async fn sweep(&self, partition: Partition, mark: Timestamp) -> Result<(), StoreError> {

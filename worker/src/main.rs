@@ -108,7 +108,7 @@ impl Parts {
             .handlers(kinds::callbacks(callbacks))
             .handlers(ansible.context(WrongSetting("VMCTL_ANSIBLE_PLAYBOOKS"))?)
             .build()
-            .context(WrongSetting("VMCTL_WORKER_KINDS"))?;
+            .context(WrongSetting("VMCTL_WORKER_KINDS, _SLICE_LIMIT"))?;
         let is_served = matches!(settings.api_listen, Listen::On(_));
         let token = settings.api_token.clone();
         let missing = WrongSetting("VMCTL_WORKER_API_LISTEN needs VMCTL_WORKER_API_TOKEN");
