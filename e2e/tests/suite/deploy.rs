@@ -1,7 +1,8 @@
 //! What `deploy/make-secrets.sh` makes, as Redis and a program of the suite take it.
 
 use std::{
-    fs,
+    fs::{self, Permissions},
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::Stdio,
 };
@@ -81,8 +82,12 @@ async fn what_is_made_for_redis_lets_each_program_in_and_stays_as_it_is() -> Res
     if !environment::present(&["VMCTL_TEST_SERVICES_DIR"])? {
         return Ok(());
     }
-    let directory = tempfile::tempdir()?;
-    let secrets = directory.path();
+    let directory = tempfile::Builder::new()
+        .permissions(Permissions::from_mode(0o755))
+        .tempdir()?;
+    // One that others may enter is refused.
+    assert!(make(directory.path()).await.is_err());
+    let secrets = &directory.path().join("secrets");
     make(secrets).await?;
     let port = free_port()?;
     let redis = redis(secrets, port)?;
