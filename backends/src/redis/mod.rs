@@ -72,8 +72,9 @@ impl RedisStore {
     pub async fn check_policy(&self) -> Result<Option<String>, StoreError> {
         let mut info = cmd("INFO");
         info.arg("memory");
-        // The first call of a program: it waits for the connection, also where a Sentinel does not answer.
-        let patience = self.config.connect_timeout * 5;
+        // The first call of a program: it waits for the connection, also where a Sentinel does not answer. Still
+        // less than a health check is given, which would call a Redis that hangs worse than one that is away.
+        let patience = self.config.connect_timeout * 4 + self.config.command_timeout;
         let calls = [Call::Plain(info)];
         let mut texts = Vec::new();
         for answer in self.send_within("info", patience, &calls).await? {

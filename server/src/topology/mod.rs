@@ -204,9 +204,7 @@ async fn look(plan: &Plan) -> anyhow::Result<Vec<String>> {
 /// Reads whom to trust besides the system's authorities.
 fn authorities() -> anyhow::Result<Option<String>> {
     let file = env::var_os("VMCTL_CA_FILE").filter(|path| !path.is_empty());
-    file.map(fs::read_to_string)
-        .transpose()
-        .context("VMCTL_CA_FILE")
+    vmctl_daemon::authorities(file.map(PathBuf::from).as_deref())
 }
 
 /// Reads a secret from its variable, or from the file that its other variable names.
