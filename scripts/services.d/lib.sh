@@ -95,7 +95,7 @@ remove_set() {
         [ ! -f "$part/kind" ] || rm -rf -- "$part"
     done
     rm -f -- "$dir"/{data,id-secret,password,newer,env}
-    rm -f -- "$dir/lock"
+    rm -f -- "$dir"/{ports.lock,lock}
     rmdir -- "$dir" || say "kept $dir: it holds other files"
 }
 
@@ -115,17 +115,22 @@ random_hex() {
     od -An -v -N "$1" -tx1 /dev/urandom | tr -d ' \n'
 }
 
-# take_ports SERVICE NAME…: chooses a free port for each name, once.
+# take_ports SERVICE NAME…: chooses a free port for each name, once. One service at a time: what was chosen for
+# another looks free until that one listens.
 take_ports() {
     local service=$1 name ports
     shift
     [ ! -f "$dir/$service/$1" ] || return 0
-    read -r -a ports < <(/usr/bin/python3 "$here/services.d/free-ports.py" "$#")
+    exec 8>>"$dir/ports.lock"
+    flock -w 60 8 || fail "$dir/ports.lock is held by another call"
+    read -r -a ports < <(cat -- "$dir"/*/*port 2>/dev/null |
+        /usr/bin/python3 "$here/services.d/free-ports.py" "$#")
     [ "${#ports[@]}" = "$#" ] || fail "no free ports for $service"
     for name in "$@"; do
         put "$service/$name" "${ports[0]}"
         ports=("${ports[@]:1}")
     done
+    exec 8>&-
 }
 
 # --- processes ---------------------------------------------------------------

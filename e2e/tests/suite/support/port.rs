@@ -8,9 +8,9 @@ use std::{
 
 use anyhow::{Result, bail};
 
-/// Below the ports that the kernel gives to clients: one of these would be taken while nobody
-/// listens.
-const PORTS: Range<u16> = 10_240..32_000;
+/// Below the ports that the kernel gives to clients and those of `scripts/services`: one of these would be taken while
+/// nobody listens.
+const PORTS: Range<u16> = 10_240..20_000;
 
 /// Chooses a port of loopback that is free.
 pub fn free_port() -> Result<u16> {
