@@ -58,7 +58,12 @@ async fn said(world: &World, event_type: EventType) -> Vec<Event> {
 /// Publishes a command that a server has had confirmed.
 async fn accept(world: &World, job: &JobSpec) -> Event {
     let command = world.event(job, EventType::Submitted, JobState::Queued);
-    world.publish(&command).await;
+    confirm(world, &command).await;
+    command
+}
+
+async fn confirm(world: &World, command: &Event) {
+    world.publish(command).await;
     let fact = JobFact {
         confirmed: true,
         ..JobFact::from_event(command.clone(), None, Retention::default())
@@ -68,7 +73,6 @@ async fn accept(world: &World, job: &JobSpec) -> Event {
         .prewrite(&fact, world.clock.now())
         .await
         .unwrap();
-    command
 }
 
 /// Deletes a work queue and declares it again, as somebody may who has the right to.
@@ -101,9 +105,10 @@ fn value(text: &str, metric: &str) -> f64 {
     line.trim().parse().unwrap()
 }
 
+const OLDEST: &str = "queue_oldest_age_seconds{queue=\"work.vm.create\"}";
+
 #[tokio::test(start_paused = true)]
 async fn how_long_the_oldest_job_has_waited_is_told_until_it_is_taken() {
-    const OLDEST: &str = "queue_oldest_age_seconds{queue=\"work.vm.create\"}";
     let recorder = PrometheusBuilder::new().build_recorder();
     let seen = recorder.handle();
     let _recording = metrics::set_default_local_recorder(&recorder);
@@ -126,6 +131,42 @@ async fn how_long_the_oldest_job_has_waited_is_told_until_it_is_taken() {
     assert!(value(&text, OLDEST).abs() < f64::EPSILON);
     assert!(value(&text, "cache_rebuild_seconds_count") >= 1.0);
     assert!(value(&text, "lease_lost_total").abs() < f64::EPSILON);
+    reader.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_that_is_run_again_has_waited_since_then() {
+    let recorder = PrometheusBuilder::new().build_recorder();
+    let seen = recorder.handle();
+    let _recording = metrics::set_default_local_recorder(&recorder);
+    let world = World::new().await;
+    let reader = world.start("r1");
+    let job = long_job(&world);
+    accept(&world, &job).await;
+    world.end(&job, EventType::Failed, JobState::Failed).await;
+    world.until(job.id, JobState::Failed).await;
+    pass(&world, Duration::from_hours(1)).await;
+
+    let mut again = world.event(&job, EventType::Redriven, JobState::Queued);
+    again.data.epoch = 1;
+    confirm(&world, &again).await;
+    watched(&world, Duration::from_secs(900)).await;
+    let told = value(&seen.render(), OLDEST);
+    assert!((880.0..930.0).contains(&told), "{told} s");
+
+    // An attempt that failed and is tried again has had its worker.
+    for (event_type, state, attempt) in [
+        (EventType::Started, JobState::Running, 1),
+        (EventType::Retry, JobState::Retrying, 2),
+    ] {
+        let mut event = world.event(&job, event_type, state);
+        event.data.epoch = 1;
+        event.data.attempt = attempt;
+        world.publish(&event).await;
+    }
+    world.until(job.id, JobState::Retrying).await;
+    watched(&world, Duration::from_secs(900)).await;
+    assert!(value(&seen.render(), OLDEST).abs() < f64::EPSILON);
     reader.stop().await;
 }
 
