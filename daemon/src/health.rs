@@ -19,6 +19,7 @@ use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::get;
+use sd_notify::NotifyState;
 use serde::Serialize;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
@@ -126,14 +127,16 @@ impl Health {
         self.check(name, move || last.borrow().clone());
     }
 
-    /// Says that the component has started. Until then it is not ready.
+    /// Says that the component has started, also to systemd if it waits for that. Until then it is not ready.
     pub fn set_started(&self) {
         self.inner.started.store(true, Ordering::Relaxed);
+        tell_systemd(NotifyState::Ready);
     }
 
-    /// Says that the component drains. From then on it is not ready.
+    /// Says that the component drains, also to systemd. From then on it is not ready.
     pub fn set_draining(&self) {
         self.inner.draining.store(true, Ordering::Relaxed);
+        tell_systemd(NotifyState::Stopping);
     }
 
     /// What readiness says now.
@@ -176,6 +179,13 @@ impl Health {
             .checks
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Says how far the process is to systemd, where it started the process and waits to hear of it (`Type=notify`).
+fn tell_systemd(state: NotifyState<'_>) {
+    if let Err(error) = sd_notify::notify(&[state]) {
+        tracing::warn!(%error, "systemd is not told how far the process is");
     }
 }
 

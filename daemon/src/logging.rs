@@ -1,10 +1,14 @@
 //! Logs on standard error: text for people, JSON for collectors.
 
-use std::io::{self, IsTerminal};
+use std::env;
+use std::fs;
+use std::io::{self, IsTerminal, Write};
+use std::os::unix::fs::MetadataExt as _;
 use std::str::FromStr;
 
 use opentelemetry_sdk::trace::SdkTracer;
 use tracing::level_filters::LevelFilter;
+use tracing::{Level, Metadata};
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt as _;
@@ -74,7 +78,11 @@ impl Value for LogFilter {
 pub(crate) fn init(filter: &LogFilter, format: Option<LogFormat>, tracer: Option<SdkTracer>) {
     let format = format.unwrap_or_else(LogFormat::of_stderr);
     let colours = io::stderr().is_terminal();
-    let lines = lines(filter, format, colours, io::stderr);
+    let stderr = Lines {
+        to_journal: is_journal(),
+        writer: io::stderr,
+    };
+    let lines = lines(filter, format, colours, stderr);
     // What is exported does not hang on what is logged. The exporter's own HTTP client is not ours.
     let ours = Targets::new().with_target("vmctl", LevelFilter::INFO);
     let spans = tracer.map(|tracer| {
@@ -89,6 +97,74 @@ pub(crate) fn init(filter: &LogFilter, format: Option<LogFormat>, tracer: Option
         .with(lines)
         .with(spans)
         .try_init();
+}
+
+/// Says whether standard error is what systemd has connected to the journal
+/// (<https://www.freedesktop.org/software/systemd/man/252/systemd.exec.html>, `$JOURNAL_STREAM`).
+fn is_journal() -> bool {
+    let stream = env::var("JOURNAL_STREAM").unwrap_or_default();
+    fs::metadata("/dev/stderr").is_ok_and(|is| stream == format!("{}:{}", is.dev(), is.ino()))
+}
+
+/// Makes a writer for each line. The journal takes a line's priority from the number before it, as
+/// <https://www.freedesktop.org/software/systemd/man/252/sd-daemon.html> has them.
+struct Lines<F> {
+    to_journal: bool,
+    writer: F,
+}
+
+impl<'a, F, W> MakeWriter<'a> for Lines<F>
+where
+    F: Fn() -> W + 'a,
+    W: Write,
+{
+    type Writer = Line<W>;
+
+    fn make_writer(&'a self) -> Line<W> {
+        Line {
+            before: "",
+            writer: (self.writer)(),
+        }
+    }
+
+    fn make_writer_for(&'a self, of: &Metadata<'_>) -> Line<W> {
+        let before = if self.to_journal {
+            priority(*of.level())
+        } else {
+            ""
+        };
+        Line {
+            before,
+            writer: (self.writer)(),
+        }
+    }
+}
+
+const fn priority(level: Level) -> &'static str {
+    match level {
+        Level::ERROR => "<3>",
+        Level::WARN => "<4>",
+        Level::INFO => "<6>",
+        Level::DEBUG | Level::TRACE => "<7>",
+    }
+}
+
+/// Writes a line, whole, with what comes before it.
+struct Line<W> {
+    before: &'static str,
+    writer: W,
+}
+
+impl<W: Write> Write for Line<W> {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.writer
+            .write_all(&[self.before.as_bytes(), line].concat())?;
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.writer.flush()
+    }
 }
 
 /// Writes what the filter lets through.
@@ -115,15 +191,14 @@ where
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
     use std::sync::{Arc, Mutex};
 
     use super::*;
 
     #[derive(Clone, Default)]
-    struct Lines(Arc<Mutex<Vec<u8>>>);
+    struct Memory(Arc<Mutex<Vec<u8>>>);
 
-    impl Write for Lines {
+    impl Write for Memory {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             self.0.lock().unwrap().write(bytes)
         }
@@ -134,17 +209,22 @@ mod tests {
     }
 
     fn logged(filter: &str, format: LogFormat) -> String {
-        let lines = Lines::default();
-        let writer = lines.clone();
+        written(filter, format, false)
+    }
+
+    fn written(filter: &str, format: LogFormat, to_journal: bool) -> String {
+        let memory = Memory::default();
+        let copy = memory.clone();
         let filter = LogFilter::parse(filter).unwrap();
-        let lines_of = super::lines(&filter, format, false, move || writer.clone());
+        let writer = move || copy.clone();
+        let lines_of = lines(&filter, format, false, Lines { to_journal, writer });
         let subscriber = tracing_subscriber::registry().with(lines_of);
         tracing::subscriber::with_default(subscriber, || {
             tracing::info!(job.attempt = 2, "job started\nnot a second line");
             tracing::debug!("details");
             tracing::error!(target: "lapin::channels", "channel closed");
         });
-        let bytes = lines.0.lock().unwrap().clone();
+        let bytes = memory.0.lock().unwrap().clone();
         String::from_utf8(bytes).unwrap()
     }
 
@@ -157,6 +237,13 @@ mod tests {
         assert_eq!(line["message"], "job started\nnot a second line");
         assert_eq!(line["job.attempt"], 2);
         assert!(line["timestamp"].as_str().unwrap().ends_with('Z'));
+    }
+
+    #[test]
+    fn the_journal_is_told_the_priority_of_each_line() {
+        let text = written("debug,lapin=error", LogFormat::Json, true);
+        let starts: Vec<_> = text.lines().map(|line| &line[..4]).collect();
+        assert_eq!(starts, ["<6>{", "<7>{", "<3>{"]);
     }
 
     #[test]

@@ -8,8 +8,10 @@
 )]
 
 use std::env;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Read, Seek, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::net::UnixDatagram;
 use std::process::{self, Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -84,12 +86,16 @@ impl Drop for Running {
 
 impl Running {
     fn start(what: &str, env: &[(&str, &str)]) -> Self {
+        Self::start_with(what, env, Stdio::piped())
+    }
+
+    fn start_with(what: &str, env: &[(&str, &str)], stderr: Stdio) -> Self {
         let mut child = Command::new(env::current_exe().unwrap())
             .args(["child", "--exact", "--nocapture", "--test-threads=1"])
             .env(CHILD, what)
             .envs(env.iter().copied())
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
+            .stderr(stderr)
             .spawn()
             .unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
@@ -129,8 +135,9 @@ impl Running {
             pause();
         };
         let mut log = String::new();
-        let mut stderr = self.child.stderr.take().unwrap();
-        stderr.read_to_string(&mut log).unwrap();
+        if let Some(mut stderr) = self.child.stderr.take() {
+            stderr.read_to_string(&mut log).unwrap();
+        }
         (status.code(), log)
     }
 }
@@ -179,6 +186,48 @@ fn a_first_signal_drains_and_exits_with_zero() {
             serde_json::from_str::<serde_json::Value>(line).expect(line);
         }
         assert!(log.contains("stopping"), "{log}");
+    }
+}
+
+#[test]
+fn systemd_hears_when_the_process_has_started_and_when_it_stops() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("notify");
+    let systemd = UnixDatagram::bind(&path).unwrap();
+    systemd.set_read_timeout(Some(PATIENCE)).unwrap();
+    let heard = || {
+        let mut message = [0; 64];
+        let length = systemd.recv(&mut message).unwrap();
+        String::from_utf8(message[..length].to_vec()).unwrap()
+    };
+    let env = [
+        ("NOTIFY_SOCKET", path.to_str().unwrap()),
+        ("VMCTL_DRAIN_TIMEOUT", "300ms"),
+    ];
+    let child = Running::start("stuck", &env);
+    assert_eq!(heard(), "READY=1\n");
+    child.signal("TERM");
+    assert_eq!(heard(), "STOPPING=1\n");
+}
+
+#[test]
+fn the_journal_gets_priorities_and_nobody_else() {
+    let mut journal = tempfile::tempfile().unwrap();
+    let is = journal.metadata().unwrap();
+    let stream = format!("{}:{}", is.dev(), is.ino());
+    for (stream, start) in [(stream.as_str(), "<6>{"), ("1:1", "{")] {
+        let stderr = journal.try_clone().unwrap();
+        let mut child = Running::start_with("drain", &[("JOURNAL_STREAM", stream)], stderr.into());
+        child.line("child is up");
+        child.signal("TERM");
+        assert_eq!(child.end().0, Some(0));
+        let mut log = String::new();
+        journal.rewind().unwrap();
+        journal.read_to_string(&mut log).unwrap();
+        journal.set_len(0).unwrap();
+        journal.rewind().unwrap();
+        assert!(log.starts_with(start), "{log}");
+        assert!(log.lines().all(|line| line.ends_with('}')), "{log}");
     }
 }
 
