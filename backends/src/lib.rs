@@ -5,6 +5,8 @@
 
 #[cfg(feature = "keystone")]
 pub mod keystone;
+#[cfg(feature = "links")]
+pub mod links;
 #[cfg(feature = "rabbitmq")]
 pub mod rabbitmq;
 #[cfg(feature = "redis")]

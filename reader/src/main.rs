@@ -13,9 +13,7 @@ use vmctl_core::{
     fact::Retention,
     kinds::Registry,
 };
-use vmctl_daemon::{
-    Check, Health, HealthServer, Process, Program, Status, WrongSetting, authorities,
-};
+use vmctl_daemon::{Check, Health, HealthServer, Process, Program, Status, WrongSetting};
 use vmctl_reader::{Config, Reader, Search, StatusWatch};
 use vmctl_search::{Auth, Cluster};
 
@@ -36,8 +34,8 @@ fn main() -> ExitCode {
 async fn run(settings: Settings, process: Process) -> anyhow::Result<()> {
     rabbitmq::describe_metrics();
     redis::describe_metrics();
-    let rabbitmq = rabbitmq::RabbitMq::connect_lazy(bus(&settings, &process.name)?);
-    let store = store(&settings)?;
+    let rabbitmq = rabbitmq::RabbitMq::connect_lazy(settings.links.bus(&process.name)?);
+    let store = settings.links.store()?;
     let folds = settings.roles.iter().any(|role| role.0 == Role::Fold);
     let search = search(&settings)?;
     let searches = search.is_some();
@@ -76,8 +74,8 @@ async fn run(settings: Settings, process: Process) -> anyhow::Result<()> {
 
 /// What `vmctl-reader check` tries.
 fn checks(settings: &Settings, name: &str) -> anyhow::Result<Vec<Check>> {
-    let bus = bus(settings, name)?;
-    let store = store(settings)?;
+    let bus = settings.links.bus(name)?;
+    let store = settings.links.store()?;
     let search = search(settings)?;
     let mut checks = vec![
         Check::new("rabbitmq", async {
@@ -92,32 +90,6 @@ fn checks(settings: &Settings, name: &str) -> anyhow::Result<Vec<Check>> {
         })
     }));
     Ok(checks)
-}
-
-/// Returns the authorities to trust besides the system's.
-fn trusted(settings: &Settings) -> anyhow::Result<Option<String>> {
-    authorities(settings.ca_file.as_deref())
-}
-
-fn store(settings: &Settings) -> anyhow::Result<redis::RedisStore> {
-    let config = redis::Config {
-        ca_pem: trusted(settings)?,
-        ..redis::Config::new(settings.redis_url.expose())
-    };
-    redis::RedisStore::connect_lazy(config).context(WrongSetting("VMCTL_REDIS_URL"))
-}
-
-fn bus(settings: &Settings, name: &str) -> anyhow::Result<rabbitmq::Config> {
-    let urls = settings.amqp_url.iter().map(|url| url.expose().parse());
-    let urls = urls
-        .collect::<Result<_, _>>()
-        .context(WrongSetting("VMCTL_AMQP_URL"))?;
-    Ok(rabbitmq::Config {
-        name: name.to_owned(),
-        channels: settings.amqp_channels.into(),
-        ca_pem: trusted(settings)?,
-        ..rabbitmq::Config::new(urls)
-    })
 }
 
 /// Returns where the log is indexed, if it is here.
@@ -135,7 +107,7 @@ fn search(settings: &Settings) -> anyhow::Result<Option<Search>> {
         url: SecretString::from(url.expose()),
         auth: auth.context(WrongSetting("VMCTL_SEARCH_USERNAME, _PASSWORD, _API_KEY"))?,
         name: settings.search_name.0.clone(),
-        ca_pem: trusted(settings)?.map(String::into_bytes),
+        ca_pem: settings.links.trusted()?.map(String::into_bytes),
     });
     Ok(Some(Search {
         cluster: cluster.context(WrongSetting("VMCTL_SEARCH_URL"))?,

@@ -1,8 +1,9 @@
 //! What `vmctl-reader` is told: `docs/settings.md` lists it.
 
-use std::{fmt, path::PathBuf, str::FromStr, time::Duration};
+use std::{fmt, str::FromStr, time::Duration};
 
 use secrecy::SecretString;
+use vmctl_backends::links::Links;
 use vmctl_daemon::{Listen, Parsed, SecretUrl, settings};
 use vmctl_search::IndexName;
 
@@ -13,14 +14,6 @@ settings! {
         "job_ttl" = "24h" => job_ttl: Duration,
         /// What this reader does, comma-separated: `fold` keeps the view, `search` fills the search cluster
         "reader.roles" = "fold,search" => roles: Vec<Parsed<Role>>,
-        /// Certificates, PEM, to trust besides the system's, for RabbitMQ, Redis and the search cluster
-        "ca_file" => ca_file: Option<PathBuf>,
-        /// Addresses of the RabbitMQ nodes of one cluster, comma-separated
-        "amqp.url" = "amqp://127.0.0.1:5672/%2f" => amqp_url: Vec<SecretUrl>,
-        /// Messages that may be in flight at once: each has a channel of its own
-        "amqp.channels" = "32" => amqp_channels: u16,
-        /// Address of Redis: `redis://h`, `redis+sentinel://h1,h2/NAME/0` or `redis+cluster://h1,h2`; `rediss` for TLS
-        "redis.url" = "redis://127.0.0.1:6379/0" => redis_url: SecretUrl,
         /// After how long without a word of it a live job is said again to the log; well below the log's 24 h
         "sweep.keep_after" = "12h" => sweep_keep_after: Duration,
         /// How long a work queue must have been empty before jobs that wait in it are published again
@@ -41,6 +34,7 @@ settings! {
         "search.retention" = "30d" => search_retention: Duration,
         /// Address of `/health/*` and `/metrics`, or `off`
         "health.listen" = "127.0.0.1:8082" => health_listen: Listen,
+        ..links: Links,
     }
 }
 

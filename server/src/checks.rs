@@ -7,7 +7,7 @@ use vmctl_backends::rabbitmq::RabbitMq;
 use vmctl_core::clock::SystemClock;
 use vmctl_daemon::Check;
 
-use crate::{bus, id_secret, identity, policy, registry, search, settings::Settings, store};
+use crate::{id_secret, identity, policy, registry, search, settings::Settings};
 
 /// How long the search cluster may take.
 const SEARCH_TIME: Duration = Duration::from_secs(10);
@@ -16,8 +16,8 @@ pub(crate) fn checks(settings: &Settings, name: &str) -> Result<Vec<Check>> {
     id_secret(settings)?;
     registry(settings)?;
     policy(settings)?;
-    let bus = bus(settings, name)?;
-    let store = store(settings)?;
+    let bus = settings.links.bus(name)?;
+    let store = settings.links.store()?;
     let identity = identity(settings, Arc::new(SystemClock))?;
     let search = search(settings)?;
     let mut checks = vec![

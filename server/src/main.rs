@@ -20,7 +20,7 @@ use vmctl_core::{
     kinds::Registry,
     store::project::ProjectLimits,
 };
-use vmctl_daemon::{Health, Process, Program, Status, Tls, WrongSetting, authorities};
+use vmctl_daemon::{Health, Process, Program, Status, Tls, WrongSetting};
 use vmctl_egress::Guard;
 use vmctl_search::{Auth, Cluster};
 use vmctl_server::{Backends, CheckState, Config, Limits, Readiness, SyncConfig, policy::Policy};
@@ -49,8 +49,8 @@ async fn run(settings: Settings, process: Process) -> anyhow::Result<()> {
     redis::describe_metrics();
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let registry = registry(&settings)?;
-    let rabbitmq = rabbitmq::RabbitMq::connect_lazy(bus(&settings, &process.name)?);
-    let store = store(&settings)?;
+    let rabbitmq = rabbitmq::RabbitMq::connect_lazy(settings.links.bus(&process.name)?);
+    let store = settings.links.store()?;
     let backends = Backends {
         bus: rabbitmq.bus(),
         store: Arc::new(store.clone()),
@@ -105,7 +105,7 @@ fn config(settings: &Settings, process: &Process) -> anyhow::Result<Config> {
             workers: workers.collect(),
             workers_token: settings.worker_api_token.clone(),
             token: settings.sync_token.clone(),
-            ca_pem: trusted(settings)?.map(String::into_bytes),
+            ca_pem: settings.links.trusted()?.map(String::into_bytes),
         },
         search: search(settings)?,
         limits: Limits {
@@ -133,11 +133,6 @@ fn id_secret(settings: &Settings) -> anyhow::Result<SecretString> {
     Ok(settings.id_secret.clone())
 }
 
-/// Returns the authorities to trust besides the system's.
-fn trusted(settings: &Settings) -> anyhow::Result<Option<String>> {
-    authorities(settings.ca_file.as_deref())
-}
-
 fn registry(settings: &Settings) -> anyhow::Result<Registry> {
     match &settings.kinds_dir {
         Some(directory) => {
@@ -145,27 +140,6 @@ fn registry(settings: &Settings) -> anyhow::Result<Registry> {
         }
         None => Ok(Registry::built_in()?),
     }
-}
-
-fn store(settings: &Settings) -> anyhow::Result<redis::RedisStore> {
-    let config = redis::Config {
-        ca_pem: trusted(settings)?,
-        ..redis::Config::new(settings.redis_url.expose())
-    };
-    redis::RedisStore::connect_lazy(config).context(WrongSetting("VMCTL_REDIS_URL"))
-}
-
-fn bus(settings: &Settings, name: &str) -> anyhow::Result<rabbitmq::Config> {
-    let urls = settings.amqp_url.iter().map(|url| url.expose().parse());
-    let urls = urls
-        .collect::<Result<_, _>>()
-        .context(WrongSetting("VMCTL_AMQP_URL"))?;
-    Ok(rabbitmq::Config {
-        name: name.to_owned(),
-        channels: settings.amqp_channels.into(),
-        ca_pem: trusted(settings)?,
-        ..rabbitmq::Config::new(urls)
-    })
 }
 
 fn policy(settings: &Settings) -> anyhow::Result<Policy> {
@@ -190,7 +164,7 @@ fn search(settings: &Settings) -> anyhow::Result<Option<Cluster>> {
         url: SecretString::from(url.expose()),
         auth: auth.context(WrongSetting("VMCTL_SEARCH_USERNAME, _PASSWORD, _API_KEY"))?,
         name: settings.search_name.0.clone(),
-        ca_pem: trusted(settings)?.map(String::into_bytes),
+        ca_pem: settings.links.trusted()?.map(String::into_bytes),
     });
     Ok(Some(cluster.context(WrongSetting("VMCTL_SEARCH_URL"))?))
 }
@@ -206,7 +180,7 @@ fn identity(settings: &Settings, clock: Arc<dyn Clock>) -> anyhow::Result<Arc<Ke
         connect_project: settings.connect_project.clone(),
         options: keystone::Options::default(),
     };
-    config.options.ca_pem = trusted(settings)?.map(String::into_bytes);
+    config.options.ca_pem = settings.links.trusted()?.map(String::into_bytes);
     let identity =
         KeystoneIdentity::new(config, clock).context(WrongSetting("VMCTL_KEYSTONE_URL"))?;
     Ok(Arc::new(identity))

@@ -6,6 +6,7 @@ use ipnet::IpNet;
 use secrecy::SecretString;
 use url::Url;
 use vmctl_api_types::Kind;
+use vmctl_backends::links::Links;
 use vmctl_daemon::{Parsed, SecretUrl, settings, settings::Value};
 use vmctl_egress::Network;
 use vmctl_search::IndexName;
@@ -56,14 +57,6 @@ settings! {
         "quota.busy_queue" = "1000" => quota_busy_queue: u32,
         /// Active jobs of a project that are its fair share
         "quota.fair_share" = "100" => quota_fair_share: u32,
-        /// Certificates, PEM, to trust besides the system's, for RabbitMQ, Redis, Keystone, upstreams and the search cluster
-        "ca_file" => ca_file: Option<PathBuf>,
-        /// Addresses of the RabbitMQ nodes of one cluster, comma-separated
-        "amqp.url" = "amqp://127.0.0.1:5672/%2f" => amqp_url: Vec<SecretUrl>,
-        /// Messages that may be in flight at once: each has a channel of its own
-        "amqp.channels" = "32" => amqp_channels: u16,
-        /// Address of Redis: `redis://h`, `redis+sentinel://h1,h2/NAME/0` or `redis+cluster://h1,h2`; `rediss` for TLS
-        "redis.url" = "redis://127.0.0.1:6379/0" => redis_url: SecretUrl,
         /// Address of Elasticsearch or OpenSearch, without user; absent, jobs cannot be searched
         "search.url" => search_url: Option<SecretUrl>,
         /// User of the search cluster, who only reads
@@ -88,6 +81,7 @@ settings! {
         "keystone.user_domain" = "Default" => keystone_user_domain: String,
         /// Domain of that project, by name
         "keystone.project_domain" = "Default" => keystone_project_domain: String,
+        ..links: Links,
     }
 }
 

@@ -7,13 +7,13 @@ use vmctl_backends::rabbitmq::RabbitMq;
 use vmctl_daemon::Check;
 use vmctl_worker::provisioner::Health;
 
-use crate::{Parts, bus, settings::Settings};
+use crate::{Parts, settings::Settings};
 
 pub(crate) fn checks(settings: &Settings, name: &str) -> Result<Vec<Check>> {
     let Parts {
         store, provisioner, ..
     } = Parts::new(settings, name, Duration::ZERO)?;
-    let bus = bus(settings, name)?;
+    let bus = settings.links.bus(name)?;
     Ok(vec![
         Check::new("rabbitmq", async { Ok(RabbitMq::reach(bus).await?) }),
         Check::new("redis", async move { Ok(store.check_policy().await?) }),

@@ -12,9 +12,7 @@ use vmctl_core::{
     clock::{Clock, SystemClock},
     kinds::Registry,
 };
-use vmctl_daemon::{
-    Health, HealthServer, Listen, Process, Program, Status, WrongSetting, authorities,
-};
+use vmctl_daemon::{Health, HealthServer, Listen, Process, Program, Status, WrongSetting};
 use vmctl_egress::{Guard, Policy};
 use vmctl_worker::{
     Backends, Config, Readiness, Worker,
@@ -83,8 +81,8 @@ impl Parts {
     fn new(settings: &Settings, name: &str, grace: Duration) -> anyhow::Result<Self> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let registry = Arc::new(registry(settings)?);
-        let rabbitmq = rabbitmq::RabbitMq::connect_lazy(bus(settings, name)?);
-        let store = store(settings)?;
+        let rabbitmq = rabbitmq::RabbitMq::connect_lazy(settings.links.bus(name)?);
+        let store = settings.links.store()?;
         let backends = Backends {
             bus: rabbitmq.bus(),
             store: Arc::new(store.clone()),
@@ -133,32 +131,6 @@ fn registry(settings: &Settings) -> anyhow::Result<Registry> {
     }
 }
 
-/// Returns the authorities to trust besides the system's.
-fn trusted(settings: &Settings) -> anyhow::Result<Option<String>> {
-    authorities(settings.ca_file.as_deref())
-}
-
-fn store(settings: &Settings) -> anyhow::Result<redis::RedisStore> {
-    let config = redis::Config {
-        ca_pem: trusted(settings)?,
-        ..redis::Config::new(settings.redis_url.expose())
-    };
-    redis::RedisStore::connect_lazy(config).context(WrongSetting("VMCTL_REDIS_URL"))
-}
-
-fn bus(settings: &Settings, name: &str) -> anyhow::Result<rabbitmq::Config> {
-    let urls = settings.amqp_url.iter().map(|url| url.expose().parse());
-    let urls = urls
-        .collect::<Result<_, _>>()
-        .context(WrongSetting("VMCTL_AMQP_URL"))?;
-    Ok(rabbitmq::Config {
-        name: name.to_owned(),
-        channels: settings.amqp_channels.into(),
-        ca_pem: trusted(settings)?,
-        ..rabbitmq::Config::new(urls)
-    })
-}
-
 fn callbacks(settings: &Settings, clock: Arc<dyn Clock>) -> anyhow::Result<CallbackDeliver> {
     let guard = Guard::new(Policy {
         allow_http: settings.callback_allow_http,
@@ -170,7 +142,7 @@ fn callbacks(settings: &Settings, clock: Arc<dyn Clock>) -> anyhow::Result<Callb
             .collect(),
     });
     let config = ClientConfig {
-        ca_pem: trusted(settings)?.map(String::into_bytes),
+        ca_pem: settings.links.trusted()?.map(String::into_bytes),
         ..ClientConfig::with_slots(settings.slots)
     };
     let client = Client::new(guard, &config).context(WrongSetting("VMCTL_CA_FILE"))?;

@@ -3,8 +3,9 @@
 use std::{path::PathBuf, time::Duration};
 
 use secrecy::SecretString;
+use vmctl_backends::links::Links;
 use vmctl_core::Kind;
-use vmctl_daemon::{Listen, Parsed, SecretUrl, settings};
+use vmctl_daemon::{Listen, Parsed, settings};
 use vmctl_egress::Network;
 use vmctl_worker::{kinds::AnsibleConfig, provisioner::simulated::FailRule};
 
@@ -13,8 +14,6 @@ settings! {
     pub struct Settings {
         /// Directory with a TOML file for each kind beside the built-in ones
         "kinds_dir" => kinds_dir: Option<PathBuf>,
-        /// Certificates, PEM, to trust besides the system's, for RabbitMQ, Redis and the receivers of callbacks
-        "ca_file" => ca_file: Option<PathBuf>,
         /// Kinds that this worker runs, comma-separated; all built-in ones if not set
         "worker.kinds" => kinds: Vec<Parsed<Kind>>,
         /// Jobs of one kind that run at once
@@ -27,12 +26,6 @@ settings! {
         "worker.api_listen" = "off" => api_listen: Listen,
         /// What callers of that API must show; the same on every worker and server
         "worker.api_token" => api_token: Option<SecretString>,
-        /// Addresses of the RabbitMQ nodes of one cluster, comma-separated
-        "amqp.url" = "amqp://127.0.0.1:5672/%2f" => amqp_url: Vec<SecretUrl>,
-        /// Messages that may be in flight at once: each has a channel of its own
-        "amqp.channels" = "32" => amqp_channels: u16,
-        /// Address of Redis: `redis://h`, `redis+sentinel://h1,h2/NAME/0` or `redis+cluster://h1,h2`; `rediss` for TLS
-        "redis.url" = "redis://127.0.0.1:6379/0" => redis_url: SecretUrl,
         /// How long a simulated machine takes to be created
         "simulated.duration" = "90s" => simulated_duration: Duration,
         /// Directory of the simulated machines, shared by the workers that use it
@@ -57,6 +50,7 @@ settings! {
         "ansible.program" = "ansible-playbook" => ansible_program: PathBuf,
         /// Address of `/health/*` and `/metrics`, or `off`
         "health.listen" = "127.0.0.1:8081" => health_listen: Listen,
+        ..links: Links,
     }
 }
 
