@@ -95,6 +95,10 @@ pub(crate) fn describe() {
         Unit::Count,
         "Streams of events that are open"
     );
+    describe_queues();
+}
+
+fn describe_queues() {
     describe_gauge!(
         "queue_messages_ready",
         Unit::Count,
@@ -104,5 +108,10 @@ pub(crate) fn describe() {
         "queue_consumers",
         Unit::Count,
         "Consumers of a work queue, at the last look"
+    );
+    describe_gauge!(
+        "queue_missing",
+        Unit::Count,
+        "1 if a queue was not there at the last look, else 0"
     );
 }

@@ -452,7 +452,7 @@ pub trait TopologyAdmin: Send + Sync {
 }
 
 /// What a queue holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct QueueStats {
     /// Messages ready to be delivered.
     pub ready: u64,

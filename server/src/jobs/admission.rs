@@ -355,15 +355,18 @@ async fn look(app: &App, kinds: &[Kind], era: u64) -> Found {
 /// Returns what a queue holds and who takes from it.
 async fn inspect(app: &App, name: &str) -> Option<(Queue, u32)> {
     match timeout(LOOK, app.bus.admin.inspect(name)).await {
-        Ok(Ok(Some(stats))) => {
+        Ok(Ok(stats)) => {
+            metrics::gauge!("queue_missing", "queue" => name.to_owned())
+                .set(u8::from(stats.is_none()));
+            let found = stats.unwrap_or_default();
             // Precise up to 2^52 messages.
             #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
             metrics::gauge!("queue_messages_ready", "queue" => name.to_owned())
-                .set(stats.ready as f64);
-            metrics::gauge!("queue_consumers", "queue" => name.to_owned()).set(stats.consumers);
-            Some((Queue::Holds(stats.ready), stats.consumers))
+                .set(found.ready as f64);
+            metrics::gauge!("queue_consumers", "queue" => name.to_owned()).set(found.consumers);
+            let queue = stats.map_or(Queue::Missing, |stats| Queue::Holds(stats.ready));
+            Some((queue, found.consumers))
         }
-        Ok(Ok(None)) => Some((Queue::Missing, 0)),
         Ok(Err(_)) | Err(_) => None,
     }
 }
