@@ -455,11 +455,14 @@ impl Api {
             _ => CliError::new(Exit::Unreachable, what),
         };
         let error = error.why(failure.to_string());
-        if matches!(failure, Failure::Connect(_)) {
-            error.next("check the address: --endpoint URL or VMCTL_ENDPOINT")
-        } else {
-            error
+        if !matches!(failure, Failure::Connect(_)) {
+            return error;
         }
+        error.next(if failure.to_string().contains("certificate") {
+            "name the authority of the server: --ca-file FILE or VMCTL_CA_FILE; or check the address: --endpoint URL"
+        } else {
+            "check the address: --endpoint URL or VMCTL_ENDPOINT"
+        })
     }
 
     /// Says what an answer that is no success means.
