@@ -31,7 +31,7 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 pub use check::Check;
 pub use crypto::install_crypto;
 pub use health::{Health, POLL_DEADLINE, Report, Status};
-pub use lifecycle::{Ended, Lifecycle, WrongSetting};
+pub use lifecycle::{Ended, Lifecycle, NotAsked, WrongSetting};
 pub use logging::{LogFilter, LogFormat};
 pub use metrics::Metrics;
 pub use process::{Process, ProcessSettings, Program, main, main_from};

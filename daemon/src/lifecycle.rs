@@ -68,6 +68,16 @@ impl fmt::Display for WrongSetting {
     }
 }
 
+/// What a command could not ask, as its error's context: it has found nothing out, and its exit code is 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NotAsked(pub &'static str);
+
+impl fmt::Display for NotAsked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
 /// The life of one process, from its start to its last signal.
 pub struct Lifecycle {
     shutdown: CancellationToken,

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::settings::{self, Section, Setting, Values};
 use crate::{
-    Check, Health, Lifecycle, LogFilter, LogFormat, Metrics, Tls, TlsSettings, check,
+    Check, Health, Lifecycle, LogFilter, LogFormat, Metrics, NotAsked, Tls, TlsSettings, check,
     install_crypto, logging, probe, reference,
     traces::{self, TraceSettings, Traces},
 };
@@ -219,7 +219,11 @@ where
         return print(&reference::table(&declared));
     }
     if let Some((extra, args)) = program.extra(&args) {
-        return (extra.run)(args).map_or_else(|error| refuse(program, &error), |()| PRINTED);
+        return match (extra.run)(args) {
+            Ok(()) => PRINTED,
+            Err(error) if error.is::<NotAsked>() => unwell(program, &error),
+            Err(error) => refuse(program, &error),
+        };
     }
     let values = match load(declared, &args) {
         Ok(values) => values,

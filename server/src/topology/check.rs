@@ -3,8 +3,10 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use anyhow::{Context as _, ensure};
+use regex::Regex;
 use serde_json::Value;
 use url::Url;
+use vmctl_core::topology::Topology;
 
 use super::definitions::Plan;
 
@@ -42,7 +44,8 @@ const SECTIONS: [(&str, &[&str], &str); 6] = [
     ),
 ];
 
-/// Asks the management API for everything that the broker has.
+/// Asks the management API for everything that the broker has; with policies of operators, which are not among
+/// definitions, as `operator_policies`.
 pub async fn fetch(api: &Url, ca_pem: Option<&str>) -> anyhow::Result<Value> {
     let mut client = reqwest::Client::builder().timeout(WITHIN);
     if let Some(pem) = ca_pem {
@@ -50,8 +53,14 @@ pub async fn fetch(api: &Url, ca_pem: Option<&str>) -> anyhow::Result<Value> {
         client = client.tls_certs_merge(authorities.context("VMCTL_CA_FILE")?);
     }
     let client = client.build()?;
+    let mut definitions = get(&client, api, "definitions").await?;
+    definitions["operator_policies"] = get(&client, api, "operator-policies").await?;
+    Ok(definitions)
+}
+
+async fn get(client: &reqwest::Client, api: &Url, what: &str) -> anyhow::Result<Value> {
     let mut url = api.clone();
-    let path = format!("{}/definitions", api.path().trim_end_matches('/'));
+    let path = format!("{}/{what}", api.path().trim_end_matches('/'));
     url.set_path(&path);
     // The address holds a password, which an error would show.
     let answer = client
@@ -62,7 +71,7 @@ pub async fn fetch(api: &Url, ca_pem: Option<&str>) -> anyhow::Result<Value> {
     let status = answer.status();
     ensure!(status.is_success(), "the management API answered {status}");
     let body = answer.json().await.map_err(reqwest::Error::without_url);
-    body.context("the management API did not answer with definitions")
+    body.with_context(|| format!("the management API did not answer with {what}"))
 }
 
 /// Returns each difference, a line for each.
@@ -116,22 +125,39 @@ fn unexpected(plan: &Plan, expected: &Value, actual: &Value) -> Vec<String> {
             }
         }
     }
-    for policy in items(actual, "policies").filter(|p| p["vhost"] == plan.vhost.as_str()) {
-        let definition = policy["definition"].as_object();
-        let keys = definition.into_iter().flat_map(serde_json::Map::keys);
-        let changing: Vec<_> = keys
-            .filter(|key| CHANGING.contains(&key.as_str()) || key.starts_with("max-length"))
-            .map(String::as_str)
-            .collect();
-        if !changing.is_empty() {
-            let (name, pattern) = (&policy["name"], &policy["pattern"]);
-            let keys = changing.join(", ");
-            found.push(format!(
-                "unexpected  policy {name} for {pattern}: sets {keys}"
-            ));
+    for (section, what) in [
+        ("policies", "policy"),
+        ("operator_policies", "operator policy"),
+    ] {
+        let ours = items(actual, section).filter(|policy| policy["vhost"] == plan.vhost.as_str());
+        for policy in ours.filter(|policy| may_concern(policy, &plan.topology)) {
+            let definition = policy["definition"].as_object();
+            let keys = definition.into_iter().flat_map(serde_json::Map::keys);
+            let changing: Vec<_> = keys
+                .filter(|key| CHANGING.contains(&key.as_str()) || key.starts_with("max-length"))
+                .map(String::as_str)
+                .collect();
+            if !changing.is_empty() {
+                let (name, pattern) = (&policy["name"], &policy["pattern"]);
+                let keys = changing.join(", ");
+                found.push(format!(
+                    "unexpected  {what} {name} for {pattern}: sets {keys}"
+                ));
+            }
         }
     }
     found
+}
+
+/// Says whether a policy is for a queue or an exchange of ours. A pattern that only the broker's own regular expressions
+/// understand may be.
+fn may_concern(policy: &Value, topology: &Topology) -> bool {
+    let Some(Ok(pattern)) = policy["pattern"].as_str().map(Regex::new) else {
+        return true;
+    };
+    let queues = topology.queues.iter().map(|queue| &queue.name);
+    let exchanges = topology.exchanges.iter().map(|exchange| &exchange.name);
+    queues.chain(exchanges).any(|name| pattern.is_match(name))
 }
 
 fn items<'a>(definitions: &'a Value, section: &str) -> impl Iterator<Item = &'a Value> {

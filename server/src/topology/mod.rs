@@ -18,6 +18,7 @@ use anyhow::{Context as _, bail, ensure};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use vmctl_backends::rabbitmq::{self, RabbitMq};
 use vmctl_core::{kinds::Registry, topology::Topology};
+use vmctl_daemon::NotAsked;
 
 use definitions::Plan;
 use passwords::Passwords;
@@ -167,7 +168,8 @@ fn check(args: &ArgMatches) -> anyhow::Result<()> {
         Some(api) => {
             // The text is not repeated: it holds a password.
             let api = api.parse().ok().context("VMCTL_RABBITMQ_API is no URL")?;
-            let actual = runtime.block_on(check::fetch(&api, authorities()?.as_deref()))?;
+            let actual = runtime.block_on(check::fetch(&api, authorities()?.as_deref()));
+            let actual = actual.context(NotAsked("VMCTL_RABBITMQ_API"))?;
             check::differences(&plan, &actual)?
         }
         None => runtime.block_on(look(&plan))?,
@@ -195,7 +197,8 @@ async fn look(plan: &Plan) -> anyhow::Result<Vec<String>> {
     });
     let missing = rabbitmq.bus().admin.missing(&plan.topology).await;
     rabbitmq.shutdown().await;
-    Ok(missing?
+    Ok(missing
+        .context(NotAsked("VMCTL_AMQP_URL"))?
         .into_iter()
         .map(|name| format!("missing     {name}"))
         .collect())

@@ -186,7 +186,11 @@ fn who_only_looks_may_change_nothing() {
 #[test]
 fn what_should_not_be_there_is_told() {
     let push = |section: &'static str, item: Value| {
-        found(move |all| all[section].as_array_mut().unwrap().push(item))
+        found(move |all| match &mut all[section] {
+            Value::Array(items) => items.push(item),
+            // The definitions that are expected have no such section.
+            none => *none = json!([item]),
+        })
     };
     let guest =
         json!({"user": "guest", "vhost": "jobs", "configure": "", "write": "", "read": ".*"});
@@ -221,4 +225,15 @@ fn what_should_not_be_there_is_told() {
         "name": "ha", "vhost": "jobs", "pattern": ".*", "definition": {"queue-leader-locator": "balanced"},
     });
     assert_eq!(push("policies", leader), Vec::<String>::new());
+    let theirs = json!({
+        "name": "theirs", "vhost": "jobs", "pattern": "^audit$", "definition": {"max-length": 5},
+    });
+    assert_eq!(push("policies", theirs), Vec::<String>::new());
+    let operator = json!({
+        "name": "small", "vhost": "jobs", "pattern": "^jobs", "definition": {"max-length": 5},
+    });
+    assert_eq!(
+        push("operator_policies", operator),
+        [r#"unexpected  operator policy "small" for "^jobs": sets max-length"#]
+    );
 }
