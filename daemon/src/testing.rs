@@ -256,6 +256,11 @@ impl Vhost {
         );
     }
 
+    /// Deletes a queue.
+    pub fn delete(&self, queue: &str) {
+        self.call("DELETE", &format!("/queues/{}/{queue}", self.name), None);
+    }
+
     /// Throws away what waits in a queue.
     pub fn purge(&self, queue: &str) {
         self.call(

@@ -310,13 +310,21 @@ impl Reader {
     }
 
     async fn declare(&self) -> Result<(), ReaderError> {
+        const NOT_YET: &str = "the topology is not declared yet";
+        let trouble = |why| self.status.update(|status| status.trouble = why);
         let mut backoff = Backoff::default();
+        trouble(Some(NOT_YET.to_owned()));
         loop {
             match self.bus.admin.declare(&self.topology).await {
-                Ok(()) => return Ok(()),
+                Ok(()) => {
+                    trouble(None);
+                    return Ok(());
+                }
                 Err(error @ BusError::Drift(_)) => return Err(ReaderError::Topology(error)),
                 Err(error) => {
-                    tracing::warn!(error = %chain(&error), "cannot declare the topology yet");
+                    let why = chain(&error);
+                    tracing::warn!(error = %why, "cannot declare the topology yet");
+                    trouble(Some(format!("{NOT_YET}: {why}")));
                     backoff.wait().await;
                 }
             }

@@ -12,6 +12,7 @@ use vmctl_core::{
     clock::SystemClock,
     fact::Retention,
     kinds::Registry,
+    topology::Topology,
 };
 use vmctl_daemon::{Check, Health, HealthServer, Process, Program, Status, WrongSetting};
 use vmctl_reader::{Config, Reader, Search, StatusWatch};
@@ -75,11 +76,12 @@ async fn run(settings: Settings, process: Process) -> anyhow::Result<()> {
 /// What `vmctl-reader check` tries.
 fn checks(settings: &Settings, name: &str) -> anyhow::Result<Vec<Check>> {
     let bus = settings.links.bus(name)?;
+    let topology = Topology::new(Registry::built_in()?.kinds().map(|spec| &spec.kind));
     let store = settings.links.store()?;
     let search = search(settings)?;
     let mut checks = vec![
-        Check::new("rabbitmq", async {
-            Ok(rabbitmq::RabbitMq::reach(bus).await?)
+        Check::new("rabbitmq", async move {
+            Ok(rabbitmq::RabbitMq::reach(bus, &topology).await?)
         }),
         Check::new("redis", async move { Ok(store.check_policy().await?) }),
     ];

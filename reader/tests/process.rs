@@ -79,14 +79,29 @@ fn check_tries_each_service_and_starts_nothing() {
     let (code, said) = check("http://broker", "redis://redis");
     assert_eq!(code, Some(2), "{said}");
 
-    let names = ["VMCTL_TEST_AMQP_URL", "VMCTL_TEST_REDIS_URL"];
-    let Some([amqp, redis]) = services(names) else {
+    let names = [
+        "VMCTL_TEST_AMQP_URL",
+        "VMCTL_TEST_RABBITMQ_API",
+        "VMCTL_TEST_REDIS_URL",
+    ];
+    let Some([amqp, api, redis]) = services(names) else {
         return;
     };
-    let (code, said) = check(&amqp, &redis);
-    let lines: Vec<_> = said.lines().collect();
-    assert_eq!(lines, ["rabbitmq  ok", "redis     ok"]);
-    assert_eq!(code, Some(0));
+    let vhost = Vhost::new(&api, "reader-check");
+    let amqp = vhost.url(&amqp);
+    let said_of = |broker: &str| {
+        let (code, said) = check(&amqp, &redis);
+        assert_eq!(code, Some(0), "{said}");
+        let expected = format!("rabbitmq  {broker}\nredis     ok\n");
+        assert_eq!(said, expected);
+    };
+    said_of("degraded  nothing is declared yet, and this user may have to");
+    let mut reader = start(&[("VMCTL_AMQP_URL", &amqp), ("VMCTL_REDIS_URL", &redis)]);
+    let address = reader.address();
+    reader.probe(address, "/health/ready", 200);
+    said_of("ok");
+    vhost.delete("work.vm.delete");
+    said_of("degraded  not there yet: queue work.vm.delete");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use anyhow::Result;
 use vmctl_backends::rabbitmq::RabbitMq;
-use vmctl_core::clock::SystemClock;
+use vmctl_core::{clock::SystemClock, topology::Topology};
 use vmctl_daemon::Check;
 
 use crate::{id_secret, identity, policy, registry, search, settings::Settings};
@@ -14,14 +14,16 @@ const SEARCH_TIME: Duration = Duration::from_secs(10);
 
 pub(crate) fn checks(settings: &Settings, name: &str) -> Result<Vec<Check>> {
     id_secret(settings)?;
-    registry(settings)?;
+    let topology = Topology::new(registry(settings)?.kinds().map(|spec| &spec.kind));
     policy(settings)?;
     let bus = settings.links.bus(name)?;
     let store = settings.links.store()?;
     let identity = identity(settings, Arc::new(SystemClock))?;
     let search = search(settings)?;
     let mut checks = vec![
-        Check::new("rabbitmq", async { Ok(RabbitMq::reach(bus).await?) }),
+        Check::new("rabbitmq", async move {
+            Ok(RabbitMq::reach(bus, &topology).await?)
+        }),
         Check::new("redis", async move { Ok(store.check_policy().await?) }),
         Check::new("keystone", async move {
             identity.check().await?;

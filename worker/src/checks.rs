@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 use vmctl_backends::rabbitmq::RabbitMq;
+use vmctl_core::topology::Topology;
 use vmctl_daemon::Check;
 use vmctl_worker::provisioner::Health;
 
@@ -11,11 +12,17 @@ use crate::{Parts, settings::Settings};
 
 pub(crate) fn checks(settings: &Settings, name: &str) -> Result<Vec<Check>> {
     let Parts {
-        store, provisioner, ..
+        worker,
+        store,
+        provisioner,
+        ..
     } = Parts::new(settings, name, Duration::ZERO)?;
+    let topology = Topology::new(worker.kinds());
     let bus = settings.links.bus(name)?;
     Ok(vec![
-        Check::new("rabbitmq", async { Ok(RabbitMq::reach(bus).await?) }),
+        Check::new("rabbitmq", async move {
+            Ok(RabbitMq::reach(bus, &topology).await?)
+        }),
         Check::new("redis", async move { Ok(store.check_policy().await?) }),
         Check::new("provisioner", async move {
             match provisioner.health().await {

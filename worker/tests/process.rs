@@ -91,15 +91,24 @@ fn check_tries_each_service_and_starts_nothing() {
     let (code, said) = check("http://broker", "redis://redis");
     assert_eq!(code, Some(2), "{said}");
 
-    let names = ["VMCTL_TEST_AMQP_URL", "VMCTL_TEST_REDIS_URL"];
-    let Some([amqp, redis]) = services(names) else {
+    let names = [
+        "VMCTL_TEST_AMQP_URL",
+        "VMCTL_TEST_RABBITMQ_API",
+        "VMCTL_TEST_REDIS_URL",
+    ];
+    let Some([amqp, api, redis]) = services(names) else {
         return;
     };
-    let (code, said) = check(&amqp, &redis);
+    let vhost = Vhost::new(&api, "worker-check");
+    let (code, said) = check(&vhost.url(&amqp), &redis);
     let lines: Vec<_> = said.lines().collect();
     assert_eq!(
         lines,
-        ["rabbitmq     ok", "redis        ok", "provisioner  ok"]
+        [
+            "rabbitmq     degraded  nothing is declared yet, and this user may have to",
+            "redis        ok",
+            "provisioner  ok"
+        ]
     );
     assert_eq!(code, Some(0));
 }

@@ -34,6 +34,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use vmctl_core::{
     bus::{Bus, BusError, BusState},
     clock::SystemClock,
+    topology::Topology,
 };
 
 pub use config::{Config, InvalidUrl, SecretUrl};
@@ -95,15 +96,17 @@ impl RabbitMq {
         }
     }
 
-    /// Connects and leaves again; returns a warning if the broker takes no publishes. A broker that cannot be
-    /// had is tried again for 10 s.
+    /// Connects, looks whether all of the topology is there, and leaves again; returns a warning if the broker takes no
+    /// publishes or something is missing. A broker that cannot be had is tried again for 10 s.
     ///
     /// # Errors
     ///
     /// [`BusError::Unavailable`], with the last reason.
-    pub async fn reach(config: Config) -> Result<Option<String>, BusError> {
+    pub async fn reach(config: Config, topology: &Topology) -> Result<Option<String>, BusError> {
         let rabbitmq = Self::connect_lazy(config);
-        let publisher = rabbitmq.bus().publisher;
+        let Bus {
+            publisher, admin, ..
+        } = rabbitmq.bus();
         let connected = async {
             while matches!(publisher.state(), BusState::Down(_)) {
                 sleep(LOOK_EVERY).await;
@@ -112,9 +115,23 @@ impl RabbitMq {
         // Late or not, what counts is the state.
         let _ = timeout(REACH, connected).await;
         let state = publisher.state();
+        let missing = match state {
+            BusState::Up => admin.missing(topology).await,
+            BusState::Blocked(_) | BusState::Down(_) => Ok(Vec::new()),
+        };
         rabbitmq.shutdown().await;
         match state {
-            BusState::Up => Ok(None),
+            BusState::Up => {
+                let missing = missing?;
+                let all = topology.exchanges.len() + topology.queues.len();
+                Ok(match missing.len() {
+                    0 => None,
+                    many if many == all => {
+                        Some("nothing is declared yet, and this user may have to".to_owned())
+                    }
+                    _ => Some(format!("not there yet: {}", missing.join(", "))),
+                })
+            }
             BusState::Blocked(reason) => Ok(Some(format!("the broker is blocked: {reason}"))),
             BusState::Down(reason) => Err(BusError::Unavailable(Some(reason.into()))),
         }

@@ -215,6 +215,24 @@ async fn a_store_that_is_away_loses_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_reader_that_cannot_declare_its_queues_is_not_ready() {
+    let world = World::new().await;
+    world.broker.set_down(true);
+    let reader = world.start("r1");
+    until("the reader says so", async || {
+        let trouble = reader.status.not_ready(Duration::MAX);
+        trouble.is_some_and(|trouble| trouble.starts_with("the topology is not declared yet: "))
+    })
+    .await;
+    world.broker.set_down(false);
+    until("it is ready", async || {
+        reader.status.not_ready(Duration::MAX).is_none()
+    })
+    .await;
+    reader.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_broker_that_is_away_loses_nothing() {
     let world = World::new().await;
     let reader = world.start("r1");
