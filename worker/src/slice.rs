@@ -184,6 +184,7 @@ impl Lane {
             job.kind = %self.kind,
             job.attempt = command.data.attempt,
             job.seq = command.data.seq,
+            request.id = command.data.job.auth.request_id.as_deref(),
             trace.id = field::Empty,
             otel.kind = "consumer",
             otel.name = format!("process {}", self.kind),

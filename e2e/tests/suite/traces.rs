@@ -135,9 +135,18 @@ async fn one_trace_leads_from_the_client_to_the_view() -> Result<()> {
             .ok_or_else(|| format!("{last:#?} {request:#?}"))
     })
     .await?;
-    for log in [three.server.log()?, three.worker.log()?] {
+    let (server, worker) = (three.server.log()?, three.worker.log()?);
+    for log in [&server, &worker] {
         ensure!(log.contains(&format!("\"trace.id\":\"{TRACE}\"")), "{log}");
     }
+    let mut published = server.lines().filter(|line| line.contains("\"published\""));
+    let published: Value = serde_json::from_str(published.next().context("nothing published")?)?;
+    let request = &published["span"]["request.id"];
+    ensure!(request.is_string(), "{published}");
+    ensure!(
+        worker.contains(&format!("\"request.id\":{request}")),
+        "{worker}"
+    );
     three.stop().await
 }
 
