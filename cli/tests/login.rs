@@ -234,6 +234,9 @@ fn whoami_works_from_what_is_saved_when_the_server_is_away() {
         ran.stdout.contains("joe") && ran.stdout.contains("not confirmed"),
         "{ran:?}"
     );
+    // The server, and why.
+    let (_, said) = ran.stderr.split_once("cannot be reached: ").unwrap();
+    assert!(!said.trim().is_empty(), "{ran:?}");
     home.run(&fake, &["whoami"]).expect(20);
 }
 

@@ -52,9 +52,10 @@ pub fn run(app: &App) -> Result<Exit, CliError> {
             confirmed: true,
         },
         (Err(error), Some(saved)) if error.exit == Exit::Unreachable => {
+            let why: Vec<_> = std::iter::once(error.what).chain(error.why).collect();
             app.out.warn(format!(
                 "warning: not confirmed: {}",
-                crate::text::clean(&error.what)
+                crate::text::clean(&why.join(": "))
             ));
             Identity {
                 user: saved.username,
