@@ -10,7 +10,7 @@ use crate::{rabbitmq, redis};
 settings! {
     /// Where RabbitMQ and Redis are, and whom to trust.
     pub struct Links {
-        /// Certificates, PEM, to trust besides the system's, for all that the program connects to
+        /// Certificates, PEM, to trust besides the system's, on every link but that to the collector of traces
         "ca_file" => ca_file: Option<PathBuf>,
         /// Addresses of the RabbitMQ nodes of one cluster, comma-separated
         "amqp.url" = "amqp://127.0.0.1:5672/%2f" => amqp_url: Vec<SecretUrl>,
@@ -36,7 +36,7 @@ impl Links {
         redis::RedisStore::connect_lazy(config).context(WrongSetting("VMCTL_REDIS_URL"))
     }
 
-    /// Returns what the broker is told of a program by its name.
+    /// Returns how the program with this name connects to the broker.
     pub fn bus(&self, name: &str) -> Result<rabbitmq::Config> {
         let urls = self.amqp_url.iter().map(|url| url.expose().parse());
         let urls = urls

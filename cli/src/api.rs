@@ -458,7 +458,7 @@ impl Api {
         if !matches!(failure, Failure::Connect(_)) {
             return error;
         }
-        error.next(if failure.to_string().contains("certificate") {
+        error.next(if failure.to_string().contains("UnknownIssuer") {
             "name the authority of the server: --ca-file FILE or VMCTL_CA_FILE; or check the address: --endpoint URL"
         } else {
             "check the address: --endpoint URL or VMCTL_ENDPOINT"

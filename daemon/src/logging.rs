@@ -101,7 +101,7 @@ pub(crate) fn init(filter: &LogFilter, format: Option<LogFormat>, tracer: Option
 
 /// Says whether standard error is what systemd has connected to the journal
 /// (<https://www.freedesktop.org/software/systemd/man/252/systemd.exec.html>, `$JOURNAL_STREAM`).
-fn is_journal() -> bool {
+pub(crate) fn is_journal() -> bool {
     let stream = env::var("JOURNAL_STREAM").unwrap_or_default();
     fs::metadata("/dev/stderr").is_ok_and(|is| stream == format!("{}:{}", is.dev(), is.ino()))
 }
@@ -128,19 +128,15 @@ where
     }
 
     fn make_writer_for(&'a self, of: &Metadata<'_>) -> Line<W> {
-        let before = if self.to_journal {
-            priority(*of.level())
-        } else {
-            ""
-        };
-        Line {
-            before,
-            writer: (self.writer)(),
+        let mut line = self.make_writer();
+        if self.to_journal {
+            line.before = priority(*of.level());
         }
+        line
     }
 }
 
-const fn priority(level: Level) -> &'static str {
+pub(crate) const fn priority(level: Level) -> &'static str {
     match level {
         Level::ERROR => "<3>",
         Level::WARN => "<4>",

@@ -15,6 +15,7 @@ use anyhow::Context;
 use clap::{Arg, ArgMatches, Command, value_parser};
 use tokio::runtime;
 use tokio_util::sync::CancellationToken;
+use tracing::Level;
 
 use crate::settings::{self, Section, Setting, Values};
 use crate::{
@@ -399,8 +400,13 @@ fn unwell(program: &Program, error: &anyhow::Error) -> u8 {
 }
 
 fn complain(program: &Program, error: &anyhow::Error) {
+    let before = if logging::is_journal() {
+        logging::priority(Level::ERROR)
+    } else {
+        ""
+    };
     // Nothing is left to do if standard error is closed.
-    let _ = writeln!(io::stderr(), "{}: {error:#}", program.name);
+    let _ = writeln!(io::stderr(), "{before}{}: {error:#}", program.name);
 }
 
 fn print(text: &str) -> u8 {

@@ -95,7 +95,7 @@ fn check_tries_each_service_and_starts_nothing() {
         let expected = format!("rabbitmq  {broker}\nredis     ok\n");
         assert_eq!(said, expected);
     };
-    said_of("degraded  nothing is declared yet, and this user may have to");
+    said_of("degraded  nothing is declared yet; the program declares it, if its user may");
     let mut reader = start(&[("VMCTL_AMQP_URL", &amqp), ("VMCTL_REDIS_URL", &redis)]);
     let address = reader.address();
     reader.probe(address, "/health/ready", 200);

@@ -102,12 +102,12 @@ fn describe_queues() {
     describe_gauge!(
         "queue_messages_ready",
         Unit::Count,
-        "Messages ready in a work queue, at the last look"
+        "Messages ready in a queue, at the last look"
     );
     describe_gauge!(
         "queue_consumers",
         Unit::Count,
-        "Consumers of a work queue, at the last look"
+        "Consumers of a queue, at the last look"
     );
     describe_gauge!(
         "queue_missing",

@@ -186,7 +186,8 @@ fn check_tries_each_service_and_starts_nothing() {
     ];
     let (code, said) = check(&real);
     let lines: Vec<_> = said.lines().collect();
-    let nothing = "rabbitmq  degraded  nothing is declared yet, and this user may have to";
+    let nothing =
+        "rabbitmq  degraded  nothing is declared yet; the program declares it, if its user may";
     assert_eq!(lines, [nothing, "redis     ok", "keystone  ok"]);
     assert_eq!(code, Some(0));
     let mut env = real;
@@ -194,6 +195,22 @@ fn check_tries_each_service_and_starts_nothing() {
     let (code, said) = check(&env);
     assert_eq!(code, Some(1), "{said}");
     assert!(said.contains("keystone  failing"), "{said}");
+}
+
+#[test]
+fn a_topology_that_cannot_be_asked_for_is_no_difference() {
+    let check = |name: &str, url: &str| {
+        let output = Command::new(PROGRAM)
+            .args(["topology", "check"])
+            .env_clear()
+            .env(name, url)
+            .output()
+            .unwrap();
+        output.status.code()
+    };
+    let api = format!("http://{NOBODY}/api");
+    assert_eq!(check("VMCTL_RABBITMQ_API", &api), Some(1));
+    assert_eq!(check("VMCTL_RABBITMQ_API", "nowhere"), Some(2));
 }
 
 #[test]

@@ -105,7 +105,7 @@ fn check_tries_each_service_and_starts_nothing() {
     assert_eq!(
         lines,
         [
-            "rabbitmq     degraded  nothing is declared yet, and this user may have to",
+            "rabbitmq     degraded  nothing is declared yet; the program declares it, if its user may",
             "redis        ok",
             "provisioner  ok"
         ]

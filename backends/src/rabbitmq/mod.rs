@@ -101,7 +101,7 @@ impl RabbitMq {
     ///
     /// # Errors
     ///
-    /// [`BusError::Unavailable`], with the last reason.
+    /// [`BusError::Unavailable`], with the last reason, or why it could not be looked.
     pub async fn reach(config: Config, topology: &Topology) -> Result<Option<String>, BusError> {
         let rabbitmq = Self::connect_lazy(config);
         let Bus {
@@ -126,9 +126,10 @@ impl RabbitMq {
                 let all = topology.exchanges.len() + topology.queues.len();
                 Ok(match missing.len() {
                     0 => None,
-                    many if many == all => {
-                        Some("nothing is declared yet, and this user may have to".to_owned())
-                    }
+                    many if many == all => Some(
+                        "nothing is declared yet; the program declares it, if its user may"
+                            .to_owned(),
+                    ),
                     _ => Some(format!("not there yet: {}", missing.join(", "))),
                 })
             }

@@ -16,7 +16,10 @@ use tokio::{
 use vmctl_api_types::{JobId, Kind, KindQueue, ProblemType};
 use vmctl_core::{
     bus::{BusError, BusState, PublishError},
-    topology::{QUEUE_LOG, QUEUE_TURN, Tier, Topology, delay_queue, work_queue},
+    topology::{
+        QUEUE_DEAD, QUEUE_EFFECTS, QUEUE_LOG, QUEUE_REPORTS, QUEUE_TURN, Tier, Topology,
+        delay_queue, work_queue,
+    },
 };
 
 use crate::{
@@ -346,6 +349,11 @@ async fn look(app: &App, kinds: &[Kind], era: u64) -> Found {
     if let Some((queue, _)) = inspect(app, QUEUE_TURN).await {
         app.admission.note(era, |seen| seen.turn = Some(queue));
         if queue == Queue::Missing {
+            found = Found::Gap;
+        }
+    }
+    for name in [QUEUE_EFFECTS, QUEUE_REPORTS, QUEUE_DEAD] {
+        if let Some((Queue::Missing, _)) = inspect(app, name).await {
             found = Found::Gap;
         }
     }

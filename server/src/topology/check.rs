@@ -26,6 +26,13 @@ const CHANGING: [&str; 9] = [
     "overflow",
 ];
 
+/// Names such as programs give to the queues that they declare for themselves.
+const OWN: [&str; 3] = [
+    "jobs.tick.server-a",
+    "jobs.tick.reader-a",
+    "jobs.control.worker-a",
+];
+
 /// Sections of definitions, what names one thing there, and what things of it are called.
 const SECTIONS: [(&str, &[&str], &str); 6] = [
     ("exchanges", &["name"], "exchange"),
@@ -155,9 +162,13 @@ fn may_concern(policy: &Value, topology: &Topology) -> bool {
     let Some(Ok(pattern)) = policy["pattern"].as_str().map(Regex::new) else {
         return true;
     };
-    let queues = topology.queues.iter().map(|queue| &queue.name);
-    let exchanges = topology.exchanges.iter().map(|exchange| &exchange.name);
-    queues.chain(exchanges).any(|name| pattern.is_match(name))
+    let queues = topology.queues.iter().map(|queue| queue.name.as_str());
+    let exchanges = topology
+        .exchanges
+        .iter()
+        .map(|exchange| exchange.name.as_str());
+    let mut names = queues.chain(exchanges).chain(OWN);
+    names.any(|name| pattern.is_match(name))
 }
 
 fn items<'a>(definitions: &'a Value, section: &str) -> impl Iterator<Item = &'a Value> {

@@ -229,6 +229,14 @@ fn what_should_not_be_there_is_told() {
         "name": "theirs", "vhost": "jobs", "pattern": "^audit$", "definition": {"max-length": 5},
     });
     assert_eq!(push("policies", theirs), Vec::<String>::new());
+    let own = json!({
+        "name": "own", "vhost": "jobs", "pattern": "^jobs\\.control\\.", "definition": {"expires": 5},
+    });
+    assert_eq!(push("policies", own).len(), 1);
+    let odd = json!({
+        "name": "odd", "vhost": "jobs", "pattern": "^(?!a)", "definition": {"expires": 5},
+    });
+    assert_eq!(push("policies", odd).len(), 1);
     let operator = json!({
         "name": "small", "vhost": "jobs", "pattern": "^jobs", "definition": {"max-length": 5},
     });
