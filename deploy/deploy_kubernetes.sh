@@ -56,7 +56,7 @@ need kubectl
 version=$(sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' ../Cargo.toml)
 
 if [ "$delete" = yes ]; then
-    kubectl delete namespace "$namespace" --ignore-not-found
+    kubectl delete namespace "$namespace" --ignore-not-found --timeout="$patience"
     exit
 fi
 

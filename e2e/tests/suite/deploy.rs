@@ -58,7 +58,7 @@ async fn check(secrets: &Path, user: &str, port: u16) -> Result<String> {
         .env_clear()
         .env("VMCTL_CA_FILE", secrets.join("ca.pem"))
         .env("VMCTL_REDIS_URL", url.replace("6379", &port.to_string()))
-        // Not what is asked here, and answered at once.
+        // Not what is asked here: nobody is there.
         .env("VMCTL_AMQP_URL", "amqp://127.0.0.1:9/%2f")
         .output()
         .await?;
