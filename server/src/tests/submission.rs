@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use metrics_exporter_prometheus::PrometheusBuilder;
 use serde_json::{Value, json};
 use vmctl_core::{
     bus::{BusError, QueueStats, RoutingKey, TopologyAdmin},
@@ -162,6 +163,13 @@ async fn t08_an_unknown_kind_is_422() {
 
 #[tokio::test(start_paused = true)]
 async fn t08_a_kind_without_its_queue_is_503_before_anything_is_published() {
+    let recorder = PrometheusBuilder::new().build_recorder();
+    let seen = recorder.handle();
+    let _recording = metrics::set_default_local_recorder(&recorder);
+    let is_missing = |told: u8| {
+        let line = format!("queue_missing{{queue=\"work.vm.create\"}} {told}\n");
+        seen.render().contains(&line)
+    };
     let suite = Suite::start().await;
     suite.broker.delete_queue("work.vm.create").await.unwrap();
     let mut slug = String::new();
@@ -172,6 +180,7 @@ async fn t08_a_kind_without_its_queue_is_503_before_anything_is_published() {
     })
     .await;
     assert_eq!(slug, "/problems/kind-unavailable");
+    assert!(is_missing(1), "{}", seen.render());
     // The other kind is not concerned.
     let body = json!({"kind": "vm.delete", "input": {"vm_hostname": "lx1"}});
     assert_eq!(suite.post("/v1/jobs", body).await.status, 202);
@@ -180,6 +189,7 @@ async fn t08_a_kind_without_its_queue_is_503_before_anything_is_published() {
         suite.post("/v1/jobs", another()).await.status == 202
     })
     .await;
+    assert!(is_missing(0), "{}", seen.render());
     assert!(holds(&suite, "work.vm.create").await >= 1);
 }
 
