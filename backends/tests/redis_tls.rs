@@ -6,10 +6,10 @@ mod redis_support;
 
 use std::path::Path;
 
-use redis_support::servers::{Server, free_port};
+use redis_support::servers::Server;
 use vmctl_backends::redis::{Config, RedisStore};
 use vmctl_core::{error::chain, store::JobStore as _, testing::bus::eventually};
-use vmctl_daemon::testing::Authority;
+use vmctl_daemon::testing::{Authority, free_port};
 
 /// A server that speaks TLS on a port of its own too.
 struct Secure {

@@ -9,6 +9,7 @@
 
 mod authority;
 mod https;
+mod port;
 
 use std::env;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -21,6 +22,7 @@ use std::time::{Duration, Instant};
 
 pub use authority::{Authority, Identity};
 pub use https::Https;
+pub use port::free_port;
 
 /// How long a test waits for what must happen.
 pub const PATIENCE: Duration = Duration::from_secs(30);

@@ -1,13 +1,12 @@
 //! `vmctl-reader` as an operator meets it.
 #![cfg(feature = "backends")]
 
-use std::net::TcpListener;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
 use vmctl_daemon::reference;
-use vmctl_daemon::testing::{Daemon, Vhost, services};
+use vmctl_daemon::testing::{Daemon, Vhost, free_port, services};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_vmctl-reader");
 /// An address where nobody listens.
@@ -124,10 +123,7 @@ fn a_redis_that_may_drop_jobs_is_told_of() {
     if services(["VMCTL_TEST_REDIS_URL"]).is_none() {
         return;
     }
-    // The kernel's choice; nobody else asks for the same number at once.
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port().to_string();
-    drop(listener);
+    let port = free_port().to_string();
     let evicting = ["--maxmemory-policy", "allkeys-lru", "--save", ""];
     let mut redis = Daemon::start(
         Path::new("redis-server"),

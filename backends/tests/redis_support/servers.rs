@@ -1,7 +1,6 @@
 //! Redis servers of a test's own, for topologies that no address in the environment has.
 
 use std::{
-    net::TcpListener,
     path::PathBuf,
     process::{Child, Command, Stdio},
 };
@@ -11,18 +10,13 @@ use vmctl_core::{
     clock::{SystemClock, new_uuid},
     testing::bus::eventually,
 };
+use vmctl_daemon::testing::free_port;
 
 /// One server; it ends with the value.
 pub struct Server {
     pub port: u16,
     process: Child,
     directory: PathBuf,
-}
-
-/// Returns a port that nobody listens on.
-pub fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
 }
 
 impl Server {

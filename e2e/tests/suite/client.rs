@@ -7,11 +7,11 @@ use tokio::{
     io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader},
     process::{Child, Command},
 };
+use vmctl_daemon::testing::free_port;
 
 use crate::support::{
     effects::{effects, one_machine_each},
     environment::{self, var},
-    port::free_port,
     suite::{DRAIN, Suite},
     wait::patience,
 };
@@ -170,7 +170,7 @@ async fn a_watch_survives_the_restart_of_the_server() -> Result<()> {
     let Some(mut suite) = Suite::new("watch").await? else {
         return Ok(());
     };
-    suite.set("VMCTL_LISTEN", format!("127.0.0.1:{}", free_port()?));
+    suite.set("VMCTL_LISTEN", format!("127.0.0.1:{}", free_port()));
     suite.set("VMCTL_SIMULATED_DURATION", "8s");
     let three = suite.start_three().await?;
     let home = suite.home()?;

@@ -9,8 +9,9 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use tokio::process::{Child, Command};
+use vmctl_daemon::testing::free_port;
 
-use crate::support::{environment, port::free_port, wait::eventually};
+use crate::support::{environment, wait::eventually};
 
 fn deploy(file: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -89,7 +90,7 @@ async fn what_is_made_for_redis_lets_each_program_in_and_stays_as_it_is() -> Res
     assert!(make(directory.path()).await.is_err());
     let secrets = &directory.path().join("secrets");
     make(secrets).await?;
-    let port = free_port()?;
+    let port = free_port();
     let redis = redis(secrets, port)?;
     for user in ["vmctl-server", "vmctl-reader", "vmctl-worker"] {
         eventually(user, async || {

@@ -9,9 +9,9 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
+use vmctl_daemon::testing::free_port;
 
 use crate::support::{
-    port::free_port,
     process::Process,
     suite::{Suite, Three},
     wait::eventually,
@@ -104,7 +104,7 @@ async fn a_real_prometheus_scrapes_each_program_and_answers_the_dashboard() -> R
         ensure!(found.is_empty(), "{}: {found}", process.url());
     }
 
-    let (configured, port) = (suite.directory().join("prometheus.yaml"), free_port()?);
+    let (configured, port) = (suite.directory().join("prometheus.yaml"), free_port());
     fs::write(&configured, configuration(&three)?)?;
     let mut command = Command::new("prometheus");
     command

@@ -4,11 +4,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use reqwest::Method;
+use vmctl_daemon::testing::free_port;
 
 use crate::support::{
     api::{Answer, Api, creation, input},
     effects::one_machine_each,
-    port::free_port,
     suite::{DRAIN, Suite, Three},
     wait::eventually,
 };
@@ -252,7 +252,7 @@ async fn without_keystone_nobody_is_called_unknown() -> Result<()> {
     let Some(mut suite) = Suite::new("no-keystone").await? else {
         return Ok(());
     };
-    let nobody = format!("http://127.0.0.1:{}/v3", free_port()?);
+    let nobody = format!("http://127.0.0.1:{}/v3", free_port());
     suite.set("VMCTL_KEYSTONE_URL", nobody);
     let server = suite.start("server").await?;
     suite.probe(&server, "live", 200).await?;

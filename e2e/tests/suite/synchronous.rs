@@ -8,10 +8,10 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use reqwest::Method;
 use serde_json::{Value, json};
+use vmctl_daemon::testing::free_port;
 
 use crate::support::{
     api::{Answer, Api, creation},
-    port::free_port,
     receiver::{Receiver, answer},
     suite::{DRAIN, Suite},
     wait::eventually,
@@ -27,7 +27,7 @@ async fn place(case: &str) -> Result<Option<Suite>> {
     let Some(mut suite) = Suite::new(case).await? else {
         return Ok(None);
     };
-    let address = format!("127.0.0.1:{}", free_port()?);
+    let address = format!("127.0.0.1:{}", free_port());
     suite.set("VMCTL_WORKER_API_URL", format!("http://{address}"));
     suite.set("VMCTL_WORKER_API_LISTEN", address);
     suite.set("VMCTL_WORKER_API_TOKEN", "the-token-of-the-workers");

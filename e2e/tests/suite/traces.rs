@@ -5,10 +5,9 @@ use std::collections::BTreeMap;
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 use tokio::process::Command;
+use vmctl_daemon::testing::free_port;
 
-use crate::support::{
-    environment, port::free_port, receiver::Receiver, suite::Suite, wait::eventually,
-};
+use crate::support::{environment, receiver::Receiver, suite::Suite, wait::eventually};
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const CLIENT: &str = "00f067aa0ba902b7";
@@ -157,7 +156,7 @@ async fn a_collector_that_is_away_holds_nothing_up() -> Result<()> {
     };
     suite.set(
         "VMCTL_OTLP_ENDPOINT",
-        format!("http://127.0.0.1:{}", free_port()?),
+        format!("http://127.0.0.1:{}", free_port()),
     );
     let three = suite.start_three().await?;
     let api = suite.user(&three.server).await?;

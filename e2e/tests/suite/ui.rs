@@ -12,13 +12,13 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use vmctl_daemon::testing::free_port;
 
 use crate::support::{
     api::{self, Api},
     browser::{self, Browser, ENTER, ESCAPE, TAB},
     cut::Relay,
     environment,
-    port::free_port,
     process::Process,
 };
 
@@ -72,7 +72,7 @@ impl Stage {
         );
         // For both directions, so that opening it waits for nobody.
         let pipe = File::options().read(true).write(true).open(&hold)?;
-        let port = free_port()?;
+        let port = free_port();
         let server = start(dir.path(), port).await?;
         let http = api::http()?;
         let api = Api::new(&http, &server, &token(&http, &server).await?);

@@ -1,11 +1,15 @@
 //! A standalone as a process, and a client of it that survives its crashes.
 #![allow(dead_code, reason = "each test uses a part of it")]
 
-use std::{net::SocketAddr, path::Path, time::Duration};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    path::Path,
+    time::Duration,
+};
 
 use reqwest::{Client, StatusCode};
 use serde_json::{Value, json};
-use vmctl_daemon::testing::Daemon;
+use vmctl_daemon::testing::{Daemon, free_port};
 
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_vmctl-standalone");
 
@@ -17,8 +21,7 @@ const LOOK: Duration = Duration::from_millis(20);
 
 /// An address that nothing listens on.
 pub fn free_address() -> SocketAddr {
-    let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    socket.local_addr().unwrap()
+    (Ipv4Addr::LOCALHOST, free_port()).into()
 }
 
 /// Starts a standalone; it may still be reading its journal.

@@ -14,9 +14,9 @@ use reqwest::{Method, StatusCode, Url};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::{Mutex, MutexGuard};
-use vmctl_daemon::testing::Identity;
+use vmctl_daemon::testing::{Identity, free_port};
 
-use super::{environment::var, port::free_port, wait::eventually};
+use super::{environment::var, wait::eventually};
 
 /// The variables of one broker.
 #[derive(Clone, Copy)]
@@ -127,7 +127,7 @@ impl Secured {
         for name in ["own.pem", "own.key"] {
             readable(&directory.path().join(name), 0o644)?;
         }
-        let port = free_port()?;
+        let port = free_port();
         let file = |name: &str| directory.path().join(name).display().to_string();
         evaluate(&format!(
             "rabbit_networking:ensure_ssl(), \

@@ -12,6 +12,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use reqwest::Method;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use vmctl_daemon::testing::free_port;
 
 use super::{api, environment, wait::eventually};
 
@@ -61,7 +62,8 @@ impl Browser {
         let log = home.path().join("driver.log");
         let mut command = Command::new(DRIVER);
         command
-            .arg("--port=0")
+            // By itself it chooses one of IPv6, and ends if another has it of IPv4.
+            .arg(format!("--port={}", free_port()))
             .env_clear()
             .env("PATH", environment::path())
             .env("HOME", home.path())

@@ -17,7 +17,6 @@ pub mod frames;
 pub mod group;
 pub mod polling;
 pub mod population;
-pub mod port;
 pub mod process;
 #[path = "../../../../worker/tests/suite/support/receiver.rs"]
 #[allow(

@@ -8,9 +8,9 @@ use std::{
 
 use anyhow::{Context as _, Result, bail, ensure};
 use tempfile::TempDir;
-use vmctl_daemon::testing::Identity;
+use vmctl_daemon::testing::{Identity, free_port};
 
-use super::{port::free_port, process::signal, wait::eventually};
+use super::{process::signal, wait::eventually};
 
 /// A Redis with a port, running or not. What it was told is in [`Redis::written`].
 pub struct Redis {
@@ -27,7 +27,7 @@ impl Redis {
     /// Chooses a port; nothing listens there yet.
     pub fn reserve() -> Result<Self> {
         Ok(Self {
-            port: free_port()?,
+            port: free_port(),
             directory: tempfile::tempdir()?,
             child: None,
             secure: None,
@@ -38,7 +38,7 @@ impl Redis {
     /// Starts it once more, on another port too, where it speaks TLS and shows this. From then on that is its address.
     pub async fn restart_with_tls(&mut self, shown: &Identity) -> Result<()> {
         shown.write(self.directory.path(), "own")?;
-        self.secure = Some(free_port()?);
+        self.secure = Some(free_port());
         self.stop().await?;
         self.start().await
     }
