@@ -19,6 +19,7 @@
 //! memory is needed after a restart.
 
 pub mod cursor;
+mod declare;
 mod effects;
 mod emptied;
 pub mod fold;
@@ -45,7 +46,6 @@ use vmctl_core::{
     Kind,
     bus::{Bus, BusError},
     clock::Clock,
-    error::chain,
     fact::Retention,
     kinds::Registry,
     partition::Partition,
@@ -169,16 +169,22 @@ impl Reader {
     }
 
     /// Reads until `shutdown`, then gives its partitions back. Waits for a bus and a store that are
-    /// not there yet, or not any more.
+    /// not there yet, or not any more, and for queues that others have to declare: it is not ready then, and
+    /// reads what there is.
     ///
     /// # Errors
     ///
     /// [`ReaderError`] when waiting would not help.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), ReaderError> {
         metrics::describe();
+        let declaring = declare::Declaring {
+            admin: Arc::clone(&self.bus.admin),
+            topology: self.topology.clone(),
+            status: self.status.clone(),
+        };
         tokio::select! {
             () = shutdown.cancelled() => return Ok(()),
-            declared = self.declare() => declared?,
+            declared = declaring.declare() => declared.map_err(ReaderError::Topology)?,
         }
         let indexer = self.indexer();
         let index = async {
@@ -187,12 +193,18 @@ impl Reader {
                 Box::pin(indexer.run(&shutdown)).await;
             }
         };
+        let rest = async {
+            tokio::select! {
+                () = shutdown.cancelled() => {}
+                () = declaring.wait_for_the_rest() => {}
+            }
+        };
         let fold = async {
             if self.config.folds {
                 Box::pin(self.fold(&shutdown)).await;
             }
         };
-        tokio::join!(index, fold);
+        tokio::join!(index, rest, fold);
         Ok(())
     }
 
@@ -306,28 +318,6 @@ impl Reader {
             store: self.store.clone(),
             clock: Arc::clone(&self.clock),
             reader: self.config.name.clone(),
-        }
-    }
-
-    async fn declare(&self) -> Result<(), ReaderError> {
-        const NOT_YET: &str = "the topology is not declared yet";
-        let trouble = |why| self.status.update(|status| status.trouble = why);
-        let mut backoff = Backoff::default();
-        trouble(Some(NOT_YET.to_owned()));
-        loop {
-            match self.bus.admin.declare(&self.topology).await {
-                Ok(()) => {
-                    trouble(None);
-                    return Ok(());
-                }
-                Err(error @ BusError::Drift(_)) => return Err(ReaderError::Topology(error)),
-                Err(error) => {
-                    let why = chain(&error);
-                    tracing::warn!(error = %why, "cannot declare the topology yet");
-                    trouble(Some(format!("{NOT_YET}: {why}")));
-                    backoff.wait().await;
-                }
-            }
         }
     }
 }

@@ -22,6 +22,8 @@ pub struct Status {
     pub newest: Option<Timestamp>,
     /// How full the store is, when ended jobs are forgotten early for it.
     pub pressed: Option<f64>,
+    /// Why the topology is not what it should be, when that is so.
+    pub undeclared: Option<String>,
     /// Why nothing is being written, when that is so.
     pub trouble: Option<String>,
     /// How indexing goes.
@@ -54,12 +56,12 @@ impl StatusWatch {
             .clone()
     }
 
-    /// Says why the reader is not ready: it is in trouble, or holds partitions and has written
+    /// Says why the reader is not ready: the topology is not declared, or it is in trouble, or holds partitions and has written
     /// nothing for `limit` (a mark arrives every second while a server runs).
     pub fn not_ready(&self, limit: Duration) -> Option<String> {
         let status = self.get();
-        if let Some(trouble) = status.trouble {
-            return Some(trouble);
+        if let Some(reason) = status.undeclared.or(status.trouble) {
+            return Some(reason);
         }
         let since = status.written_at?.elapsed();
         (status.held > 0 && since > limit)

@@ -1,7 +1,7 @@
 //! Whether a worker can do what it is there for.
 
 use std::sync::{
-    Arc,
+    Arc, Mutex, PoisonError,
     atomic::{AtomicBool, Ordering},
 };
 
@@ -11,8 +11,19 @@ use vmctl_core::bus::{Bus, BusState};
 #[derive(Debug, Clone)]
 pub struct Readiness {
     bus: Bus,
-    declared: Arc<AtomicBool>,
+    declared: Arc<Mutex<Declared>>,
     draining: Arc<AtomicBool>,
+}
+
+/// What the broker has of what the worker uses.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) enum Declared {
+    /// Nothing is known yet.
+    #[default]
+    NotYet,
+    /// All but what is not the worker's to declare: why it waits.
+    AllBut(String),
+    All,
 }
 
 impl Readiness {
@@ -24,8 +35,17 @@ impl Readiness {
         }
     }
 
-    pub(crate) fn set_declared(&self) {
-        self.declared.store(true, Ordering::Relaxed);
+    /// Says whether this is news.
+    pub(crate) fn set_declared(&self, declared: Declared) -> bool {
+        let mut now = self.declared.lock().unwrap_or_else(PoisonError::into_inner);
+        let news = *now != declared;
+        *now = declared;
+        news
+    }
+
+    pub(crate) fn declared(&self) -> Declared {
+        let now = self.declared.lock().unwrap_or_else(PoisonError::into_inner);
+        now.clone()
     }
 
     pub(crate) fn set_draining(&self) {
@@ -51,10 +71,11 @@ impl Readiness {
             BusState::Blocked(reason) => {
                 Err(format!("the broker has blocked publishers: {reason}"))
             }
-            BusState::Up if !self.declared.load(Ordering::Relaxed) => {
-                Err("the queues are not declared yet".to_owned())
-            }
-            BusState::Up => Ok(()),
+            BusState::Up => match self.declared() {
+                Declared::NotYet => Err("the queues are not declared yet".to_owned()),
+                Declared::AllBut(why) => Err(why),
+                Declared::All => Ok(()),
+            },
         }
     }
 }

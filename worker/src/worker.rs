@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use vmctl_core::{
     JobId, Kind,
@@ -19,7 +19,7 @@ use crate::{
     handler::Handler,
     limits::ACK_MARGIN,
     presence::{Speaker, speak},
-    readiness::Readiness,
+    readiness::{Declared, Readiness},
     running::Running,
     slice::Lane,
 };
@@ -202,7 +202,8 @@ impl Worker {
 
     /// Declares its queues and works until `shutdown` fires; then takes nothing new, lets slices
     /// end for [`Config::drain_grace`], gives the rest back, and returns. A bus that is not there
-    /// is waited for.
+    /// is waited for, and so is a queue that others have to declare: the worker is not ready then, and does
+    /// the work of the other queues.
     ///
     /// # Errors
     ///
@@ -279,7 +280,14 @@ async fn declare(
         };
         match declared {
             Ok(()) => {
-                shared.readiness.set_declared();
+                shared.readiness.set_declared(Declared::All);
+                return Ok(true);
+            }
+            Err(error @ BusError::Absent(_)) => {
+                let why = error.to_string();
+                if shared.readiness.set_declared(Declared::AllBut(why)) {
+                    tracing::warn!("{error}");
+                }
                 return Ok(true);
             }
             Err(error @ (BusError::Drift(_) | BusError::Refused(_))) => {
@@ -297,14 +305,19 @@ async fn declare(
     }
 }
 
-/// Declares the queues again after each time without a broker: it may have come back empty.
+/// Declares the queues again after each time without a broker, which may have come back empty, and
+/// while some are absent.
 async fn keep_declared(shared: Arc<Shared>, topology: Topology, stop: CancellationToken) {
     let away = || matches!(shared.readiness.bus(), BusState::Down(_));
     let mut was_away = away();
+    let mut looked = Instant::now();
     loop {
         sleep(LOOK_EVERY).await;
         let is_away = away();
-        if was_away && !is_away {
+        let is_due = looked.elapsed() >= DECLARE_PAUSE.1
+            && matches!(shared.readiness.declared(), Declared::AllBut(_));
+        if !is_away && (was_away || is_due) {
+            looked = Instant::now();
             // What it says against that, it says to the next worker that starts, too.
             if let Err(error) = declare(&shared, &topology, &stop).await {
                 tracing::error!(

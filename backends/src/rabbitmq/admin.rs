@@ -22,9 +22,7 @@ use vmctl_core::{
 use super::{
     config::Config,
     convert::{exchange_arguments, queue_arguments, short},
-    error::{
-        NOT_FOUND, NotOurs, PRECONDITION_FAILED, bus_error, is_access_refused, queue_error, reply,
-    },
+    error::{NOT_FOUND, PRECONDITION_FAILED, bus_error, is_access_refused, queue_error, reply},
     link::Link,
 };
 
@@ -89,7 +87,7 @@ impl AmqpAdmin {
         if self.declare_ours(&exchange.name, declare).await? || self.has_exchange(exchange).await? {
             return Ok(());
         }
-        Err(missing("exchange", &exchange.name))
+        Err(BusError::Absent(format!("exchange {}", exchange.name)))
     }
 
     async fn has_exchange(&self, exchange: &ExchangeSpec) -> Result<bool, BusError> {
@@ -111,22 +109,31 @@ enum Passive {
     No,
 }
 
-/// It is not there, and this user may not make it.
-fn missing(what: &'static str, name: &str) -> BusError {
-    let name = name.to_owned();
-    BusError::Refused(Box::new(NotOurs { what, name }))
+/// Keeps what is absent for later.
+fn note(absent: &mut Vec<String>, declared: Result<(), BusError>) -> Result<(), BusError> {
+    match declared {
+        Err(BusError::Absent(what)) => {
+            absent.push(what);
+            Ok(())
+        }
+        declared => declared,
+    }
 }
 
 #[async_trait]
 impl TopologyAdmin for AmqpAdmin {
     async fn declare(&self, topology: &Topology) -> Result<(), BusError> {
+        let mut absent = Vec::new();
         for exchange in &topology.exchanges {
-            self.declare_exchange(exchange).await?;
+            note(&mut absent, self.declare_exchange(exchange).await)?;
         }
         for queue in &topology.queues {
-            self.declare_queue(queue).await?;
+            note(&mut absent, self.declare_queue(queue).await)?;
         }
-        Ok(())
+        if absent.is_empty() {
+            return Ok(());
+        }
+        Err(BusError::Absent(absent.join(", ")))
     }
 
     async fn declare_queue(&self, queue: &QueueSpec) -> Result<(), BusError> {
@@ -142,7 +149,7 @@ impl TopologyAdmin for AmqpAdmin {
         if self.inspect(&queue.name).await?.is_some() {
             return Ok(());
         }
-        Err(missing("queue", &queue.name))
+        Err(BusError::Absent(format!("queue {}", queue.name)))
     }
 
     async fn delete_queue(&self, queue: &str) -> Result<(), BusError> {

@@ -64,14 +64,6 @@ pub(super) fn is_access_refused(error: &BusError) -> bool {
     matches!(error.and_then(reply), Some((ACCESS_REFUSED, _)))
 }
 
-/// Something that this user may not declare is not there.
-#[derive(Debug, thiserror::Error)]
-#[error("{what} {name} does not exist, and this user may not declare it")]
-pub(super) struct NotOurs {
-    pub what: &'static str,
-    pub name: String,
-}
-
 /// A name that AMQP cannot carry.
 #[derive(Debug, thiserror::Error)]
 #[error("{0} is longer than 255 bytes")]

@@ -121,6 +121,9 @@ pub enum BusError {
     /// The queue does not exist.
     #[error("queue {0} does not exist")]
     MissingQueue(String),
+    /// What is not there and may not be declared by us: `queue work.vm.create, exchange jobs`.
+    #[error("not there, and not ours to declare: {0}")]
+    Absent(String),
     /// What exists differs from what was asked to be declared.
     #[error("{0}")]
     Drift(String),
@@ -412,6 +415,7 @@ pub trait TopologyAdmin: Send + Sync {
     /// # Errors
     ///
     /// [`BusError::Drift`] names the queue or exchange that exists in another form, and how.
+    /// [`BusError::Absent`] names what the broker does not let us declare, once all the rest is there.
     async fn declare(&self, topology: &Topology) -> Result<(), BusError>;
 
     /// Declares one queue; as [`TopologyAdmin::declare`].

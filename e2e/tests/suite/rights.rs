@@ -46,9 +46,21 @@ async fn start_on(
     component: &str,
     user: &str,
 ) -> Result<Process> {
+    log_in(redis, suite, users, component, user)?;
+    suite.start_ready(component).await
+}
+
+/// Gives a program the addresses with its own user in them.
+fn log_in(
+    redis: &str,
+    suite: &mut Suite,
+    users: &Users,
+    component: &str,
+    user: &str,
+) -> Result<()> {
     suite.set("VMCTL_AMQP_URL", users.broker(suite, user)?);
     suite.set("VMCTL_REDIS_URL", users.redis(redis, component));
-    suite.start_ready(component).await
+    Ok(())
 }
 
 /// Lets callbacks go to a receiver on this machine.
@@ -217,6 +229,53 @@ async fn a_worker_of_one_kind_works_with_its_own_rights() -> Result<()> {
     three.worker.stop(DRAIN).await?;
     three.server.stop(DRAIN).await?;
     three.reader.stop(DRAIN).await
+}
+
+#[tokio::test]
+async fn a_queue_that_no_program_may_declare_stops_no_other_kind() -> Result<()> {
+    let Some((mut suite, users)) = place("absent").await? else {
+        return Ok(());
+    };
+    suite.vhost.delete_queue("work.vm.delete").await?;
+    let redis = suite.redis.url();
+    let mut waiting = Vec::new();
+    for component in ["reader", "worker"] {
+        log_in(&redis, &mut suite, &users, component, component)?;
+        let process = suite.start(component).await?;
+        eventually(component, async || {
+            let report = suite.report(&process, "ready").await;
+            let report = report.map_err(|error| format!("{error:#}"))?;
+            let told = report.contains("not there, and not ours to declare: queue work.vm.delete");
+            told.then_some(()).ok_or(report)
+        })
+        .await?;
+        suite.probe(&process, "ready", 503).await?;
+        waiting.push(process);
+    }
+    let server = start(&mut suite, &users, "server", "server").await?;
+    let api = suite.user(&server).await?;
+    let id = api.create().await?;
+    api.until(&id, "succeeded").await?;
+    let delete = json!({"kind": "vm.delete", "input": {"vm_hostname": input()["vm_hostname"]}});
+    let refused = api.post("/v1/jobs", &delete).await?.expect(503)?;
+    ensure!(refused.problem() == "kind-unavailable", "{refused:?}");
+
+    users.import().await?;
+    for process in &waiting {
+        suite.probe(process, "ready", 200).await?;
+    }
+    let id = eventually("deletes are taken again", async || {
+        api.submit(&delete)
+            .await
+            .map_err(|error| format!("{error:#}"))
+    })
+    .await?;
+    api.until(&id, "succeeded").await?;
+    server.stop(DRAIN).await?;
+    for process in waiting {
+        process.stop(DRAIN).await?;
+    }
+    Ok(())
 }
 
 fn message(key: &str, user_id: Option<&str>) -> Value {

@@ -268,7 +268,7 @@ async fn look_for_ever(app: &App) -> BusError {
                 }
                 Err(error @ BusError::Drift(_)) => return error,
                 // Whoever may not declare works with what others have declared.
-                Err(error @ BusError::Refused(_)) => {
+                Err(error @ (BusError::Refused(_) | BusError::Absent(_))) => {
                     if refusal.is_news(&error) {
                         tracing::warn!(
                             error = crate::error::chain(&error),
@@ -298,9 +298,9 @@ struct Refusal(Option<String>);
 
 impl Refusal {
     fn is_news(&mut self, error: &BusError) -> bool {
-        let BusError::Refused(_) = error else {
+        if !matches!(error, BusError::Refused(_) | BusError::Absent(_)) {
             return false;
-        };
+        }
         let text = crate::error::chain(error);
         let news = self.0.as_ref() != Some(&text);
         self.0 = Some(text);

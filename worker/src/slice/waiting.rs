@@ -225,7 +225,10 @@ impl Slice<'_> {
                 error = &error as &dyn std::error::Error,
                 "the queues of children are not declared; trying again"
             );
-            if matches!(error, BusError::Drift(_) | BusError::Refused(_)) {
+            if matches!(
+                error,
+                BusError::Drift(_) | BusError::Refused(_) | BusError::Absent(_)
+            ) {
                 return Err(Interrupted::Refused);
             }
             self.pause(&mut pause).await?;

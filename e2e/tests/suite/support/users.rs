@@ -36,14 +36,20 @@ impl Users {
         for name in users.names() {
             fs::write(users.passwords.join(name), PASSWORD)?;
         }
-        let passwords = users.passwords.display().to_string();
-        let export = users.topology("export", &["--passwords-from", &passwords])?;
+        users.import().await?;
+        Ok(users)
+    }
+
+    /// Gives the broker the definitions that are exported.
+    pub async fn import(&self) -> Result<()> {
+        let passwords = self.passwords.display().to_string();
+        let export = self.topology("export", &["--passwords-from", &passwords])?;
         ensure!(export.0, "{}", export.1);
         let definitions: Value = serde_json::from_str(&export.1)?;
-        let call = users.call(&users.api, Method::POST, "definitions", &definitions);
+        let call = self.call(&self.api, Method::POST, "definitions", &definitions);
         let (status, text) = call.await?;
         ensure!(status.is_success(), "{status}: {text}");
-        Ok(users)
+        Ok(())
     }
 
     fn names(&self) -> [String; 4] {
