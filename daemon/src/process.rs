@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use clap::{Arg, ArgMatches, Command, value_parser};
 use tokio::runtime;
 use tokio_util::sync::CancellationToken;
@@ -182,8 +182,27 @@ impl Process {
     /// The part of the drain timeout that work in flight may take: the rest is for giving back what
     /// did not end, and for closing connections.
     pub fn grace(&self) -> Duration {
-        self.drain_timeout / 5 * 3
+        part(self.drain_timeout)
     }
+
+    /// The same of what is left of it after a delay.
+    ///
+    /// # Errors
+    ///
+    /// The delay leaves nothing.
+    pub fn grace_after(&self, delay: Duration) -> anyhow::Result<Duration> {
+        let left = self.drain_timeout.saturating_sub(delay);
+        let whole = self.drain_timeout;
+        ensure!(
+            !left.is_zero(),
+            "{delay:?} leaves nothing of the drain timeout, {whole:?}"
+        );
+        Ok(part(left))
+    }
+}
+
+fn part(whole: Duration) -> Duration {
+    whole / 5 * 3
 }
 
 /// Runs a program from its command line to its exit code.

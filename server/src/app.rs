@@ -81,6 +81,8 @@ pub(crate) struct App {
     /// Publishes that outlive their request.
     pub tasks: TaskTracker,
     /// Fires when the server is asked to stop.
+    pub leaving: CancellationToken,
+    /// Fires when it stops: what waits answers with what it has.
     pub stopping: CancellationToken,
     identity_answers: watch::Sender<Option<Result<(), String>>>,
 }
@@ -107,6 +109,7 @@ impl App {
             searches: Arc::new(Semaphore::new(limits.searches)),
             streams: Places::new(limits.streams, limits.project_streams),
             tasks: TaskTracker::new(),
+            leaving: CancellationToken::new(),
             stopping: CancellationToken::new(),
             identity_answers: watch::Sender::new(None),
             bus: backends.bus,

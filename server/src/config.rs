@@ -177,7 +177,10 @@ pub struct Limits {
     pub body_deadline: Duration,
     /// Time without progress in which a client must take a part of its answer.
     pub write_deadline: Duration,
-    /// Time for requests in work once the server is asked to stop.
+    /// Time for which a server that is asked to stop goes on as before, but for not being ready: whoever
+    /// sends it requests learns to send them elsewhere.
+    pub drain_delay: Duration,
+    /// Time for requests in work after that.
     pub drain: Duration,
     /// Messages in a work queue from which on the server admits no more.
     pub queue_ready: u64,
@@ -249,6 +252,7 @@ impl Default for Limits {
             header_deadline: Duration::from_secs(10),
             body_deadline: Duration::from_secs(15),
             write_deadline: Duration::from_secs(10),
+            drain_delay: Duration::ZERO,
             drain: Duration::from_secs(20),
             queue_ready: 100_000,
             inspect_every: Duration::from_secs(3),

@@ -109,7 +109,10 @@ fn config(settings: &Settings, process: &Process) -> anyhow::Result<Config> {
         },
         search: search(settings)?,
         limits: Limits {
-            drain: process.grace(),
+            drain_delay: settings.drain_delay,
+            drain: process
+                .grace_after(settings.drain_delay)
+                .context(WrongSetting("VMCTL_DRAIN_DELAY"))?,
             project: ProjectLimits::from_settings(
                 settings.quota_active_jobs,
                 settings.quota_submissions,

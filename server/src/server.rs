@@ -10,7 +10,7 @@ use axum::Router;
 use axum_server::Handle;
 use tokio::{
     task::JoinSet,
-    time::{Instant, timeout_at},
+    time::{Instant, sleep, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
 use vmctl_api_types::Kind;
@@ -128,7 +128,10 @@ impl Server {
         self
     }
 
-    /// Serves until `shutdown` fires, then lets requests in work end, at most for the drain time.
+    /// Serves until `shutdown` fires, is not ready from then on, goes on for [`drain_delay`], then lets
+    /// requests in work end, at most for the drain time.
+    ///
+    /// [`drain_delay`]: crate::Limits::drain_delay
     ///
     /// # Errors
     ///
@@ -158,6 +161,13 @@ impl Server {
                 Err(panic) => RunError::Task(Some(panic)),
             }),
         };
+        app.leaving.cancel();
+        if ended.is_ok() {
+            tokio::select! {
+                () = sleep(app.config.limits.drain_delay) => {}
+                _ = &mut serving => {}
+            }
+        }
         // Waiting requests answer with what they have.
         app.stopping.cancel();
         let deadline = Instant::now() + app.config.limits.drain;

@@ -17,6 +17,8 @@ settings! {
     pub struct Settings {
         /// Address that the API listens on; `/health/*` and `/metrics` are there too
         "listen" = "127.0.0.1:8080" => listen: SocketAddr,
+        /// Time that a server that is told to stop goes on, not ready, until load balancers have seen it; a part of `drain_timeout`
+        "drain_delay" = "0s" => drain_delay: Duration,
         /// Secret that ids are derived from; the same on every server, and never changed
         "id_secret" => id_secret: SecretString,
         /// How long an ended job can be read; the same as the reader's

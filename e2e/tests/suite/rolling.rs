@@ -2,22 +2,22 @@
 
 use std::{
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, bail, ensure};
-use reqwest::Method;
+use anyhow::{Context as _, Result, ensure};
 use tokio::{task::JoinSet, time::interval};
 
 use crate::support::{
-    api::{Api, creation},
+    api::{self, Api, creation},
+    balancer::Balancer,
     effects::one_machine_each,
     process::Process,
     suite::{DRAIN, Suite},
-    wait::{pace, patience},
+    wait::eventually,
 };
 
 /// How long a machine takes, and the longest of its phases, which is one slice.
@@ -29,34 +29,27 @@ const REST: Duration = Duration::from_secs(5);
 const CLIENTS: usize = 4;
 const EVERY: Duration = Duration::from_millis(250);
 
-/// Clients that ask for jobs all the time, of whichever server answers.
+/// Clients that ask for jobs all the time, once for each.
 struct Load {
-    servers: Arc<Mutex<Vec<Api>>>,
     stop: Arc<AtomicBool>,
     clients: JoinSet<Result<Vec<String>>>,
 }
 
 impl Load {
-    fn start(servers: Vec<Api>) -> Self {
-        let (servers, stop) = (Arc::new(Mutex::new(servers)), Arc::<AtomicBool>::default());
+    /// Half of the clients keep their connections.
+    fn start(base: &str, token: &str) -> Result<Self> {
+        let stop = Arc::<AtomicBool>::default();
         let mut clients = JoinSet::new();
         for number in 0..CLIENTS {
-            clients.spawn(submit_all(number, Arc::clone(&servers), Arc::clone(&stop)));
+            let http = if number % 2 == 0 {
+                api::http()?
+            } else {
+                api::pooled()?
+            };
+            let api = Api::at(&http, base, token);
+            clients.spawn(submit_all(api, Arc::clone(&stop)));
         }
-        Self {
-            servers,
-            stop,
-            clients,
-        }
-    }
-
-    fn add(&self, server: Api) {
-        lock(&self.servers).push(server);
-    }
-
-    /// Forgets the server that was there first.
-    fn forget_oldest(&self) {
-        lock(&self.servers).remove(0);
+        Ok(Self { stop, clients })
     }
 
     async fn stop(self) -> Result<Vec<String>> {
@@ -66,46 +59,15 @@ impl Load {
     }
 }
 
-fn lock<T>(shared: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    shared.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-async fn submit_all(
-    client: usize,
-    servers: Arc<Mutex<Vec<Api>>>,
-    stop: Arc<AtomicBool>,
-) -> Result<Vec<String>> {
+async fn submit_all(api: Api, stop: Arc<AtomicBool>) -> Result<Vec<String>> {
     let mut ids = Vec::new();
     let mut tick = interval(EVERY);
     while !stop.load(Ordering::Relaxed) {
         tick.tick().await;
-        ids.push(submit(&servers, ids.len() * CLIENTS + client).await?);
+        let id = api.submit(&creation()).await;
+        ids.push(id.with_context(|| format!("after {} jobs", ids.len()))?);
     }
     Ok(ids)
-}
-
-/// Asks one server after the other with one key until a job is accepted.
-async fn submit(servers: &Mutex<Vec<Api>>, number: usize) -> Result<String> {
-    let (body, key) = (creation(), format!("rolling-{number}"));
-    let started = Instant::now();
-    for turn in number.. {
-        let api = {
-            let servers = lock(servers);
-            servers[turn % servers.len()].clone()
-        };
-        let key = [("Idempotency-Key", key.as_str())];
-        let answer = api.send(Method::POST, "/v1/jobs", &key, Some(&body)).await;
-        match answer {
-            Ok(answer) if [200, 202].contains(&answer.status) => {
-                return Ok(answer.body["id"].as_str().context("no id")?.to_owned());
-            }
-            // It stops, or has stopped, or another one has the key in hand.
-            Ok(answer) if ![409, 503].contains(&answer.status) => bail!("{answer:?}"),
-            answer => ensure!(started.elapsed() < patience(), "{answer:?}"),
-        }
-        pace().await;
-    }
-    bail!("never accepted")
 }
 
 /// Starts the next one of its kind and stops the old one; the new one.
@@ -132,27 +94,36 @@ async fn t13_a_rolling_restart_under_load_fails_no_job() -> Result<()> {
         format!("{}s", MACHINE.as_secs()),
     );
     suite.set("VMCTL_WORKER_SLOTS", "24");
+    // The balancer looks more often than that.
+    suite.set("VMCTL_DRAIN_DELAY", "5s");
     let three = suite.start_three().await?;
     let mut servers = vec![three.server, suite.start_ready("server").await?];
     let mut readers = vec![three.reader, suite.start_ready("reader").await?];
     let mut workers = vec![three.worker, suite.start_ready("worker").await?];
     let user = suite.user(&servers[0]).await?;
-    let api = |server: &Process| Api::new(&suite.http, server, &user.token);
-    let load = Load::start(servers.iter().map(api).collect());
+    let balancer =
+        Balancer::before(servers.iter().map(|s| s.address).collect(), &suite.http).await?;
+    let load = Load::start(&format!("http://{}", balancer.address), &user.token)?;
     for _ in 0..2 {
         let new = replace(&suite, "worker", workers.remove(0), SLICE + REST).await?;
         workers.push(new);
         let new = replace(&suite, "reader", readers.remove(0), DRAIN).await?;
         readers.push(new);
         let new = suite.start_ready("server").await?;
-        load.add(api(&new));
-        // Clients still ask it when it is told to stop.
+        balancer.add(new.address);
+        eventually("the new server is known", async || {
+            balancer
+                .knows(new.address)
+                .then_some(())
+                .ok_or(String::new())
+        })
+        .await?;
+        // It is asked until the balancer sees that it is not ready.
         stop("server", servers.remove(0), DRAIN).await?;
-        load.forget_oldest();
         servers.push(new);
     }
     let ids = load.stop().await?;
-    let api = api(&servers[0]);
+    let api = Api::new(&suite.http, &servers[0], &user.token);
     for id in &ids {
         let job = api.until(id, "succeeded").await?;
         ensure!(job["attempt"] == 1, "a restart cost an attempt: {job}");

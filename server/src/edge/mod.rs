@@ -83,7 +83,12 @@ pub(crate) async fn edge(
                 .unwrap_or_else(|_| panicked()),
             Err(refused) => refused.into_response(),
         };
-        let response = finish(response, &id, &path);
+        let mut response = finish(response, &id, &path);
+        if app.leaving.is_cancelled() {
+            // A pool that keeps the connection would ask again just when it is closed.
+            let headers = response.headers_mut();
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
         let status = response.status().as_u16();
         let span = Span::current();
         span.record("http.response.status_code", status);

@@ -43,6 +43,26 @@ async fn stop(server: Listening) {
 }
 
 #[tokio::test]
+async fn a_server_that_is_told_to_stop_takes_requests_until_others_have_seen_it() {
+    let server = listen(|config| config.limits.drain_delay = Duration::from_secs(3_600));
+    let mut kept = connect(&server).await;
+    server.shutdown.cancel();
+    let answer = ask(&server, "GET /v1 HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    assert!(answer.contains("\r\nconnection: close\r\n"), "{answer}");
+    kept.write_all(b"GET /v1 HTTP/1.1\r\nHost: x\r\n\r\n")
+        .await
+        .unwrap();
+    let answer = to_end(&mut kept).await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    assert!(!server.ended.is_finished());
+    server.ended.abort();
+
+    let server = listen(|config| config.limits.drain_delay = Duration::from_millis(1));
+    stop(server).await;
+}
+
+#[tokio::test]
 async fn requests_in_one_packet_are_answered_in_order() {
     let server = listen(|_| {});
     let answer = ask(

@@ -31,6 +31,11 @@ pub fn http() -> Result<reqwest::Client> {
     Ok(builder().build()?)
 }
 
+/// Makes one that keeps its connections to servers of ours.
+pub fn pooled() -> Result<reqwest::Client> {
+    Ok(builder().pool_max_idle_per_host(8).build()?)
+}
+
 /// Makes a client that trusts the authority of a test.
 pub fn https(authority: &Authority) -> Result<reqwest::Client> {
     let trusted = Certificate::from_pem(authority.pem().as_bytes())?;
@@ -126,9 +131,14 @@ pub struct Api {
 impl Api {
     /// Talks to a server with a token.
     pub fn new(http: &reqwest::Client, server: &Process, token: &str) -> Self {
+        Self::at(http, &server.url(), token)
+    }
+
+    /// The same, by another address.
+    pub fn at(http: &reqwest::Client, base: &str, token: &str) -> Self {
         Self {
             http: http.clone(),
-            base: server.url(),
+            base: base.to_owned(),
             token: token.to_owned(),
         }
     }

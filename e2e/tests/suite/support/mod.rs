@@ -2,6 +2,7 @@
 
 pub mod api;
 pub mod asking;
+pub mod balancer;
 pub mod broker;
 pub mod browser;
 #[path = "../../../../backends/tests/rabbitmq_support/relay.rs"]
