@@ -1,8 +1,9 @@
 //! Whether this server should get requests.
 //!
-//! It is ready while the broker confirms its marks. Without the store or the identity service it
-//! does less, which is degraded and no reason to take it away: every other server has the same ones. With a
-//! wrong clock it cannot tell what is in the view, which is degraded too: it still takes jobs.
+//! It is ready once the broker has confirmed a mark of its own. Without the broker, the store or the
+//! identity service it does less afterwards, which is degraded and no reason to take it away: every other
+//! server has the same ones, and none would be left to read jobs from. With a wrong clock it cannot tell what
+//! is in the view, which is degraded too: it still takes jobs.
 
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
@@ -88,25 +89,31 @@ impl Readiness {
     fn bus(&self) -> CheckState {
         match self.0.bus.publisher.state() {
             BusState::Up => CheckState::Ok,
-            // Jobs can still be looked up, but that is what the other servers are for: a load
-            // balancer that has one with a working broker connection should use that.
             BusState::Blocked(reason) => {
-                CheckState::Failing(format!("the broker takes no messages: {reason}"))
+                self.without_broker(format!("the broker takes no messages: {reason}"))
             }
             BusState::Down(reason) => {
-                CheckState::Failing(format!("no connection to the broker: {reason}"))
+                self.without_broker(format!("no connection to the broker: {reason}"))
             }
         }
     }
 
+    /// A server that has never reached the broker may have wrong settings, and others right ones.
+    fn without_broker(&self, reason: String) -> CheckState {
+        match self.0.marks.newest() {
+            None => CheckState::Failing(reason),
+            Some(_) => CheckState::Degraded(reason),
+        }
+    }
+
     fn marks(&self) -> CheckState {
-        if self.0.stopping.is_cancelled() {
+        if self.0.leaving.is_cancelled() {
             return CheckState::Failing("the server is stopping".to_owned());
         }
         let stale = self.0.config.limits.mark_stale;
         match self.0.marks.newest() {
             None => CheckState::Failing("the broker has confirmed nothing yet".to_owned()),
-            Some(mark) if mark.age() >= stale => CheckState::Failing(format!(
+            Some(mark) if mark.age() >= stale => CheckState::Degraded(format!(
                 "the broker confirmed the last message {} s ago",
                 mark.age().as_secs()
             )),

@@ -184,7 +184,7 @@ async fn a_full_server_says_503_and_health_answers_all_the_same() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn readiness_is_the_broker_and_the_rest_is_degraded() {
+async fn what_every_server_lacks_is_degraded() {
     let suite = Suite::start().await;
     let readiness = Readiness::new(std::sync::Arc::clone(&suite.app));
     let state = async |name: &str| {
@@ -211,11 +211,11 @@ async fn readiness_is_the_broker_and_the_rest_is_degraded() {
         suite.app.bus.publisher.state(),
         BusState::Blocked("memory".into())
     );
-    assert!(matches!(state("bus").await, CheckState::Failing(_)));
+    assert!(matches!(state("bus").await, CheckState::Degraded(_)));
     // The last mark is still young, then it is not.
     assert_eq!(state("marks").await, CheckState::Ok);
     tokio::time::sleep(std::time::Duration::from_secs(11)).await;
-    assert!(matches!(state("marks").await, CheckState::Failing(_)));
+    assert!(matches!(state("marks").await, CheckState::Degraded(_)));
     suite.broker.set_blocked(None);
     eventually("marks are confirmed again", async || {
         state("marks").await == CheckState::Ok
