@@ -1,5 +1,5 @@
-//! Measures how far the reader is behind, in seconds and in entries, also while it folds nothing; and how
-//! far its clock is from the store's.
+//! Measures how far the reader is behind, in seconds and in entries, also while it folds nothing; how far
+//! the log reaches back; and how far the clock is from the store's.
 //!
 //! The broker does not tell the end of a stream; the next entry that arrives does. Servers publish
 //! a mark every second, so the wait is short.
@@ -19,7 +19,10 @@ use crate::{StatusWatch, metrics};
 /// How often it is measured.
 const INTERVAL: Duration = Duration::from_secs(5);
 
-/// How long the next entry may take to arrive.
+/// How often it is looked how far the log reaches back.
+const LOOK_BACK_EVERY: Duration = Duration::from_secs(60);
+
+/// How long an entry may take to arrive.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 pub(crate) struct Lag {
@@ -33,10 +36,18 @@ impl Lag {
     pub(crate) async fn run(self, shutdown: &CancellationToken) {
         let mut interval = tokio::time::interval(INTERVAL);
         interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut back = tokio::time::interval(LOOK_BACK_EVERY);
+        back.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 () = shutdown.cancelled() => return,
                 _ = interval.tick() => self.seconds(),
+                _ = back.tick() => {
+                    if let Err(error) = self.look_back().await {
+                        tracing::debug!(error = %chain(&error), "the log's age is not measured");
+                    }
+                    continue;
+                }
             }
             tokio::select! {
                 () = shutdown.cancelled() => return,
@@ -73,6 +84,23 @@ impl Lag {
                 "the clock here and the store's differ: marks may not be believed, or wrongly"
             );
         }
+    }
+
+    /// The broker drops what is too old, and what is too much. The second may be before a live job is said again.
+    async fn look_back(&self) -> Result<(), BusError> {
+        let mut reader = self.log.read(LogStart::First).await?;
+        let Ok(entries) = tokio::time::timeout(PATIENCE, reader.next_batch(1)).await else {
+            return Ok(());
+        };
+        let entries = entries?;
+        let oldest = entries.first().filter(|entry| entry.offset > 0);
+        let published = oldest.and_then(|entry| entry.message.timestamp);
+        // A log from which nothing is gone is as young as it should be.
+        let age = published.map_or(f64::NAN, |published| {
+            self.clock.now().duration_since(published).as_secs_f64()
+        });
+        ::metrics::gauge!(metrics::LOG_SECONDS).set(age);
+        Ok(())
     }
 
     async fn measure(&self) -> Result<(), BusError> {

@@ -13,6 +13,8 @@ pub const CLOCK: &str = "reader_clock_ahead_seconds";
 pub const LAG_SECONDS: &str = "reader_lag_seconds";
 /// Entries between the slowest partition held and the end of the log.
 pub const LAG_EVENTS: &str = "reader_lag_events";
+/// Age of the oldest entry of the log, in seconds; not a number while nothing is gone from it.
+pub const LOG_SECONDS: &str = "log_oldest_age_seconds";
 /// Time of one write, in seconds.
 pub const FOLD_SECONDS: &str = "reader_fold_seconds";
 /// From taking partitions up until what is read of them is ten seconds old, in seconds.
@@ -76,6 +78,11 @@ pub fn describe() {
     describe_gauge!(
         LAG_EVENTS,
         "Entries between the slowest partition and the end of the log"
+    );
+    describe_gauge!(
+        LOG_SECONDS,
+        Unit::Seconds,
+        "Age of the oldest entry of the log, once older ones are gone"
     );
     describe_histogram!(
         FOLD_SECONDS,

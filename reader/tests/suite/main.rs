@@ -4,6 +4,7 @@
 
 mod effects;
 mod fold;
+mod lag;
 mod model;
 mod parents;
 mod pressure;

@@ -1,7 +1,7 @@
 //! Jobs that nobody speaks of are said again: to the log, or to a queue that was emptied. On memory.
 use std::time::Duration;
 
-use crate::support::{World, until};
+use crate::support::{World, until, value};
 use metrics_exporter_prometheus::PrometheusBuilder;
 use serde_json::json;
 use tokio::time::timeout;
@@ -93,16 +93,6 @@ async fn watched(world: &World, time: Duration) {
         pass(world, Duration::from_secs(5)).await;
         tokio::time::sleep(Duration::from_secs(5)).await;
     }
-}
-
-/// The value of the only line of metrics that begins so.
-fn value(text: &str, metric: &str) -> f64 {
-    let mut lines = text.lines().filter_map(|line| line.strip_prefix(metric));
-    let line = lines
-        .next()
-        .unwrap_or_else(|| panic!("no {metric}: {text}"));
-    assert_eq!(lines.next(), None);
-    line.trim().parse().unwrap()
 }
 
 const OLDEST: &str = "queue_oldest_age_seconds{queue=\"work.vm.create\"}";

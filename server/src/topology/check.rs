@@ -34,7 +34,8 @@ const OWN: [&str; 3] = [
 ];
 
 /// Sections of definitions, what names one thing there, and what things of it are called.
-const SECTIONS: [(&str, &[&str], &str); 6] = [
+const SECTIONS: [(&str, &[&str], &str); 7] = [
+    ("policies", &["name"], "policy"),
     ("exchanges", &["name"], "exchange"),
     ("queues", &["name"], "queue"),
     (
@@ -136,19 +137,27 @@ fn unexpected(plan: &Plan, expected: &Value, actual: &Value) -> Vec<String> {
         ("policies", "policy"),
         ("operator_policies", "operator policy"),
     ] {
-        let ours = items(actual, section).filter(|policy| policy["vhost"] == plan.vhost.as_str());
-        for policy in ours.filter(|policy| may_concern(policy, &plan.topology)) {
+        let here = items(actual, section).filter(|policy| policy["vhost"] == plan.vhost.as_str());
+        // Ours are compared, as everything else that is expected.
+        let others = here.filter(|policy| {
+            section != "policies" || !items(expected, section).any(|p| p["name"] == policy["name"])
+        });
+        for policy in others.filter(|policy| may_concern(policy, &plan.topology)) {
             let definition = policy["definition"].as_object();
             let keys = definition.into_iter().flat_map(serde_json::Map::keys);
             let changing: Vec<_> = keys
                 .filter(|key| CHANGING.contains(&key.as_str()) || key.starts_with("max-length"))
                 .map(String::as_str)
                 .collect();
+            let (name, pattern) = (&policy["name"], &policy["pattern"]);
             if !changing.is_empty() {
-                let (name, pattern) = (&policy["name"], &policy["pattern"]);
                 let keys = changing.join(", ");
                 found.push(format!(
                     "unexpected  {what} {name} for {pattern}: sets {keys}"
+                ));
+            } else if section == "policies" && policy["priority"].as_i64() > Some(0) {
+                found.push(format!(
+                    "unexpected  {what} {name} for {pattern}: hides those that are expected"
                 ));
             }
         }

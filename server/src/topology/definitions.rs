@@ -20,6 +20,17 @@ pub struct Plan {
     pub users: Vec<Rights>,
     /// Connections that each user may have open, over all processes.
     pub connections: u32,
+    /// What the log keeps.
+    pub log: LogSize,
+}
+
+/// Where the log ends: at its age or its size, whichever comes first.
+#[derive(Debug, Clone, Copy)]
+pub struct LogSize {
+    /// How old an entry gets.
+    pub hours: u32,
+    /// How much there is of it on each node.
+    pub bytes: u64,
 }
 
 impl Plan {
@@ -31,7 +42,7 @@ impl Plan {
             "permissions": self.permissions(),
             "topic_permissions": self.topic_permissions(),
             "parameters": [],
-            "policies": [],
+            "policies": self.policies(),
             "exchanges": self.exchanges(),
             "queues": self.queues(),
             "bindings": self.bindings(),
@@ -81,6 +92,37 @@ impl Plan {
             }
         }
         all
+    }
+
+    /// What may change while the broker runs. A policy goes before the arguments of a stream (seen on 3.10.8 and
+    /// 4.0.5); of several the one with the highest priority holds, alone.
+    fn policies(&self) -> Vec<Value> {
+        let policy = |name: &str, pattern: &str, priority: u8, definition: Value| {
+            json!({
+                "vhost": self.vhost, "name": name, "pattern": pattern, "apply-to": "queues",
+                "priority": priority, "definition": definition,
+            })
+        };
+        // Otherwise whoever declares decides, and an import declares all on one node.
+        let leaders = "balanced";
+        vec![
+            policy(
+                "vmctl",
+                r"^(work|jobs)\.",
+                0,
+                json!({"queue-leader-locator": leaders}),
+            ),
+            policy(
+                "vmctl-log",
+                r"^jobs\.log$",
+                1,
+                json!({
+                    "queue-leader-locator": leaders,
+                    "max-age": format!("{}h", self.log.hours),
+                    "max-length-bytes": self.log.bytes,
+                }),
+            ),
+        ]
     }
 
     fn exchanges(&self) -> Vec<Value> {

@@ -20,7 +20,7 @@ use vmctl_backends::rabbitmq::{self, RabbitMq};
 use vmctl_core::{kinds::Registry, topology::Topology};
 use vmctl_daemon::NotAsked;
 
-use definitions::Plan;
+use definitions::{LogSize, Plan};
 use passwords::Passwords;
 use rights::WorkerUser;
 
@@ -50,7 +50,7 @@ pub fn command() -> Command {
 }
 
 /// What both commands must be told.
-fn broker() -> [Arg; 6] {
+fn broker() -> [Arg; 8] {
     [
         Arg::new("vhost")
             .long("vhost")
@@ -74,6 +74,19 @@ fn broker() -> [Arg; 6] {
             .default_value("100")
             .value_parser(value_parser!(u32).range(2..))
             .help("Connections that each user may have open; a process has two, and a third for moments"),
+        Arg::new("log_hours")
+            .long("log-hours")
+            .value_name("HOURS")
+            .default_value("24")
+            // What readers say again after half a day must be in the log before it goes.
+            .value_parser(value_parser!(u32).range(24..))
+            .help("How old an entry of the log gets"),
+        Arg::new("log_bytes")
+            .long("log-bytes")
+            .value_name("BYTES")
+            .default_value("20000000000")
+            .value_parser(value_parser!(u64).range(1_000_000_000..))
+            .help("Size of the log on each node, however young its entries are"),
         Arg::new("kinds_dir")
             .long("kinds-dir")
             .value_name("DIR")
@@ -138,6 +151,10 @@ fn plan(args: &ArgMatches) -> anyhow::Result<Plan> {
         topology: Topology::new(registry.kinds().map(|spec| &spec.kind)),
         users,
         connections: *args.get_one("connections").context("--connections")?,
+        log: LogSize {
+            hours: *args.get_one("log_hours").context("--log-hours")?,
+            bytes: *args.get_one("log_bytes").context("--log-bytes")?,
+        },
     })
 }
 

@@ -14,6 +14,10 @@ fn plan(workers: &[&str]) -> Plan {
         topology: Topology::new(registry.kinds().map(|spec| &spec.kind)),
         users: rights::all("vmctl", &registry, &workers),
         connections: 10,
+        log: LogSize {
+            hours: 24,
+            bytes: 20_000_000_000,
+        },
     }
 }
 
@@ -135,6 +139,18 @@ fn each_difference_is_told_by_its_name() {
         found(log),
         [r#"different   queue jobs.log: x-max-age is "1h", should be "24h""#]
     );
+    let less = |all: &mut Value| {
+        of(all, "policies", "vmctl-log")["definition"]["max-length-bytes"] = 5.into();
+    };
+    assert_eq!(
+        found(less),
+        ["different   policy vmctl-log: max-length-bytes is 5, should be 20000000000"]
+    );
+    let unset = |all: &mut Value| all["policies"].as_array_mut().unwrap().clear();
+    assert_eq!(
+        found(unset),
+        ["missing     policy vmctl", "missing     policy vmctl-log"]
+    );
     let more = |all: &mut Value| {
         of(all, "queues", "jobs.dead")["arguments"]["x-single-active-consumer"] = true.into();
     };
@@ -224,7 +240,13 @@ fn what_should_not_be_there_is_told() {
     let leader = json!({
         "name": "ha", "vhost": "jobs", "pattern": ".*", "definition": {"queue-leader-locator": "balanced"},
     });
-    assert_eq!(push("policies", leader), Vec::<String>::new());
+    assert_eq!(push("policies", leader.clone()), Vec::<String>::new());
+    let mut first = leader;
+    first["priority"] = 5.into();
+    assert_eq!(
+        push("policies", first),
+        [r#"unexpected  policy "ha" for ".*": hides those that are expected"#]
+    );
     let theirs = json!({
         "name": "theirs", "vhost": "jobs", "pattern": "^audit$", "definition": {"max-length": 5},
     });

@@ -265,3 +265,13 @@ pub async fn until(what: &str, mut check: impl AsyncFnMut() -> bool) {
     });
     assert!(patience.await.is_ok(), "not so: {what}");
 }
+
+/// The value of the only line of metrics that begins so.
+pub fn value(text: &str, metric: &str) -> f64 {
+    let mut lines = text.lines().filter_map(|line| line.strip_prefix(metric));
+    let line = lines
+        .next()
+        .unwrap_or_else(|| panic!("no {metric}: {text}"));
+    assert_eq!(lines.next(), None);
+    line.trim().parse().unwrap()
+}
