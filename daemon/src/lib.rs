@@ -34,7 +34,7 @@ pub use health::{Health, POLL_DEADLINE, Report, Status};
 pub use lifecycle::{Ended, Lifecycle, NotAsked, WrongSetting};
 pub use logging::{LogFilter, LogFormat};
 pub use metrics::Metrics;
-pub use process::{Process, ProcessSettings, Program, main, main_from};
+pub use process::{Process, ProcessSettings, Program, Trial, grace_after, main, main_from};
 pub use serve::HealthServer;
 pub use settings::{Listen, Parsed, SecretUrl};
 pub use tls::{MinVersion, Tls, TlsSettings, authorities};

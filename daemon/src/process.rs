@@ -20,7 +20,7 @@ use tracing::Level;
 use crate::settings::{self, Section, Setting, Values};
 use crate::{
     Check, Health, Lifecycle, LogFilter, LogFormat, Metrics, NotAsked, Tls, TlsSettings, check,
-    install_crypto, logging, probe, reference,
+    install_crypto, logging, probe, reference, tls,
     traces::{self, TraceSettings, Traces},
 };
 
@@ -58,6 +58,15 @@ pub struct Program {
     checks: Option<Box<Checks>>,
 }
 
+/// What checks are made with, beside the settings of the program.
+#[derive(Debug)]
+pub struct Trial {
+    /// A name for connections.
+    pub name: String,
+    /// As [`Process::drain_timeout`].
+    pub drain_timeout: Duration,
+}
+
 /// Makes the checks of a program from its settings. Called within a runtime.
 type Checks = dyn Fn(&Values, &str) -> anyhow::Result<Vec<Check>>;
 
@@ -80,17 +89,23 @@ impl Program {
         }
     }
 
-    /// Adds the command `check`, which tries what the settings name and starts nothing. The function is
-    /// given the settings and a name for connections; its errors are those of a wrong setting.
+    /// Adds the command `check`, which tries what the settings name and starts nothing. The errors of the
+    /// function are those of a wrong setting.
     #[must_use]
     pub fn with_checks<S: Section + 'static>(
         mut self,
-        checks: fn(&S, &str) -> anyhow::Result<Vec<Check>>,
+        checks: fn(&S, &Trial) -> anyhow::Result<Vec<Check>>,
     ) -> Self {
         let from_values = move |values: &Values, name: &str| {
-            ProcessSettings::read(values)?;
-            TraceSettings::read(values)?;
-            checks(&S::read(values)?, name)
+            let process = ProcessSettings::read(values)?;
+            let trial = Trial {
+                name: name.to_owned(),
+                drain_timeout: process.drain_timeout,
+            };
+            let mut all = checks(&S::read(values)?, &trial)?;
+            all.extend(tls::check(&process.tls)?);
+            all.extend(traces::check(&TraceSettings::read(values)?)?);
+            Ok(all)
         };
         self.checks = Some(Box::new(from_values));
         self
@@ -184,21 +199,20 @@ impl Process {
     pub fn grace(&self) -> Duration {
         part(self.drain_timeout)
     }
+}
 
-    /// The same of what is left of it after a delay.
-    ///
-    /// # Errors
-    ///
-    /// The delay leaves nothing.
-    pub fn grace_after(&self, delay: Duration) -> anyhow::Result<Duration> {
-        let left = self.drain_timeout.saturating_sub(delay);
-        let whole = self.drain_timeout;
-        ensure!(
-            !left.is_zero(),
-            "{delay:?} leaves nothing of the drain timeout, {whole:?}"
-        );
-        Ok(part(left))
-    }
+/// As [`Process::grace`], of what a delay leaves of the drain timeout.
+///
+/// # Errors
+///
+/// It leaves nothing.
+pub fn grace_after(delay: Duration, whole: Duration) -> anyhow::Result<Duration> {
+    let left = whole.saturating_sub(delay);
+    ensure!(
+        !left.is_zero(),
+        "{delay:?} leaves nothing of the drain timeout, {whole:?}"
+    );
+    Ok(part(left))
 }
 
 fn part(whole: Duration) -> Duration {

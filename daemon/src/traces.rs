@@ -17,6 +17,7 @@ use opentelemetry_sdk::trace::{
     BatchConfigBuilder, BatchSpanProcessor, Sampler, SdkTracer, SdkTracerProvider,
 };
 
+use crate::check::Check;
 use crate::settings::Value;
 
 /// Spans that wait for the collector; more are dropped.
@@ -124,6 +125,31 @@ impl Traces {
         // What is not sent by now is lost with the process; the metric has said so before.
         let _ = self.0.shutdown_with_timeout(LAST);
     }
+}
+
+/// Tries to send no spans. A collector that does not answer is no reason not to start.
+pub(crate) fn check(settings: &TraceSettings) -> anyhow::Result<Option<Check>> {
+    let Some(Endpoint(base)) = settings.endpoint.clone() else {
+        return Ok(None);
+    };
+    let mut http = reqwest::Client::builder()
+        .timeout(DEADLINE)
+        .redirect(reqwest::redirect::Policy::none());
+    if !base.starts_with("https:") {
+        http = http.tls_certs_only([]);
+    }
+    let http = http.build().context("no HTTP client for traces")?;
+    Ok(Some(Check::new("collector", async move {
+        let request = http
+            .post(format!("{base}/v1/traces"))
+            .header("content-type", "application/json")
+            .body(r#"{"resourceSpans":[]}"#);
+        Ok(match request.send().await {
+            Ok(answer) if answer.status().is_success() => None,
+            Ok(answer) => Some(format!("the collector answered {}", answer.status())),
+            Err(error) => Some(format!("{:#}", anyhow::Error::new(error))),
+        })
+    })))
 }
 
 /// Says what the metric of this module counts.

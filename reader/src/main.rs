@@ -14,7 +14,7 @@ use vmctl_core::{
     kinds::Registry,
     topology::Topology,
 };
-use vmctl_daemon::{Check, Health, HealthServer, Process, Program, Status, WrongSetting};
+use vmctl_daemon::{Check, Health, HealthServer, Process, Program, Status, Trial, WrongSetting};
 use vmctl_reader::{Config, Reader, Search, StatusWatch};
 use vmctl_search::{Auth, Cluster};
 
@@ -37,15 +37,8 @@ async fn run(settings: Settings, process: Process) -> anyhow::Result<()> {
     redis::describe_metrics();
     let rabbitmq = rabbitmq::RabbitMq::connect_lazy(settings.links.bus(&process.name)?);
     let store = settings.links.store()?;
-    let folds = settings.roles.iter().any(|role| role.0 == Role::Fold);
-    let search = search(&settings)?;
+    let (folds, search) = roles(&settings)?;
     let searches = search.is_some();
-    ensure!(
-        folds || search.is_some(),
-        WrongSetting(
-            "VMCTL_READER_ROLES leaves nothing to do: without fold it needs search and VMCTL_SEARCH_URL"
-        )
-    );
     let reader = Reader::new(
         Config {
             folds,
@@ -74,11 +67,11 @@ async fn run(settings: Settings, process: Process) -> anyhow::Result<()> {
 }
 
 /// What `vmctl-reader check` tries.
-fn checks(settings: &Settings, name: &str) -> anyhow::Result<Vec<Check>> {
-    let bus = settings.links.bus(name)?;
+fn checks(settings: &Settings, trial: &Trial) -> anyhow::Result<Vec<Check>> {
+    let bus = settings.links.bus(&trial.name)?;
     let topology = Topology::new(Registry::built_in()?.kinds().map(|spec| &spec.kind));
     let store = settings.links.store()?;
-    let search = search(settings)?;
+    let (_, search) = roles(settings)?;
     let mut checks = vec![
         Check::new("rabbitmq", async move {
             Ok(rabbitmq::RabbitMq::reach(bus, &topology).await?)
@@ -94,7 +87,19 @@ fn checks(settings: &Settings, name: &str) -> anyhow::Result<Vec<Check>> {
     Ok(checks)
 }
 
-/// Returns where the log is indexed, if it is here.
+/// Returns whether the log is folded here, and where it is indexed, if it is here.
+fn roles(settings: &Settings) -> anyhow::Result<(bool, Option<Search>)> {
+    let folds = settings.roles.iter().any(|role| role.0 == Role::Fold);
+    let search = search(settings)?;
+    ensure!(
+        folds || search.is_some(),
+        WrongSetting(
+            "VMCTL_READER_ROLES leaves nothing to do: without fold it needs search and VMCTL_SEARCH_URL"
+        )
+    );
+    Ok((folds, search))
+}
+
 fn search(settings: &Settings) -> anyhow::Result<Option<Search>> {
     let is_ours = settings.roles.iter().any(|role| role.0 == Role::Search);
     let Some(url) = settings.search_url.as_ref().filter(|_| is_ours) else {

@@ -5,18 +5,19 @@ use std::{sync::Arc, time::Duration};
 use anyhow::Result;
 use vmctl_backends::rabbitmq::RabbitMq;
 use vmctl_core::{clock::SystemClock, topology::Topology};
-use vmctl_daemon::Check;
+use vmctl_daemon::{Check, Trial};
 
-use crate::{id_secret, identity, policy, registry, search, settings::Settings};
+use crate::{drain, id_secret, identity, policy, registry, search, settings::Settings};
 
 /// How long the search cluster may take.
 const SEARCH_TIME: Duration = Duration::from_secs(10);
 
-pub(crate) fn checks(settings: &Settings, name: &str) -> Result<Vec<Check>> {
+pub(crate) fn checks(settings: &Settings, trial: &Trial) -> Result<Vec<Check>> {
     id_secret(settings)?;
+    drain(settings, trial.drain_timeout)?;
     let topology = Topology::new(registry(settings)?.kinds().map(|spec| &spec.kind));
     policy(settings)?;
-    let bus = settings.links.bus(name)?;
+    let bus = settings.links.bus(&trial.name)?;
     let store = settings.links.store()?;
     let identity = identity(settings, Arc::new(SystemClock))?;
     let search = search(settings)?;

@@ -20,7 +20,7 @@ use vmctl_core::{
     kinds::Registry,
     store::project::ProjectLimits,
 };
-use vmctl_daemon::{Health, Process, Program, Status, Tls, WrongSetting};
+use vmctl_daemon::{Health, Process, Program, Status, Tls, WrongSetting, grace_after};
 use vmctl_egress::Guard;
 use vmctl_search::{Auth, Cluster};
 use vmctl_server::{Backends, CheckState, Config, Limits, Readiness, SyncConfig, policy::Policy};
@@ -110,9 +110,7 @@ fn config(settings: &Settings, process: &Process) -> anyhow::Result<Config> {
         search: search(settings)?,
         limits: Limits {
             drain_delay: settings.drain_delay,
-            drain: process
-                .grace_after(settings.drain_delay)
-                .context(WrongSetting("VMCTL_DRAIN_DELAY"))?,
+            drain: drain(settings, process.drain_timeout)?,
             project: ProjectLimits::from_settings(
                 settings.quota_active_jobs,
                 settings.quota_submissions,
@@ -134,6 +132,10 @@ fn id_secret(settings: &Settings) -> anyhow::Result<SecretString> {
         WrongSetting("VMCTL_ID_SECRET has less than 16 bytes")
     );
     Ok(settings.id_secret.clone())
+}
+
+fn drain(settings: &Settings, whole: Duration) -> anyhow::Result<Duration> {
+    grace_after(settings.drain_delay, whole).context(WrongSetting("VMCTL_DRAIN_DELAY"))
 }
 
 fn registry(settings: &Settings) -> anyhow::Result<Registry> {

@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use vmctl_daemon::reference;
-use vmctl_daemon::testing::{Daemon, Vhost, services};
+use vmctl_daemon::testing::{Authority, Daemon, Vhost, services};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_vmctl-server");
 /// An address where nobody listens.
@@ -195,6 +195,65 @@ fn check_tries_each_service_and_starts_nothing() {
     let (code, said) = check(&env);
     assert_eq!(code, Some(1), "{said}");
     assert!(said.contains("keystone  failing"), "{said}");
+}
+
+/// What the start would refuse, `check` refuses; and what it would only warn of, `check` tells.
+#[test]
+fn check_reads_what_listeners_would_show() {
+    let directory = tempfile::tempdir().unwrap();
+    let place = |name: &str| directory.path().join(name).display().to_string();
+    let authority = Authority::new("check");
+    for name in ["one", "other"] {
+        let identity = authority.issue(&["localhost"]);
+        identity.write(directory.path(), name).unwrap();
+    }
+    let expired = authority.issue_expired(&["localhost"]);
+    expired.write(directory.path(), "expired").unwrap();
+    let (one, other) = (place("one.pem"), place("other.key"));
+    let check = |env: &[(&str, &str)]| {
+        let nobody = format!("http://{NOBODY}/v3");
+        let mut all = vec![
+            ("VMCTL_ID_SECRET", CANARY),
+            ("VMCTL_KEYSTONE_URL", &nobody),
+            ("VMCTL_KEYSTONE_USERNAME", "nobody"),
+            ("VMCTL_KEYSTONE_PASSWORD", CANARY),
+            ("VMCTL_KEYSTONE_PROJECT", "none"),
+        ];
+        all.extend(env);
+        Daemon::start(Path::new(PROGRAM), &["check"], &all).end(2 * IN_TIME)
+    };
+    for (env, told) in [
+        (
+            &[("VMCTL_TLS_CERT_FILE", one.as_str())][..],
+            "VMCTL_TLS_CERT_FILE needs VMCTL_TLS_KEY_FILE",
+        ),
+        (
+            &[
+                ("VMCTL_TLS_CERT_FILE", &one),
+                ("VMCTL_TLS_KEY_FILE", &other),
+            ],
+            "is not that of the certificate",
+        ),
+        (
+            &[("VMCTL_DRAIN_DELAY", "25s")],
+            "25s leaves nothing of the drain timeout, 25s",
+        ),
+    ] {
+        let (code, said) = check(env);
+        assert_eq!(code, Some(2), "{said}");
+        assert!(said.contains(told), "{said}");
+    }
+    let (_, said) = check(&[
+        ("VMCTL_TLS_CERT_FILE", &place("expired.pem")),
+        ("VMCTL_TLS_KEY_FILE", &place("expired.key")),
+        ("VMCTL_OTLP_ENDPOINT", &format!("http://{NOBODY}")),
+    ]);
+    for told in [
+        "certificate  degraded  the certificate has expired: ",
+        "collector    degraded  error sending",
+    ] {
+        assert!(said.contains(told), "{said}");
+    }
 }
 
 #[test]

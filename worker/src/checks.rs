@@ -5,20 +5,20 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use vmctl_backends::rabbitmq::RabbitMq;
 use vmctl_core::topology::Topology;
-use vmctl_daemon::Check;
+use vmctl_daemon::{Check, Trial};
 use vmctl_worker::provisioner::Health;
 
 use crate::{Parts, settings::Settings};
 
-pub(crate) fn checks(settings: &Settings, name: &str) -> Result<Vec<Check>> {
+pub(crate) fn checks(settings: &Settings, trial: &Trial) -> Result<Vec<Check>> {
     let Parts {
         worker,
         store,
         provisioner,
         ..
-    } = Parts::new(settings, name, Duration::ZERO)?;
+    } = Parts::new(settings, &trial.name, Duration::ZERO)?;
     let topology = Topology::new(worker.kinds());
-    let bus = settings.links.bus(name)?;
+    let bus = settings.links.bus(&trial.name)?;
     Ok(vec![
         Check::new("rabbitmq", async move {
             Ok(RabbitMq::reach(bus, &topology).await?)

@@ -29,6 +29,7 @@ pub use authorities::authorities;
 pub(crate) use watch::Watch;
 
 use crate::Parsed;
+use crate::check::Check;
 use pair::{Files, Pair};
 
 /// When the certificate that is shown ends. Without TLS it is absent.
@@ -79,6 +80,35 @@ impl FromStr for MinVersion {
     }
 }
 
+/// Reads the pair that listeners would show, if the settings name one.
+///
+/// # Errors
+///
+/// As [`Tls::open`].
+pub(crate) fn check(settings: &TlsSettings) -> anyhow::Result<Option<Check>> {
+    let Some(files) = files(settings)? else {
+        return Ok(None);
+    };
+    let pair = Pair::of(&files, &files.read()?)?;
+    Tls::new(&pair, settings.min_version.0).context("TLS cannot be set up")?;
+    let expired = pair
+        .has_expired()
+        .then(|| format!("the certificate has expired: {}", pair.expires()));
+    Ok(Some(Check::new("certificate", async { Ok(expired) })))
+}
+
+fn files(settings: &TlsSettings) -> anyhow::Result<Option<Files>> {
+    match (&settings.cert_file, &settings.key_file) {
+        (None, None) => Ok(None),
+        (Some(certificate), Some(key)) => Ok(Some(Files {
+            certificate: certificate.clone(),
+            key: key.clone(),
+        })),
+        (Some(_), None) => anyhow::bail!("VMCTL_TLS_CERT_FILE needs VMCTL_TLS_KEY_FILE"),
+        (None, Some(_)) => anyhow::bail!("VMCTL_TLS_KEY_FILE needs VMCTL_TLS_CERT_FILE"),
+    }
+}
+
 /// What the listeners of the process speak TLS with. Clones share it.
 #[derive(Debug, Clone)]
 pub struct Tls {
@@ -93,14 +123,8 @@ impl Tls {
     ///
     /// If one of the two files is named without the other, or the pair cannot be used.
     pub(crate) fn open(settings: &TlsSettings) -> anyhow::Result<Option<(Self, Watch)>> {
-        let files = match (&settings.cert_file, &settings.key_file) {
-            (None, None) => return Ok(None),
-            (Some(certificate), Some(key)) => Files {
-                certificate: certificate.clone(),
-                key: key.clone(),
-            },
-            (Some(_), None) => anyhow::bail!("VMCTL_TLS_CERT_FILE needs VMCTL_TLS_KEY_FILE"),
-            (None, Some(_)) => anyhow::bail!("VMCTL_TLS_KEY_FILE needs VMCTL_TLS_CERT_FILE"),
+        let Some(files) = files(settings)? else {
+            return Ok(None);
         };
         describe_gauge!(
             EXPIRY,
