@@ -13,7 +13,7 @@ use crate::support::{
     environment::var,
     group::{Group, Kind, PAIR, SHARDS},
     process::Process,
-    receiver::{Receiver, answer},
+    receiver::Receiver,
     suite::{DRAIN, Suite, Three},
     users::Users,
     wait::eventually,
@@ -63,19 +63,6 @@ fn log_in(
     Ok(())
 }
 
-/// Lets callbacks go to a receiver on this machine.
-async fn receiver(suite: &mut Suite) -> Receiver {
-    let receiver = Receiver::start(|| answer(204, &[])).await;
-    suite.set("VMCTL_CALLBACK_ALLOW_HTTP", "true");
-    suite.set("VMCTL_CALLBACK_PORTS", receiver.address.port().to_string());
-    suite.set("VMCTL_CALLBACK_ALLOW_NETWORKS", "127.0.0.0/8");
-    suite.set(
-        "VMCTL_CALLBACK_SECRET",
-        "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
-    );
-    receiver
-}
-
 /// What Redis has refused so far.
 fn refused_by_redis(suite: &Suite) -> Result<String> {
     suite.redis.cli(&["ACL", "LOG"])
@@ -86,7 +73,7 @@ async fn the_whole_path_works_with_a_user_for_each_program() -> Result<()> {
     let Some((mut suite, users)) = place("rights").await? else {
         return Ok(());
     };
-    let receiver = receiver(&mut suite).await;
+    let receiver = suite.receiver().await;
     let three = Three {
         reader: start(&mut suite, &users, "reader", "reader").await?,
         server: start(&mut suite, &users, "server", "server").await?,
@@ -161,7 +148,7 @@ async fn works_on(kind: Kind, case: &str) -> Result<()> {
     };
     let users = Users::create(&suite).await?;
     users.let_into(&group)?;
-    let receiver = receiver(&mut suite).await;
+    let receiver = suite.receiver().await;
     let redis = group.url()?;
     let three = Three {
         reader: start_on(&redis, &mut suite, &users, "reader", "reader").await?,

@@ -18,6 +18,7 @@ use super::{
     broker::{MAIN, Node, VICTIM, Vhost, Victim},
     environment::{self, var},
     process::Process,
+    receiver::{Receiver, answer},
     redis::Redis,
     wait::eventually,
 };
@@ -108,6 +109,19 @@ impl Suite {
     /// Changes a setting of the programs that are started from now on.
     pub fn set(&mut self, name: &str, value: impl Into<String>) {
         self.settings.insert(name.to_owned(), value.into());
+    }
+
+    /// Lets callbacks go to a receiver on this machine.
+    pub async fn receiver(&mut self) -> Receiver {
+        let receiver = Receiver::start(|| answer(204, &[])).await;
+        self.set("VMCTL_CALLBACK_ALLOW_HTTP", "true");
+        self.set("VMCTL_CALLBACK_PORTS", receiver.address.port().to_string());
+        self.set("VMCTL_CALLBACK_ALLOW_NETWORKS", "127.0.0.0/8");
+        self.set(
+            "VMCTL_CALLBACK_SECRET",
+            "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+        );
+        receiver
     }
 
     /// Lets programs that are started from now on trust this authority, and shows them a certificate of its own
