@@ -38,11 +38,18 @@ fn span(entry: &LogEntry, job: JobId, parent: &str) -> Span {
         trace.id = field::Empty,
         otel.kind = "consumer",
         otel.name = format!("fold {}", entry.message.message_type.as_deref().unwrap_or_default()),
-        messaging.system = "rabbitmq",
-        messaging.operation.type = "process",
-        messaging.message.id = entry.message.message_id.as_deref(),
         log.offset = entry.offset,
     );
     vmctl_trace::enter(&span, Some(parent));
+    vmctl_trace::message(
+        &span,
+        vmctl_trace::Operation::Process,
+        &vmctl_trace::Message {
+            exchange: &entry.message.exchange,
+            routing_key: &entry.message.routing_key,
+            id: entry.message.message_id.as_deref().unwrap_or_default(),
+            job: &job.to_string(),
+        },
+    );
     span
 }

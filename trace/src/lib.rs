@@ -50,6 +50,52 @@ pub fn enter(span: &Span, traceparent: Option<&str>) {
     }
 }
 
+/// What is done with a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Operation {
+    /// It is given to the broker.
+    Publish,
+    /// It was taken from the broker.
+    Process,
+}
+
+/// A message of a job.
+#[derive(Debug, Clone, Copy)]
+pub struct Message<'a> {
+    /// The exchange that it came through.
+    pub exchange: &'a str,
+    /// The key that it was published with.
+    pub routing_key: &'a str,
+    /// Its own id.
+    pub id: &'a str,
+    /// The id of its job.
+    pub job: &'a str,
+}
+
+/// Writes on a span that is exported which message it is about, by OpenTelemetry's semantic conventions for
+/// messaging and RabbitMQ. Log lines do not have it.
+pub fn message(span: &Span, operation: Operation, message: &Message<'_>) {
+    if exported(span).is_none() {
+        return;
+    }
+    let (kind, name) = match operation {
+        Operation::Publish => ("send", "publish"),
+        Operation::Process => ("process", "process"),
+    };
+    let (exchange, key) = (message.exchange, message.routing_key);
+    for (attribute, value) in [
+        ("messaging.system", "rabbitmq"),
+        ("messaging.operation.type", kind),
+        ("messaging.operation.name", name),
+        ("messaging.destination.name", &format!("{exchange}:{key}")),
+        ("messaging.rabbitmq.destination.routing_key", key),
+        ("messaging.message.id", message.id),
+        ("messaging.message.conversation_id", message.job),
+    ] {
+        span.set_attribute(attribute, value.to_owned());
+    }
+}
+
 /// Returns the context of the current span, to be sent along; `None` where nothing exports spans.
 pub fn current() -> Option<String> {
     exported(&Span::current()).map(|context| text(&context))

@@ -188,11 +188,18 @@ impl Lane {
             trace.id = field::Empty,
             otel.kind = "consumer",
             otel.name = format!("process {}", self.kind),
-            messaging.system = "rabbitmq",
-            messaging.operation.type = "process",
-            messaging.message.id = %command.id,
         );
         vmctl_trace::enter(&span, command.traceparent.as_deref());
+        vmctl_trace::message(
+            &span,
+            vmctl_trace::Operation::Process,
+            &vmctl_trace::Message {
+                exchange: &delivery.message.exchange,
+                routing_key: &delivery.message.routing_key,
+                id: &command.id.to_string(),
+                job: &command.subject.to_string(),
+            },
+        );
         let slice = Slice {
             lane: self,
             delivery,

@@ -127,6 +127,25 @@ async fn one_trace_leads_from_the_client_to_the_view() -> Result<()> {
         let last = spans.iter().find(|span| span.id == end.parent);
         let last = last.ok_or_else(|| "the last slice".to_owned())?;
         let is_beside = last.name == "process vm.create" && last.parent == publish.id;
+        for (span, operation, key) in [
+            (publish, "publish", "job.vm.create"),
+            (slice, "process", "job.vm.create"),
+            (*end, "process", "event.vm.create.succeeded"),
+        ] {
+            let told = |name: &str| span.attributes.get(name).and_then(Value::as_str);
+            let expected = [
+                ("messaging.system", "rabbitmq"),
+                ("messaging.operation.name", operation),
+                ("messaging.destination.name", &format!("jobs:{key}")),
+                ("messaging.rabbitmq.destination.routing_key", key),
+            ];
+            if let Some((name, value)) = expected.iter().find(|(n, v)| told(n) != Some(*v)) {
+                return Err(format!("{name} is not {value} in {span:#?}"));
+            }
+            if told("messaging.message.conversation_id").is_none() {
+                return Err(format!("no job in {span:#?}"));
+            }
+        }
         let status = request.attributes.get("http.response.status_code");
         let is_told = status == Some(&json!("202"));
         (is_beside && is_told)

@@ -5,6 +5,7 @@ use tokio::time::timeout;
 use tracing::Instrument;
 use vmctl_api_types::JobId;
 use vmctl_core::{event::Event, fact::JobFact, merge::merge, record::Record};
+use vmctl_trace::Operation;
 
 use crate::{
     app::App,
@@ -53,18 +54,25 @@ pub(crate) async fn publish(
     let span = tracing::info_span!(
         "publish",
         otel.kind = "producer",
-        messaging.system = "rabbitmq",
-        messaging.operation.type = "send",
-        messaging.message.id = %event.id,
-        messaging.message.conversation_id = %job,
         job.kind = %event.data.job.kind,
     );
     if let Some(ours) = vmctl_trace::of(&span) {
         event.traceparent = Some(ours);
     }
+    let message = event.to_due_message(app.now());
+    vmctl_trace::message(
+        &span,
+        Operation::Publish,
+        &vmctl_trace::Message {
+            exchange: &message.exchange,
+            routing_key: &message.routing_key.to_string(),
+            id: &message.message_id,
+            job: &message.correlation_id,
+        },
+    );
     app.bus
         .publisher
-        .publish(event.to_due_message(app.now()))
+        .publish(message)
         .instrument(span)
         .await
         .map_err(|error| publish_error(error, job))?;
