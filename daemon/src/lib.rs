@@ -15,6 +15,7 @@ mod health;
 mod lifecycle;
 mod logging;
 mod metrics;
+mod private;
 mod probe;
 mod process;
 pub mod reference;

@@ -3,7 +3,8 @@
 
 use std::collections::HashMap;
 use std::ffi::OsString;
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -76,6 +77,7 @@ impl Edge {
     fn secret(&self, text: &str) -> String {
         let path = self.dir.path().join("secret");
         fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
         path.to_str().unwrap().to_owned()
     }
 
@@ -252,6 +254,18 @@ fn a_secret_and_its_file_are_not_both_set() {
         edge.read().unwrap().id_secret.expose_secret(),
         "from the environment"
     );
+}
+
+#[test]
+fn a_secret_file_that_others_can_read_is_an_error() {
+    let edge = Edge::empty();
+    let path = edge.secret(CANARY);
+    for mode in [0o640, 0o604, 0o644] {
+        fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+        let edge = Edge::empty().env("VMCTL_ID_SECRET_FILE", &path);
+        let told = format!("can be read by others than its owner: its mode is {mode:04o}");
+        assert!(edge.refused().ends_with(&told), "{}", edge.refused());
+    }
 }
 
 #[test]

@@ -58,6 +58,16 @@ pub enum SettingsError {
         /// The other.
         second: Source,
     },
+    /// Others than its owner can read the file that holds a secret.
+    #[error("{}, named by {named_by}, can be read by others than its owner: its mode is {mode:04o}", path.display())]
+    SecretOpen {
+        /// The file.
+        path: PathBuf,
+        /// What names it.
+        named_by: Source,
+        /// Its mode.
+        mode: u32,
+    },
     /// The file that should hold a secret cannot be read.
     #[error("cannot read {}, named by {named_by}", path.display())]
     SecretFile {

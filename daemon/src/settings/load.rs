@@ -11,6 +11,7 @@ use clap::{Arg, ArgMatches};
 
 use super::value::{Form, Value};
 use super::{Setting, SettingsError};
+use crate::private::mode_for_others;
 
 /// Where a value comes from. Displayed as the place to look at.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -221,11 +222,19 @@ fn one_of(direct: Option<Found>, by_file: Option<Found>) -> Result<Option<Found>
 
 /// The content of a secret's file, without the newline that editors add.
 fn secret_file(path: &Path, named_by: Source) -> Result<Found, SettingsError> {
-    let mut text = fs::read_to_string(path).map_err(|source| SettingsError::SecretFile {
+    let unread = |source| SettingsError::SecretFile {
         path: path.into(),
         named_by: named_by.clone(),
         source,
-    })?;
+    };
+    if let Some(mode) = mode_for_others(path).map_err(unread)? {
+        return Err(SettingsError::SecretOpen {
+            path: path.into(),
+            named_by,
+            mode,
+        });
+    }
+    let mut text = fs::read_to_string(path).map_err(unread)?;
     if text.ends_with('\n') {
         text.pop();
     }

@@ -1,9 +1,7 @@
 //! A certificate and its key: read from two files, and checked before anybody sees it.
 
-use std::env;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Read as _};
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -12,6 +10,8 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 use secrecy::{ExposeSecret as _, SecretString};
 use x509_parser::time::ASN1Time;
+
+use crate::private::mode_for_others;
 
 /// More than any chain or key has.
 const MAX_BYTES: u64 = 1024 * 1024;
@@ -69,29 +69,15 @@ impl Files {
     }
 }
 
-/// Where containers find their secrets; their modes are those of files on a host whose users are others.
-const MOUNTED: &str = "/run/secrets";
-
-/// Refuses a key that others may read. Not asked where who may read a file is not up to its mode: Kubernetes
-/// mounts secrets as symbolic links, Compose as they are on the host, and systemd lets the service read its
-/// credentials by an ACL, which shows as a right of the group.
+/// Refuses a key that others may read.
 fn private(path: &Path) -> Result<(), PairError> {
-    let credentials = env::var_os("CREDENTIALS_DIRECTORY");
-    if is_handed_over(path, credentials.as_ref().map(Path::new)) {
-        return Ok(());
+    match mode_for_others(path).map_err(|source| unread(path, source))? {
+        Some(mode) => Err(PairError::Open {
+            path: path.to_owned(),
+            mode,
+        }),
+        None => Ok(()),
     }
-    let found = fs::symlink_metadata(path).map_err(|source| unread(path, source))?;
-    let mode = found.permissions().mode() & 0o777;
-    if found.is_file() && mode & 0o077 != 0 {
-        let path = path.to_owned();
-        return Err(PairError::Open { path, mode });
-    }
-    Ok(())
-}
-
-/// Says whether whoever started the program has put the file there for it alone.
-pub(super) fn is_handed_over(path: &Path, credentials: Option<&Path>) -> bool {
-    path.starts_with(MOUNTED) || credentials.is_some_and(|directory| path.starts_with(directory))
 }
 
 fn read(path: &Path) -> Result<String, PairError> {

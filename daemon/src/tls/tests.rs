@@ -10,7 +10,6 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use tempfile::TempDir;
 
-use super::pair::is_handed_over;
 use super::*;
 use crate::testing::{Authority, Identity};
 
@@ -123,20 +122,6 @@ fn a_link_that_points_elsewhere_is_another_pair() {
     symlink("two", &next).unwrap();
     fs::rename(next, data).unwrap();
     assert!(shown.shows(&pairs[1], false));
-}
-
-#[test]
-fn what_was_handed_over_is_not_asked_for_its_mode() {
-    let handed_over =
-        |path: &str| is_handed_over(Path::new(path), Some(Path::new("/run/credentials/unit")));
-    assert!(handed_over("/run/secrets/tls-server.key"));
-    assert!(handed_over("/run/credentials/unit/tls.key"));
-    assert!(!handed_over("/run/secrets-of-others/tls.key"));
-    assert!(!handed_over("/etc/vmctl/tls.key"));
-    assert!(!is_handed_over(
-        Path::new("/run/credentials/unit/tls.key"),
-        None
-    ));
 }
 
 #[test]
