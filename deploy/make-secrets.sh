@@ -14,8 +14,8 @@ usage: deploy/make-secrets.sh [OPTION…] DIRECTORY
 
 Made once: id-secret, callback-secret, worker-api-token, keystone-admin, keystone-service, first-user (passwords),
 ca/ (an authority of the installation's own: keep it elsewhere), passwords/ (of the users of broker and Redis).
-Made again from those, each time: definitions.json (RabbitMQ), redis-users.acl, amqp-url-USER, redis-url-USER, ca.pem,
-redis-replica, redis-sentinel and keda-tls.
+Made again from those, each time: definitions.json (RabbitMQ), redis-users.acl, sentinel-users.acl, amqp-url-USER,
+redis-url-USER, ca.pem, redis-replica, redis-sentinel and keda-tls.
 Taken if it is there: more-authorities.pem, to trust besides; a tls-PROGRAM.pem of another authority stays as it is.
 Certificates of the authority, tls-PROGRAM.pem with tls-PROGRAM.key: made again in the last 30 days of their year, and
 when their names change.
@@ -133,6 +133,17 @@ digest() {
     printf ' +publish +info +client|setname +client|kill +script|kill\n'
 } | put_again redis-users.acl
 
+# Whoever may order a Sentinel about decides who is master. The programs ask who it is, with their own names; Sentinels
+# ask each other, and each pod at its start.
+{
+    printf 'user default off\nuser probe on nopass resetchannels -@all +ping\n'
+    for name in vmctl-server vmctl-reader vmctl-worker; do
+        printf 'user %s on %s resetchannels -@all +sentinel|masters +ping +role\n' "$name" "$(digest "$name")"
+    done
+    printf 'user sentinel on %s allchannels -@all +sentinel|is-master-down-by-addr' "$(digest sentinel)"
+    printf ' +sentinel|get-master-addr-by-name +publish +subscribe +ping +info +role +client|setname\n'
+} | put_again sentinel-users.acl
+
 for name in "${broker_users[@]}"; do
     host=$rabbitmq
     # KEDA is in another namespace.
@@ -141,7 +152,9 @@ for name in "${broker_users[@]}"; do
 done
 for name in vmctl-server vmctl-reader vmctl-worker; do
     if [ -n "$sentinel" ]; then
-        printf 'rediss+sentinel://%s:%s@%s/%s/0' "$name" "$(cat "passwords/$name")" "$redis" "$sentinel"
+        password=$(cat "passwords/$name")
+        printf 'rediss+sentinel://%s:%s@%s/%s/0' "$name" "$password" "$redis" "$sentinel"
+        printf '?sentinel_username=%s&sentinel_password=%s' "$name" "$password"
     else
         printf 'rediss://%s:%s@%s:6379/0' "$name" "$(cat "passwords/$name")" "$redis"
     fi | put_again "redis-url-$name"

@@ -9,8 +9,9 @@ secrets=/run/secrets/vmctl
 master=redis-0
 for peer in redis-0 redis-1 redis-2; do
     [ "$peer" != "$me" ] || continue
-    known=$(timeout 2 redis-cli --tls --cacert "$secrets/ca.pem" -h "$peer" -p 26379 --raw \
-        sentinel get-master-addr-by-name vmctl 2>/dev/null | head -n 1) || continue
+    known=$(REDISCLI_AUTH=$(cat "$secrets/redis-sentinel") timeout 2 redis-cli --tls --cacert "$secrets/ca.pem" \
+        -h "$peer" -p 26379 --user sentinel --raw sentinel get-master-addr-by-name vmctl 2>/dev/null |
+        head -n 1) || continue
     [ -z "$known" ] || master=$known
 done
 
@@ -46,6 +47,9 @@ CONF
 {
     tls 26379
     cat <<CONF
+aclfile $secrets/sentinel-users.acl
+sentinel sentinel-user sentinel
+sentinel sentinel-pass $(cat "$secrets/redis-sentinel")
 sentinel resolve-hostnames yes
 sentinel announce-hostnames yes
 sentinel announce-ip $me
