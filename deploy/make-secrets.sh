@@ -11,6 +11,8 @@ usage: deploy/make-secrets.sh [OPTION…] DIRECTORY
   --rabbitmq HOST     default: rabbitmq
   --redis HOST[,…]    default: redis; of Sentinels there are several
   --sentinel NAME     Redis is behind Sentinel, which calls the master so
+  --private           each file for its owner alone, as systemd hands them on; default: for all who may enter the
+                      directory, as Compose mounts them
 
 Made once: id-secret, callback-secret, worker-api-token, keystone-admin, keystone-service, first-user (passwords),
 ca/ (an authority of the installation's own: keep it elsewhere), passwords/ (of the users of broker and Redis).
@@ -30,6 +32,7 @@ fail() {
     exit 2
 }
 
+mode=022
 version=$(sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' "$here/../Cargo.toml")
 server='' image=vmctl-server:$version rabbitmq=rabbitmq redis=redis sentinel='' directory='' names=()
 while [ "$#" -gt 0 ]; do
@@ -39,6 +42,7 @@ while [ "$#" -gt 0 ]; do
             if [ "$1" = --name ]; then names+=("$2"); else printf -v "${1#--}" '%s' "$2"; fi
             shift
             ;;
+        --private) mode=077 ;;
         -h | --help) usage && exit 0 ;;
         -*) usage >&2 && fail "unknown option: $1" ;;
         *) directory=$1 ;;
@@ -48,10 +52,10 @@ done
 [ -n "$directory" ] || { usage >&2 && exit 2; }
 command -v openssl >/dev/null || fail 'openssl is not installed'
 case "$server" in */*) server=$(realpath -e -- "$server") || fail "$server is not there" ;; esac
-# The directory keeps other users of this machine out. The files can be read by all, because Compose mounts them as they
-# are, into containers whose users this machine does not know.
+# The directory keeps other users of this machine out. The files can be read by all unless they are to be private, because
+# Compose mounts them as they are, into containers whose users this machine does not know.
 [ -d "$directory" ] || install -d -m 0700 -- "$directory"
-umask 022
+umask "$mode"
 cd -- "$directory"
 case "$(stat -c %a .)" in *00) ;; *) fail "others may enter $directory: chmod 700 it, or name a new one" ;; esac
 # Whatever was not finished is no secret that anybody should mount.
@@ -208,7 +212,8 @@ certificate() {
                 printf 'subjectAltName=%s\n' "$list"
                 printf 'basicConstraints=critical,CA:FALSE\nkeyUsage=critical,digitalSignature\nextendedKeyUsage=serverAuth\n'
             ) || fail "no certificate for $list: $(cat "$file.why.new")"
-    chmod 0644 "$file.key.new"
+    # Openssl makes keys private by itself.
+    [ "$mode" = 077 ] || chmod 0644 "$file.key.new"
     mv -- "$file.key.new" "$file.key"
     mv -- "$file.pem.new" "$file.pem"
     printf '%s' "$list" >"ca/$file.names"
