@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use crate::support::{
     api::{Api, creation, input},
     broker::MAIN,
+    effects::one_machine_each,
     environment::var,
     group::{Group, Kind, PAIR, SHARDS},
     process::Process,
@@ -216,6 +217,41 @@ async fn a_worker_of_one_kind_works_with_its_own_rights() -> Result<()> {
     three.worker.stop(DRAIN).await?;
     three.server.stop(DRAIN).await?;
     three.reader.stop(DRAIN).await
+}
+
+#[tokio::test]
+async fn users_are_replaced_while_jobs_run() -> Result<()> {
+    let Some((mut suite, users)) = place("replaced").await? else {
+        return Ok(());
+    };
+    suite.set("VMCTL_SIMULATED_DURATION", "3s");
+    let before = Three {
+        reader: start(&mut suite, &users, "reader", "reader").await?,
+        server: start(&mut suite, &users, "server", "server").await?,
+        worker: start(&mut suite, &users, "worker", "worker").await?,
+    };
+    let api = suite.user(&before.server).await?;
+    let mut ids = api.create_many(8).await?;
+
+    let next = Users::with_prefix(&suite, "vmctl2").await?;
+    next.let_into_redis(&suite)?;
+    let after = Three {
+        reader: start(&mut suite, &next, "reader", "reader").await?,
+        worker: start(&mut suite, &next, "worker", "worker").await?,
+        server: start(&mut suite, &next, "server", "server").await?,
+    };
+    ids.extend(api.create_many(4).await?);
+    before.stop().await?;
+    users.leave_redis(&suite)?;
+    drop(users);
+    let api = suite.user(&after.server).await?;
+    ids.extend(api.create_many(4).await?);
+    api.all_succeed(&ids).await?;
+    one_machine_each(&suite.machines(), &ids)?;
+    let management = var(MAIN.api)?;
+    let (well, said) = next.topology_with("check", &[], &[("VMCTL_RABBITMQ_API", &management)])?;
+    ensure!(well && said == "as it should be\n", "{said}");
+    after.stop().await
 }
 
 #[tokio::test]

@@ -23,12 +23,17 @@ pub struct Users {
 impl Users {
     /// Makes a user for each program, and one for workers of `vm.create` alone.
     pub async fn create(suite: &Suite) -> Result<Self> {
+        Self::with_prefix(suite, "vmctl").await
+    }
+
+    /// The same, with names that begin with this behind the name of the virtual host.
+    pub async fn with_prefix(suite: &Suite, prefix: &str) -> Result<Self> {
         let vhost = suite.vhost.name().to_owned();
         let users = Self {
             api: suite.vhost.api().clone(),
-            prefix: format!("{vhost}-vmctl"),
-            makers: format!("{vhost}-makers"),
-            passwords: suite.directory().join("passwords"),
+            prefix: format!("{vhost}-{prefix}"),
+            makers: format!("{vhost}-{prefix}-makers"),
+            passwords: suite.directory().join(format!("passwords-{prefix}")),
             http: suite.http.clone(),
             vhost,
         };
@@ -116,14 +121,32 @@ impl Users {
 
     /// Gives every server of a group these users, beside those that it has.
     pub fn let_into(&self, group: &Group) -> Result<()> {
+        for server in group.members() {
+            self.order(|words| group.ask(server, words))?;
+        }
+        Ok(())
+    }
+
+    /// Gives the Redis of a suite these users, beside those that it has.
+    pub fn let_into_redis(&self, suite: &Suite) -> Result<()> {
+        self.order(|words| suite.redis.cli(words))
+    }
+
+    /// Takes them from it.
+    pub fn leave_redis(&self, suite: &Suite) -> Result<()> {
+        for name in self.names() {
+            suite.redis.cli(&["acl", "deluser", &name])?;
+        }
+        Ok(())
+    }
+
+    fn order(&self, redis: impl Fn(&[&str]) -> Result<String>) -> Result<()> {
         let acl = self.redis_acl()?;
         let ours = format!("user {}", self.prefix);
         for line in acl.lines().filter(|line| line.starts_with(&ours)) {
             let user: Vec<_> = line.split(' ').skip(1).collect();
-            for server in group.members() {
-                let said = group.ask(server, &[&["acl", "setuser"], &user[..]].concat())?;
-                ensure!(said.trim() == "OK", "{server}: {said}");
-            }
+            let said = redis(&[&["acl", "setuser"], &user[..]].concat())?;
+            ensure!(said.trim() == "OK", "{said}");
         }
         Ok(())
     }
