@@ -398,7 +398,7 @@ async fn l9_a_disk_alarm_is_told_at_once_and_heals() {
         let command = ["rabbitmqctl", "--on", VICTIM.service, "set_disk_free_limit"];
         services(&[&command[..], &[limit]].concat()).await
     };
-    if limit("900GB").await.is_none() {
+    if limit("900TB").await.is_none() {
         return;
     }
     // The broker tells a connection when that publishes; the messenger's own fate is unknown.
@@ -414,7 +414,7 @@ async fn l9_a_disk_alarm_is_told_at_once_and_heals() {
         matches!(&outcome, Err(PublishError::Blocked(reason)) if reason.contains("disk")),
         "{outcome:?}"
     );
-    assert!(took < Duration::from_millis(100), "{took:?}");
+    assert!(took < Duration::from_secs(1), "{took:?}");
     let mut deliveries = fixture.consume().await;
     next(&mut deliveries).await.ack().await.unwrap();
     limit("50MB").await.unwrap();
@@ -579,7 +579,7 @@ async fn l13_a_frozen_node_is_left_for_the_next_address() {
     let thaw = Thaw;
     let start = Instant::now();
     let outcome = fixture.publish("unknown").await;
-    assert!(start.elapsed() < Duration::from_millis(2500));
+    assert!(start.elapsed() < Duration::from_secs(5));
     assert!(outcome.unwrap_err().outcome_unknown());
     eventually("publish at the other node", async || {
         fixture.publish("after").await.ok()

@@ -116,7 +116,7 @@ fn a_bar_is_drawn_and_ctrl_c_detaches() {
     let (code, took) = terminal.ends();
     assert_eq!(code, 130);
     // 100 ms is the aim; a busy machine gets a margin.
-    assert!(took < Duration::from_secs(1), "{took:?}");
+    assert!(took < Duration::from_secs(5), "{took:?}");
     terminal.shows(&format!("Detached. Job {ID} keeps running."));
     terminal.shows(&format!("vmctl job cancel {ID}"));
     assert!(

@@ -280,7 +280,7 @@ impl Vhost {
 
     fn call(&self, method: &str, path: &str, body: Option<&str>) {
         let mut curl = Command::new("curl")
-            .args(["-sS", "--fail-with-body", "--max-time", "20", "-X", method])
+            .args(["-sS", "--fail-with-body", "--max-time", "60", "-X", method])
             .args(["-H", "content-type: application/json"])
             .args(body.map_or(vec![], |_| vec!["--data-binary", "@-"]))
             .arg(format!("{}{path}", self.api))

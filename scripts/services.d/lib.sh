@@ -198,7 +198,7 @@ launch() {
     ' launch "$here/services.d/lib.sh" "$dir" "$service" "$user" "$@" \
         </dev/null >>"$log" 2>&1 9>&- &
     disown
-    until_true 10 has_pid "$service"
+    until_true 60 has_pid "$service"
 }
 
 has_pid() {

@@ -19,6 +19,8 @@ maxmemory-policy noeviction
 appendonly yes
 appendfsync everysec
 save ""
+# A replica is filled at once, and not when others may have come, too.
+repl-diskless-sync-delay 0
 CONF
     redis_place "$service" >>"$part/db/redis.conf"
     own redis "$part/db"

@@ -166,7 +166,7 @@ async fn everything(suite: &Suite, api: &Api, language: Language) -> Result<Vec<
     api.post(&cancel(&running), &reason).await?.expect(202)?;
     all.push(told(api, &running, "cancelled").await?);
 
-    for (limit, value) in [("deadline", "2s"), ("attempt_timeout", "1s")] {
+    for (limit, value) in [("deadline", "5s"), ("attempt_timeout", "1s")] {
         let mut job = json!({"kind": "report.build", "input": endless});
         job[limit] = json!(value);
         let late = api.submit(&job).await?;
@@ -233,6 +233,13 @@ async fn t17_python_and_rust_share_one_queue() -> Result<()> {
     );
 
     let python = Language::Python.start(&suite)?;
+    eventually("both take reports", async || {
+        let metrics = suite.metrics(&three.server).await;
+        let metrics = metrics.map_err(|error| format!("{error:#}"))?;
+        let both = metrics.contains("queue_consumers{queue=\"work.report.build\"} 2");
+        both.then_some(()).ok_or_else(|| "one does".to_owned())
+    })
+    .await?;
     let mut ids = Vec::new();
     for number in 0..16 {
         let input = json!({"title": format!("report {number}"), "pages": 4, "page_ms": 50});

@@ -2,11 +2,12 @@
 
 use anyhow::{Context as _, Result, ensure};
 use reqwest::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::{
-    api::{Answer, Api},
+    api::{Answer, Api, is_on_its_way},
     suite::Suite,
+    wait::eventually,
 };
 
 /// Every way to reach one job.
@@ -22,16 +23,35 @@ async fn all_ways(api: &Api, id: &str) -> Result<Vec<Answer>> {
             Some(json!({})),
         ),
     ] {
-        answers.push(api.ask(method, &path, body.as_ref()).await?);
+        answers.push(told(api, method, &path, &[], body.as_ref()).await?);
     }
     for path in [
         format!("/v1/jobs/{id}/events"),
         format!("/v1/events?job={id}"),
     ] {
         let stream = [("Accept", "text/event-stream")];
-        answers.push(api.send(Method::GET, &path, &stream, None).await?);
+        answers.push(told(api, Method::GET, &path, &stream, None).await?);
     }
     Ok(answers)
+}
+
+/// Asks until the view is not behind: before, nobody knows what there is.
+async fn told(
+    api: &Api,
+    method: Method,
+    path: &str,
+    headers: &[(&'static str, &str)],
+    body: Option<&Value>,
+) -> Result<Answer> {
+    eventually(path, async || {
+        let answer = api.send(method.clone(), path, headers, body).await;
+        let answer = answer.map_err(|error| format!("{error:#}"))?;
+        if is_on_its_way(&answer) {
+            return Err(answer.text);
+        }
+        Ok(answer)
+    })
+    .await
 }
 
 #[tokio::test]

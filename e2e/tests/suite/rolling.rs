@@ -24,7 +24,7 @@ use crate::support::{
 const MACHINE: Duration = Duration::from_secs(2);
 const SLICE: Duration = Duration::from_secs(1);
 /// A worker that is told to stop ends its slices, and has this long for everything else.
-const REST: Duration = Duration::from_secs(5);
+const REST: Duration = Duration::from_secs(15);
 /// Clients, and how often each asks for a job.
 const CLIENTS: usize = 4;
 const EVERY: Duration = Duration::from_millis(250);

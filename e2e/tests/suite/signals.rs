@@ -113,7 +113,7 @@ async fn t13_a_reader_that_is_told_to_stop_is_followed_by_the_next() -> Result<(
     let Some(mut suite) = Suite::new("stop-reader").await? else {
         return Ok(());
     };
-    suite.set("VMCTL_SIMULATED_DURATION", "1s");
+    suite.set("VMCTL_SIMULATED_DURATION", "4s");
     let three = suite.start_three().await?;
     let api = suite.user(&three.server).await?;
     let ids = api.create_many(20).await?;

@@ -9,7 +9,7 @@ use super::{
 use crate::store::RunKey;
 
 const LONG: Duration = Duration::from_secs(60);
-const SHORT: Duration = Duration::from_millis(300);
+const SHORT: Duration = Duration::from_secs(2);
 
 fn run(job: &OneJob, seq: u32) -> RunKey {
     RunKey {

@@ -90,7 +90,7 @@ pub async fn a_forgotten_job_is_not_dead<F: StoreFixture>(fixture: &F) {
     let job = OneJob::new(fixture);
     let other = fail(&job, &[0]).await;
     let short = JobFact {
-        expires: crate::clock::add(job.now, Duration::from_millis(300)),
+        expires: crate::clock::add(job.now, Duration::from_secs(2)),
         time: crate::clock::add(job.now, Duration::from_millis(100)),
         ..job.says(Failed, 1, 2)
     };

@@ -23,7 +23,7 @@ fn expiring(job: &OneJob, fact: JobFact, ms: i64) -> JobFact {
 /// The instant is absolute and comes from the winner, not from whatever was written last.
 pub async fn a_record_is_forgotten_when_its_winner_says<F: StoreFixture>(fixture: &F) {
     let job = OneJob::new(fixture);
-    let end = expiring(&job, job.says(Succeeded, 2, 3), 400);
+    let end = expiring(&job, job.says(Succeeded, 2, 3), 2_000);
     job.fold(&[job.says(Submitted, 0, 1), end]).await;
     assert!(job.record().await.is_some());
     // Late news of a job that has ended: its record lives no longer for it.
@@ -62,7 +62,7 @@ pub async fn an_expired_end_forgets_the_record<F: StoreFixture>(fixture: &F) {
 /// A wish to cancel a job that nobody knows does not stay for ever.
 pub async fn an_undecided_record_is_forgotten_too<F: StoreFixture>(fixture: &F) {
     let job = OneJob::new(fixture);
-    let wish = expiring(&job, job.says(CancelRequested, 0, 1), 300);
+    let wish = expiring(&job, job.says(CancelRequested, 0, 1), 2_000);
     job.fold(&[wish]).await;
     assert_eq!(job.store.story(job.id()).await.unwrap().history.len(), 1);
     until(fixture, "end of the history", async || {

@@ -58,7 +58,7 @@ pub async fn three_readers_share_evenly<F: StoreFixture>(fixture: &F) {
 
 /// What a reader held that has stopped calling goes to the others after its time.
 pub async fn a_dead_readers_partitions_are_taken_over<F: StoreFixture>(fixture: &F) {
-    let short = Duration::from_millis(400);
+    let short = Duration::from_secs(2);
     assert_eq!(hold(fixture, "dead", short).await.len(), 64);
     assert!(hold(fixture, "r1", LONG).await.is_empty());
     until(fixture, "take-over", async || {

@@ -140,7 +140,7 @@ pub async fn lines_are_forgotten_with_the_record<F: StoreFixture>(fixture: &F) {
     assert_eq!(texts(&job).await, ["a"]);
     // The end is forgotten sooner than the live record would have been.
     let end = JobFact {
-        expires: clock::add(job.now, Duration::from_millis(300)),
+        expires: clock::add(job.now, Duration::from_secs(2)),
         ..job.says(Succeeded, 2, 3)
     };
     job.fold(&[end]).await;

@@ -116,7 +116,7 @@ pub async fn a_forgotten_job_is_not_overdue<F: StoreFixture>(fixture: &F) {
     let job = OneJob::new(fixture);
     let start_fact = job.says(Started, 1, 2);
     let short = JobFact {
-        expires: crate::clock::add(job.now, Duration::from_millis(300)),
+        expires: crate::clock::add(job.now, Duration::from_secs(2)),
         ..start_fact
     };
     job.fold(&[short]).await;

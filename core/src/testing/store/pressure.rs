@@ -66,7 +66,7 @@ pub async fn the_oldest_ends_make_room<F: StoreFixture>(fixture: &F) {
     );
 
     // Sooner still: these are taken again.
-    let soon = add(job.now, Duration::from_millis(300));
+    let soon = add(job.now, Duration::from_secs(2));
     while job.store.shorten(here(), latest, soon).await.unwrap() > 0 {}
     until(fixture, "end of the records", async || {
         let mut left = 0;

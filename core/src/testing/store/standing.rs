@@ -362,7 +362,7 @@ pub async fn a_run_ends_by_itself<F: StoreFixture>(fixture: &F) {
             job: a.id,
             epoch: 0,
         },
-        expires: crate::clock::add(fixture.now(), Duration::from_millis(300)),
+        expires: crate::clock::add(fixture.now(), Duration::from_secs(2)),
         keys: [KEY.to_owned()].into(),
         frees: BTreeSet::new(),
         queue: false,

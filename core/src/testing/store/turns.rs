@@ -141,7 +141,7 @@ pub async fn an_ended_run_is_in_no_line_again<F: StoreFixture>(fixture: &F) {
         assert_eq!(line.places(&["k"]).await, []);
     }
     let short = Step {
-        expires: clock::add(fixture.now(), Duration::from_millis(300)),
+        expires: clock::add(fixture.now(), Duration::from_secs(2)),
         ..line.step("b", &["k"], Moved::On)
     };
     line.fold(vec![short]).await;

@@ -205,6 +205,8 @@ impl Api {
     pub async fn followed(&self, path: &str, last: Option<&str>) -> Result<reqwest::Response> {
         let url = format!("{}{path}", self.base);
         let request = self.http.get(url).header("X-TOKEN", &self.token);
+        // As long as a test may take: the time is that of the whole stream.
+        let request = request.timeout(10 * DEADLINE);
         let mut request = request.header("Accept", "text/event-stream");
         if let Some(last) = last {
             request = request.header("Last-Event-ID", last);

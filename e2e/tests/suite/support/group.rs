@@ -150,9 +150,15 @@ impl Group {
             })
             .await?;
         } else {
+            // One after the other: two that ask for votes at once may both go without.
             for replica in &next {
                 let said = self.ask(replica, &["cluster", "failover"])?;
                 ensure!(said.trim() == "OK", "{replica}: {said}");
+                eventually(replica, async || {
+                    let leads = self.masters().contains(replica);
+                    leads.then_some(()).ok_or_else(|| "it follows".to_owned())
+                })
+                .await?;
             }
         }
         eventually("the replicas lead, and the others follow", async || {

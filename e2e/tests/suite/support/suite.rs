@@ -193,7 +193,21 @@ impl Suite {
     pub async fn start_ready(&self, component: &str) -> Result<Process> {
         let process = self.start(component).await?;
         self.probe(&process, "ready", 200).await?;
+        if component == "server" {
+            self.admits(&process).await?;
+        }
         Ok(process)
+    }
+
+    /// Waits until a server has seen the work queues: before, it takes no job.
+    async fn admits(&self, server: &Process) -> Result<()> {
+        eventually("the server has seen the queues", async || {
+            let metrics = self.metrics(server).await;
+            let metrics = metrics.map_err(|error| format!("{error:#}"))?;
+            let seen = metrics.contains("queue_messages_ready{queue=\"work.vm.create\"}");
+            seen.then_some(()).ok_or_else(|| "it has not".to_owned())
+        })
+        .await
     }
 
     /// Starts server, reader and worker, and waits until they are ready.
@@ -211,6 +225,7 @@ impl Suite {
         for process in [&three.server, &three.reader, &three.worker] {
             self.probe(process, "ready", 200).await?;
         }
+        self.admits(&three.server).await?;
         Ok(three)
     }
 
