@@ -2,6 +2,7 @@
 //! of the dashboard is one that it can answer. Says so and does nothing when there is none.
 
 use std::{
+    collections::BTreeSet,
     fs::{self, File},
     path::{Path, PathBuf},
     process::Command,
@@ -13,6 +14,7 @@ use vmctl_daemon::testing::free_port;
 
 use crate::support::{
     api::creation,
+    environment,
     process::Process,
     suite::{Suite, Three},
     wait::eventually,
@@ -81,6 +83,22 @@ impl Prometheus {
         let data = self.get("query", &[("query", &expression)]).await?;
         Ok(data["result"].as_array().context("no result")?.clone())
     }
+}
+
+/// RabbitMQ has every metric of its own that the rules name.
+async fn names_of_rabbitmq(suite: &Suite) -> Result<()> {
+    let url = environment::var("VMCTL_TEST_RABBITMQ_METRICS")?;
+    let has = suite.http.get(url).send().await?.error_for_status()?;
+    let has = has.text().await?;
+    let rules = fs::read_to_string(shipped("prometheus/alerts.yaml"))?;
+    let words = rules.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    let names: BTreeSet<_> = words.filter(|w| w.starts_with("rabbitmq_")).collect();
+    ensure!(names.len() >= 5, "{names:?}");
+    for name in names {
+        let line = format!("\n{name} ");
+        ensure!(has.contains(&line), "RabbitMQ has no {name}");
+    }
+    Ok(())
 }
 
 /// What the programs must have told of those two jobs, each metric by the program that has it. The oldest
@@ -187,6 +205,7 @@ async fn a_real_prometheus_scrapes_each_program_and_answers_the_dashboard() -> R
         })
         .await?;
     }
+    names_of_rabbitmq(&suite).await?;
     let rules = prometheus.get("rules", &[]).await?;
     let groups = rules["groups"].as_array().context("no rules")?;
     for rule in groups
