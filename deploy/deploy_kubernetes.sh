@@ -10,6 +10,7 @@ usage: deploy/deploy_kubernetes.sh [OPTION…]
   --no-build             the images are there already
   --no-start             minikube runs already, or, with --registry, kubectl speaks to another cluster of one node
   --secrets DIR          where the secrets are, or are to be made; default: deploy/secrets
+  --observe              beside it Prometheus, Grafana with the dashboard, Jaeger for traces and OpenSearch to search jobs in
   --delete               remove all of it again, with its data
 
 It may be repeated: what is there stays, what has changed is brought up to date, and the programs start again.
@@ -23,7 +24,7 @@ images=(vmctl-server vmctl-worker vmctl-reader vmctl-keystone)
 namespace=vmctl
 # Pulling images over a slow line is what takes long.
 patience=15m
-registry='' build=yes start=yes secrets=secrets delete=no
+registry='' build=yes start=yes secrets=secrets observe=no delete=no
 
 fail() {
     printf 'deploy_kubernetes: %s\n' "$*" >&2
@@ -40,6 +41,7 @@ while [ "$#" -gt 0 ]; do
         --secrets) secrets=$(realpath -m "${2:?"--secrets needs a directory"}") && shift ;;
         --no-build) build=no ;;
         --no-start) start=no ;;
+        --observe) observe=yes ;;
         --delete) delete=yes ;;
         -h | --help) usage && exit 0 ;;
         *) usage >&2 && exit 2 ;;
@@ -56,7 +58,7 @@ need kubectl
 version=$(sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' ../Cargo.toml)
 
 if [ "$delete" = yes ]; then
-    kubectl delete namespace "$namespace" --ignore-not-found --timeout="$patience"
+    kubectl delete namespace "$namespace" "$namespace-observe" --ignore-not-found --timeout="$patience"
     exit
 fi
 
@@ -90,6 +92,19 @@ apply() {
 kubectl create namespace "$namespace" --dry-run=client -o yaml | apply
 kubectl -n "$namespace" create secret generic vmctl --from-file="$secrets" --dry-run=client -o yaml | apply
 
+if [ "$observe" = yes ]; then
+    say 'what it is looked at with'
+    kubectl apply -f kubernetes/observe/namespace.yaml
+    kubectl -n "$namespace-observe" create configmap vmctl-ca --from-file=ca.pem="$secrets/ca.pem" \
+        --dry-run=client -o yaml | apply
+    kubectl kustomize kubernetes/observe | apply
+    # Every program reads it when it starts. A site that has its own keeps it.
+    kubectl -n "$namespace" get configmap vmctl-site >/dev/null 2>&1 ||
+        kubectl -n "$namespace" create configmap vmctl-site \
+            --from-literal=VMCTL_OTLP_ENDPOINT="http://jaeger.$namespace-observe:4318" \
+            --from-literal=VMCTL_SEARCH_URL="http://opensearch.$namespace-observe:9200"
+fi
+
 say 'services'
 # A job cannot be changed, only made anew; it may run again.
 kubectl -n "$namespace" delete job keystone-seed --ignore-not-found
@@ -108,6 +123,12 @@ for what in statefulset/rabbitmq deployment/redis deployment/vmctl-server deploy
     kubectl -n "$namespace" rollout status "$what" --timeout="$patience"
 done
 
+if [ "$observe" = yes ]; then
+    for what in prometheus grafana jaeger opensearch; do
+        kubectl -n "$namespace-observe" rollout status "deployment/$what" --timeout="$patience"
+    done
+fi
+
 cat <<TEXT
 
 It runs. In one terminal, keep the way to it open:
@@ -125,4 +146,14 @@ and then:
 The API can be tried at https://localhost:8443/docs, and looked at at https://localhost:8443/ui, in a browser that trusts
 \$secrets/ca.pem. The dashboard: minikube dashboard. RabbitMQ's page: kubectl -n $namespace port-forward service/rabbitmq
 15671:15671, user vmctl-monitor, the password is in \$secrets/passwords/vmctl-monitor.
+TEXT
+[ "$observe" = no ] || cat <<TEXT
+
+The dashboard of the suite, its traces, and its metrics and alerts, each while its way is open; nobody logs in:
+
+  kubectl -n $namespace-observe port-forward service/grafana 3000:3000        # http://localhost:3000
+  kubectl -n $namespace-observe port-forward service/jaeger 16686:16686       # http://localhost:16686
+  kubectl -n $namespace-observe port-forward service/prometheus 9090:9090     # http://localhost:9090
+
+Jobs are searched by \`vmctl job list --search TEXT\`, and in the page.
 TEXT

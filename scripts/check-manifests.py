@@ -19,7 +19,10 @@ ROOT = pathlib.Path(__file__).parent.parent
 VERSIONS = ("1.25", "1.37")
 CUSTOM = {path.stem: json.loads(path.read_text()) for path in (ROOT / "deploy/kubernetes/schemas").glob("*.json")}
 # What a site brings itself, or what an operator makes.
-FROM_OUTSIDE = {("Secret", "vmctl"), ("ConfigMap", "vmctl-site"), ("Service", "rabbitmq")}
+FROM_OUTSIDE = {("Secret", "vmctl"), ("ConfigMap", "vmctl-site"), ("ConfigMap", "vmctl-ca"), ("Service", "rabbitmq")}
+NAMESPACES = ("vmctl", "vmctl-observe")
+# Images that write beside what they are given: below /etc/rabbitmq, and a keystore beside the settings.
+WRITERS = ("rabbitmq", "opensearch")
 PLACEHOLDER = re.compile(r"TODO|FIXME|XXX|(?i:change|replace)[-_ ]?(?i:me)\b|example\.(com|org|net)|<[a-z_-]+>")
 
 found = []
@@ -64,8 +67,7 @@ def check_container(where, container):
     context = container.get("securityContext", {})
     if context.get("allowPrivilegeEscalation") is not False or context.get("capabilities") != {"drop": ["ALL"]}:
         complain(where, "keeps privileges")
-    # RabbitMQ's image writes below /etc/rabbitmq.
-    if context.get("readOnlyRootFilesystem") is not True and container["name"] != "rabbitmq":
+    if context.get("readOnlyRootFilesystem") is not True and container["name"] not in WRITERS:
         complain(where, "can write to its root")
     for part in ("requests", "limits"):
         if set(container.get("resources", {}).get(part, {})) != {"cpu", "memory"}:
@@ -134,7 +136,8 @@ def selected(documents, labels):
     return any(labels.items() <= template.items() for template in templates)
 
 
-def check_references(name, documents):
+def check_references(name, documents, suite):
+    """`suite` is what the pods may be in that services select: what stands beside has none of its own."""
     there = {(d["kind"], d["metadata"]["name"]) for d in documents} | FROM_OUTSIDE
     for document in documents:
         where = f"{name} {document['kind']}/{document['metadata']['name']}"
@@ -144,7 +147,7 @@ def check_references(name, documents):
         for pod in pods(document):
             check_files(where, pod, documents)
         selector = document["spec"].get("selector") if document["kind"] in ("Service", "PodDisruptionBudget") else None
-        if selector and not selected(documents, selector.get("matchLabels", selector)):
+        if selector and not selected(suite, selector.get("matchLabels", selector)):
             complain(where, f"nothing has the labels {selector}")
     check_settings(name, documents)
 
@@ -173,13 +176,59 @@ def check_rendered(path):
     documents = list(yaml.safe_load_all(text))
     for document in documents:
         where = f"{path.name} {document['kind']}/{document['metadata']['name']}"
-        if document["kind"] != "Namespace" and document["metadata"].get("namespace") != "vmctl":
+        if document["kind"] != "Namespace" and document["metadata"].get("namespace") not in NAMESPACES:
             complain(where, "is in no namespace of ours")
         check_schema(where, document)
         for pod in pods(document):
             check_pod(where, pod)
-    check_references(path.name, documents)
     return documents
+
+
+def seconds(text):
+    """Of a duration as settings have it: `25s`, `9m`."""
+    return int(text[:-1]) * {"s": 1, "m": 60}[text[-1]]
+
+
+def check_promises(name, documents):
+    """What docs/deploying.md promises of every pod, and would be missed only when it is needed."""
+    everything = {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
+    denying = {d["metadata"]["namespace"] for d in documents if d["kind"] == "NetworkPolicy" and d["spec"] == everything}
+    budgets = [d["spec"]["selector"]["matchLabels"] for d in documents if d["kind"] == "PodDisruptionBudget"]
+    for document in documents:
+        if document["kind"] not in ("Deployment", "StatefulSet"):
+            continue
+        where = f"{name} {document['kind']}/{document['metadata']['name']}"
+        template = document["spec"]["template"]
+        pod, labels = template["spec"], template["metadata"]["labels"]
+        if document["metadata"]["namespace"] not in denying:
+            complain(where, "no policy denies what no other one allows")
+        for container in pod["containers"]:
+            for probe in ("livenessProbe", "readinessProbe"):
+                # Nothing is sent to a Sentinel because it is ready.
+                if probe not in container and (probe, container["name"]) != ("readinessProbe", "sentinel"):
+                    complain(f"{where} {container['name']}", f"has no {probe}")
+            if ours(container["image"]) and container["image"].startswith("vmctl-") and "keystone" not in container["image"]:
+                check_drain(f"{where} {container['name']}", pod, container)
+        if name.startswith("production"):
+            if not any(budget.items() <= labels.items() for budget in budgets):
+                complain(where, "no PodDisruptionBudget is about it")
+            spread = {constraint["topologyKey"] for constraint in pod.get("topologySpreadConstraints", [])}
+            if spread != {"topology.kubernetes.io/zone", "kubernetes.io/hostname"}:
+                complain(where, f"is spread over {sorted(spread)}, not over zones and nodes")
+
+
+def check_drain(where, pod, container):
+    """It ends by itself before it is killed; a worker not before its longest slice."""
+    if "startupProbe" not in container:
+        complain(where, "has no startupProbe")
+    settings = {env["name"]: env["value"] for env in container.get("env", [])}
+    drain = seconds(settings.get("VMCTL_DRAIN_TIMEOUT", "25s"))
+    if pod.get("terminationGracePeriodSeconds", 30) < drain + 10:
+        complain(where, f"is killed before its drain of {drain} s is over")
+    slice_limit = seconds(settings.get("VMCTL_WORKER_SLICE_LIMIT", "10m"))
+    # Three fifths of a drain are for work in flight.
+    if container["name"] == "worker" and drain * 3 / 5 < slice_limit:
+        complain(where, f"a drain of {drain} s is too short for a slice of {slice_limit} s")
 
 
 def ours(image):
@@ -233,15 +282,18 @@ def has_health(service):
 def main():
     with open(ROOT / "Cargo.toml", "rb") as file:
         version = tomllib.load(file)["workspace"]["package"]["version"]
-    kinds = 0
-    for path in map(pathlib.Path, sys.argv[1:]):
+    paths = list(map(pathlib.Path, sys.argv[1:]))
+    rendered = {path.name: check_rendered(path) for path in paths if path.suffix == ".yaml"}
+    for name, documents in rendered.items():
+        beside = rendered[name.replace("observe", "production")]
+        check_references(name, documents, documents + beside)
+        images = (c["image"] for d in documents for pod in pods(d) for c in pod["containers"])
+        check_version(name, images, version)
+        check_promises(name, documents)
+    for path in paths:
         if path.suffix == ".json":
             check_compose(path, version)
-            continue
-        documents = check_rendered(path)
-        kinds += len(documents)
-        images = (c["image"] for d in documents for pod in pods(d) for c in pod["containers"])
-        check_version(path.name, images, version)
+    kinds = sum(map(len, rendered.values()))
     for line in found:
         print(line, file=sys.stderr)
     if found or not kinds:
