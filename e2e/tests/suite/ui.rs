@@ -20,6 +20,7 @@ use crate::support::{
     cut::Relay,
     environment,
     process::Process,
+    suite::{DRAIN, Suite},
 };
 
 /// Runs instead of Ansible: says what would be a script if the page took it for one, then does as it
@@ -164,6 +165,38 @@ fn play(name: &str, note: &str) -> Value {
 
 fn row(id: &str) -> String {
     format!("tr:has(a[href=\"#/jobs/{id}\"])")
+}
+
+/// The page of a server of the suite, with a user of Keystone, and a job that another server has taken.
+#[tokio::test]
+async fn ui_of_a_server_beside_others() -> Result<()> {
+    if !browser::present()? {
+        return Ok(());
+    }
+    let Some(suite) = Suite::new("ui").await? else {
+        return Ok(());
+    };
+    let three = suite.start_three().await?;
+    let other = suite.start_ready("server").await?;
+    let page = Browser::start().await?;
+    page.open(&format!("{}/ui", other.url())).await?;
+    page.sees("h1", "Sign in").await?;
+    page.fill("[name=login]", &environment::var("VMCTL_TEST_USER")?)
+        .await?;
+    page.fill("[name=password]", &environment::var("VMCTL_TEST_PASSWORD")?)
+        .await?;
+    page.press(&ENTER.to_string()).await?;
+    page.sees("h1", "Jobs").await?;
+    page.sees("#live", "Live").await?;
+    let api = suite.user(&three.server).await?;
+    let id = api.create().await?;
+    page.sees(&row(&id), "succeeded").await?;
+    page.shot("beside-others").await?;
+    let complaints = page.complaints().await?;
+    ensure!(complaints.is_empty(), "{complaints:?}");
+    page.end().await?;
+    other.stop(DRAIN).await?;
+    three.stop().await
 }
 
 #[tokio::test]
