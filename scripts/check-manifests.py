@@ -4,6 +4,7 @@ Each object of Kubernetes is held against the schema of its kind, in which unkno
 all of ours: no pod with rights that it does not need, none without bounds, no name that leads nowhere.
 """
 
+import copy
 import json
 import pathlib
 import re
@@ -35,7 +36,17 @@ def pods(document):
     return [spec["template"]["spec"]] if document["kind"] in ("Deployment", "StatefulSet", "Job") else []
 
 
+def pod_of_cluster(document):
+    """The pods that the override of a RabbitmqCluster asks for, as a Kubernetes object; the operator brings the images."""
+    spec = copy.deepcopy(document["spec"]["override"]["statefulSet"]["spec"]["template"]["spec"])
+    for container in spec["containers"]:
+        container.setdefault("image", document["spec"]["image"])
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": document["metadata"]["name"]}, "spec": spec}
+
+
 def check_schema(where, document):
+    if document["kind"] == "RabbitmqCluster":
+        check_schema(f"{where} override", pod_of_cluster(document))
     custom = CUSTOM.get(document["kind"])
     if custom:
         for error in jsonschema.Draft202012Validator(custom).iter_errors(document):

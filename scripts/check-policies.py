@@ -58,7 +58,7 @@ notifier  redis 26379
 reader    redis 26379
 redis     redis 6379 26379
 rabbitmq  rabbitmq 4369 6000-6500 25672 35672-35682, outside 443 6443
-keda      rabbitmq 5671
+keda      rabbitmq 15671
 """,
 }
 
