@@ -41,7 +41,7 @@ rabbitmq  dns 53 53u
 redis     dns 53 53u
 nobody    dns 53 53u
 outside   server 8080
-prometheus worker 8081 8082, notifier 8081 8082, reader 8081 8082
+prometheus worker 8081 8082, notifier 8081 8082, reader 8081 8082, rabbitmq 15691
 """
 OF = {
     "minikube": """

@@ -29,16 +29,18 @@ epmd_start() {
 
 rabbitmq_prepare() {
     local service=$1 part=$data/$1 node
-    take_ports "$service" port dist-port api-port
+    take_ports "$service" port dist-port api-port metrics-port
     mkdir -p -- "$part"/{mnesia,logs,conf.d,generated,schema}
     : >"$part/env.conf"
     printf '[].\n' >"$part/advanced.config"
-    printf '[rabbitmq_management].\n' >"$part/plugins"
+    printf '[rabbitmq_management,rabbitmq_prometheus].\n' >"$part/plugins"
     {
         cat <<CONF
 listeners.tcp.1 = 127.0.0.1:$(get "$service/port")
 management.tcp.ip = 127.0.0.1
 management.tcp.port = $(get "$service/api-port")
+prometheus.tcp.ip = 127.0.0.1
+prometheus.tcp.port = $(get "$service/metrics-port")
 default_user = vmctl
 default_pass = $(get password)
 cluster_partition_handling = autoheal
@@ -112,6 +114,10 @@ rabbitmq_api() {
     printf '%s\n' "http://vmctl:$(get password)@127.0.0.1:$(get "$1/api-port")/api"
 }
 
+rabbitmq_metrics() {
+    printf '%s\n' "127.0.0.1:$(get "$1/metrics-port")"
+}
+
 rabbitmq_env() {
     local node urls=()
     case "$1" in
@@ -119,6 +125,7 @@ rabbitmq_env() {
             export_line VMCTL_AMQP_URL "$(rabbitmq_url "$1")"
             export_line VMCTL_TEST_AMQP_URL "$(rabbitmq_url "$1")"
             export_line VMCTL_TEST_RABBITMQ_API "$(rabbitmq_api "$1")"
+            export_line VMCTL_TEST_RABBITMQ_METRICS "$(rabbitmq_metrics "$1")"
             ;;
         victim)
             export_line VMCTL_TEST_VICTIM_AMQP_URL "$(rabbitmq_url "$1")"

@@ -1,4 +1,4 @@
-//! What a real Prometheus makes of the programs: it scrapes each, and every expression of the rules and
+//! What a real Prometheus makes of the programs and of RabbitMQ: it scrapes each, and every expression of the rules and
 //! of the dashboard is one that it can answer. Says so and does nothing when there is none.
 
 use std::{
@@ -24,14 +24,17 @@ fn shipped(path: &str) -> PathBuf {
         .join(path)
 }
 
-/// The configuration that ships, for programs that listen elsewhere, and scraped every second.
+/// The configuration that ships, for programs and a broker that listen elsewhere, and scraped every second.
 fn configuration(three: &Three) -> Result<String> {
     let mut text = fs::read_to_string(shipped("prometheus/prometheus.yaml"))?;
+    let rabbitmq = std::env::var("VMCTL_TEST_RABBITMQ_METRICS")
+        .context("the services are of an older version: VMCTL_TEST_RABBITMQ_METRICS")?;
     let rules = shipped("prometheus/alerts.yaml").canonicalize()?;
     for (from, to) in [
         ("127.0.0.1:8080", address(&three.server)),
         ("127.0.0.1:8081", address(&three.worker)),
         ("127.0.0.1:8082", address(&three.reader)),
+        ("127.0.0.1:15692", rabbitmq),
         ("[alerts.yaml]", format!("[{}]", rules.display())),
         ("scrape_interval: 15s", "scrape_interval: 1s".to_owned()),
         (
@@ -85,7 +88,7 @@ impl Prometheus {
 
 /// What the programs must have told of those two jobs, each metric by the program that has it. The oldest
 /// job of a queue is told of after five minutes, so not here.
-const TOLD: [&str; 21] = [
+const TOLD: [&str; 24] = [
     r#"jobs_submitted_total{job="vmctl-server",kind="vm.create",outcome="accepted"} == 2"#,
     r#"jobs_finished_total{job="vmctl-worker",kind="vm.create",state="succeeded"} == 1"#,
     r#"jobs_finished_total{job="vmctl-worker",kind="vm.create",state="failed"} == 1"#,
@@ -107,6 +110,10 @@ const TOLD: [&str; 21] = [
     r#"auth_cache_total{job="vmctl-server",result="hit"} > 0"#,
     r#"http_server_request_duration_seconds_count{job="vmctl-server",method="POST",status="202"} > 0"#,
     r#"store_command_seconds_count{job="vmctl-server"} > 0"#,
+    // Alerts are made of these. A quorum queue of the one node has one member.
+    r#"rabbitmq_alarms_memory_used_watermark{job="rabbitmq"} == 0"#,
+    r#"rabbitmq_alarms_free_disk_space_watermark{job="rabbitmq"} == 0"#,
+    r#"count by (vhost, queue) (rabbitmq_detailed_raft_term_total{job="rabbitmq-queues",queue="work.vm.create"}) == 1"#,
 ];
 
 #[tokio::test]
@@ -156,10 +163,10 @@ async fn a_real_prometheus_scrapes_each_program_and_answers_the_dashboard() -> R
         http: suite.http.clone(),
         url: format!("http://127.0.0.1:{port}"),
     };
-    eventually("all three are scraped", async || {
+    eventually("all three are scraped, and RabbitMQ twice", async || {
         let up = prometheus.query("sum(up)").await;
         let up = up.map_err(|error| format!("{error:#}"))?;
-        let all = up.first().is_some_and(|sum| sum["value"][1] == "3");
+        let all = up.first().is_some_and(|sum| sum["value"][1] == "5");
         all.then_some(()).ok_or(format!("{up:?}"))
     })
     .await?;
