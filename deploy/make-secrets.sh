@@ -17,7 +17,7 @@ usage: deploy/make-secrets.sh [OPTION…] DIRECTORY
 Made once: id-secret, callback-secret, worker-api-token, keystone-admin, keystone-service, first-user (passwords),
 ca/ (an authority of the installation's own: keep it elsewhere), passwords/ (of the users of broker and Redis).
 Made again from those, each time: definitions.json (RabbitMQ), redis-users.acl, sentinel-users.acl, amqp-url-USER,
-redis-url-USER, ca.pem, redis-replica, redis-sentinel and keda-tls.
+redis-url-USER, management-url-vmctl-monitor, ca.pem, redis-replica, redis-sentinel and keda-tls.
 Taken if it is there: more-authorities.pem, to trust besides; a tls-PROGRAM.pem of another authority stays as it is.
 Certificates of the authority, tls-PROGRAM.pem with tls-PROGRAM.key: made again in the last 30 days of their year, and
 when their names change.
@@ -149,11 +149,15 @@ digest() {
 } | put_again sentinel-users.acl
 
 for name in "${broker_users[@]}"; do
-    host=$rabbitmq
-    # KEDA is in another namespace.
-    [ "$name" != vmctl-monitor ] || [ "$host" != rabbitmq ] || host=rabbitmq.vmctl.svc
-    printf 'amqps://%s:%s@%s:5671/jobs' "$name" "$(cat "passwords/$name")" "$host" | put_again "amqp-url-$name"
+    # It asks the management API alone.
+    [ "$name" != vmctl-monitor ] || continue
+    printf 'amqps://%s:%s@%s:5671/jobs' "$name" "$(cat "passwords/$name")" "$rabbitmq" | put_again "amqp-url-$name"
 done
+# For KEDA, which is in another namespace: the management API, then the virtual host.
+host=$rabbitmq
+[ "$host" != rabbitmq ] || host=rabbitmq.vmctl.svc
+printf 'https://vmctl-monitor:%s@%s:15671/jobs' "$(cat passwords/vmctl-monitor)" "$host" |
+    put_again management-url-vmctl-monitor
 for name in vmctl-server vmctl-reader vmctl-worker; do
     if [ -n "$sentinel" ]; then
         password=$(cat "passwords/$name")

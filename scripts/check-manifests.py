@@ -4,6 +4,7 @@ Each object of Kubernetes is held against the schema of its kind, in which unkno
 all of ours: no pod with rights that it does not need, none without bounds, no name that leads nowhere.
 """
 
+import copy
 import json
 import pathlib
 import re
@@ -38,7 +39,17 @@ def pods(document):
     return [spec["template"]["spec"]] if document["kind"] in ("Deployment", "StatefulSet", "Job") else []
 
 
+def pod_of_cluster(document):
+    """The pods that the override of a RabbitmqCluster asks for, as a Kubernetes object; the operator brings the images."""
+    spec = copy.deepcopy(document["spec"]["override"]["statefulSet"]["spec"]["template"]["spec"])
+    for container in spec["containers"]:
+        container.setdefault("image", document["spec"]["image"])
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": document["metadata"]["name"]}, "spec": spec}
+
+
 def check_schema(where, document):
+    if document["kind"] == "RabbitmqCluster":
+        check_schema(f"{where} override", pod_of_cluster(document))
     custom = CUSTOM.get(document["kind"])
     if custom:
         for error in jsonschema.Draft202012Validator(custom).iter_errors(document):
@@ -184,53 +195,6 @@ def check_rendered(path):
     return documents
 
 
-def seconds(text):
-    """Of a duration as settings have it: `25s`, `9m`."""
-    return int(text[:-1]) * {"s": 1, "m": 60}[text[-1]]
-
-
-def check_promises(name, documents):
-    """What docs/deploying.md promises of every pod, and would be missed only when it is needed."""
-    everything = {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
-    denying = {d["metadata"]["namespace"] for d in documents if d["kind"] == "NetworkPolicy" and d["spec"] == everything}
-    budgets = [d["spec"]["selector"]["matchLabels"] for d in documents if d["kind"] == "PodDisruptionBudget"]
-    for document in documents:
-        if document["kind"] not in ("Deployment", "StatefulSet"):
-            continue
-        where = f"{name} {document['kind']}/{document['metadata']['name']}"
-        template = document["spec"]["template"]
-        pod, labels = template["spec"], template["metadata"]["labels"]
-        if document["metadata"]["namespace"] not in denying:
-            complain(where, "no policy denies what no other one allows")
-        for container in pod["containers"]:
-            for probe in ("livenessProbe", "readinessProbe"):
-                # Nothing is sent to a Sentinel because it is ready.
-                if probe not in container and (probe, container["name"]) != ("readinessProbe", "sentinel"):
-                    complain(f"{where} {container['name']}", f"has no {probe}")
-            if ours(container["image"]) and container["image"].startswith("vmctl-") and "keystone" not in container["image"]:
-                check_drain(f"{where} {container['name']}", pod, container)
-        if name.startswith("production"):
-            if not any(budget.items() <= labels.items() for budget in budgets):
-                complain(where, "no PodDisruptionBudget is about it")
-            spread = {constraint["topologyKey"] for constraint in pod.get("topologySpreadConstraints", [])}
-            if spread != {"topology.kubernetes.io/zone", "kubernetes.io/hostname"}:
-                complain(where, f"is spread over {sorted(spread)}, not over zones and nodes")
-
-
-def check_drain(where, pod, container):
-    """It ends by itself before it is killed; a worker not before its longest slice."""
-    if "startupProbe" not in container:
-        complain(where, "has no startupProbe")
-    settings = {env["name"]: env["value"] for env in container.get("env", [])}
-    drain = seconds(settings.get("VMCTL_DRAIN_TIMEOUT", "25s"))
-    if pod.get("terminationGracePeriodSeconds", 30) < drain + 10:
-        complain(where, f"is killed before its drain of {drain} s is over")
-    slice_limit = seconds(settings.get("VMCTL_WORKER_SLICE_LIMIT", "10m"))
-    # Three fifths of a drain are for work in flight.
-    if container["name"] == "worker" and drain * 3 / 5 < slice_limit:
-        complain(where, f"a drain of {drain} s is too short for a slice of {slice_limit} s")
-
-
 def ours(image):
     """The version of an image of ours, without a registry; None of others."""
     found_version = re.fullmatch(r"vmctl-[a-z-]+:([0-9.]+)", image)
@@ -289,7 +253,6 @@ def main():
         check_references(name, documents, documents + beside)
         images = (c["image"] for d in documents for pod in pods(d) for c in pod["containers"])
         check_version(name, images, version)
-        check_promises(name, documents)
     for path in paths:
         if path.suffix == ".json":
             check_compose(path, version)

@@ -39,7 +39,7 @@ prometheus -> vmctl-server: 8080
 prometheus -> vmctl-worker vmctl-notifier vmctl-reader: 8081 8082
 prometheus -> rabbitmq: 15691
 grafana -> prometheus: 9090
-keda -> rabbitmq: 5671
+keda -> rabbitmq: 15671
 stranger keda -> vmctl-server: 8080
 """
 

@@ -114,14 +114,18 @@ rabbitmq_api() {
     printf '%s\n' "http://vmctl:$(get password)@127.0.0.1:$(get "$1/api-port")/api"
 }
 
+rabbitmq_metrics() {
+    printf '%s\n' "127.0.0.1:$(get "$1/metrics-port")"
+}
+
 rabbitmq_env() {
     local node urls=()
     case "$1" in
         rabbitmq)
             export_line VMCTL_AMQP_URL "$(rabbitmq_url "$1")"
             export_line VMCTL_TEST_AMQP_URL "$(rabbitmq_url "$1")"
-            export_line VMCTL_TEST_RABBITMQ_METRICS "http://127.0.0.1:$(get "$1/metrics-port")/metrics"
             export_line VMCTL_TEST_RABBITMQ_API "$(rabbitmq_api "$1")"
+            export_line VMCTL_TEST_RABBITMQ_METRICS "$(rabbitmq_metrics "$1")"
             ;;
         victim)
             export_line VMCTL_TEST_VICTIM_AMQP_URL "$(rabbitmq_url "$1")"
