@@ -89,9 +89,9 @@ impl Prometheus {
 
 /// Every metric of RabbitMQ that the rules or the dashboard name is one that RabbitMQ has.
 async fn names_of_rabbitmq(prometheus: &Prometheus) -> Result<()> {
-    let mut named = fs::read_to_string(shipped("prometheus/alerts.yaml"))?;
-    named += &fs::read_to_string(shipped("grafana/vmctl.json"))?;
-    let words = named.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    let mut text = fs::read_to_string(shipped("prometheus/alerts.yaml"))?;
+    text += &fs::read_to_string(shipped("grafana/vmctl.json"))?;
+    let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
     let names: BTreeSet<_> = words.filter(|word| word.starts_with("rabbitmq_")).collect();
     ensure!(names.len() >= 5, "{names:?}");
     for name in names {
