@@ -195,6 +195,16 @@ def check_rendered(path):
     return documents
 
 
+def check_same(images):
+    """What others bring is of one version everywhere."""
+    tags = {}
+    for name, _, tag in (image.rpartition(":") for image in images):
+        tags.setdefault(name, set()).add(tag)
+    for name, several in tags.items():
+        if len(several) > 1:
+            complain(name, f"is of several versions: {', '.join(sorted(several))}")
+
+
 def ours(image):
     """The version of an image of ours, without a registry; None of others."""
     found_version = re.fullmatch(r"vmctl-[a-z-]+:([0-9.]+)", image)
@@ -236,6 +246,7 @@ def check_compose(path, version):
                 complain(path.name, f"there is no {source['file']} for {name}")
             if not any(part["source"] == name for service in services.values() for part in service.get(kind) or []):
                 complain(path.name, f"nobody gets the {kind.removesuffix('s')} {name}")
+    return [service["image"] for service in services.values()]
 
 
 def has_health(service):
@@ -248,14 +259,17 @@ def main():
         version = tomllib.load(file)["workspace"]["package"]["version"]
     paths = list(map(pathlib.Path, sys.argv[1:]))
     rendered = {path.name: check_rendered(path) for path in paths if path.suffix == ".yaml"}
+    everywhere = []
     for name, documents in rendered.items():
         beside = rendered[name.replace("observe", "production")]
         check_references(name, documents, documents + beside)
-        images = (c["image"] for d in documents for pod in pods(d) for c in pod["containers"])
+        images = [c["image"] for d in documents for pod in pods(d) for c in pod["containers"]]
         check_version(name, images, version)
+        everywhere += images
     for path in paths:
         if path.suffix == ".json":
-            check_compose(path, version)
+            everywhere += check_compose(path, version)
+    check_same(everywhere)
     kinds = sum(map(len, rendered.values()))
     for line in found:
         print(line, file=sys.stderr)
