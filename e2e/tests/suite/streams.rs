@@ -30,9 +30,11 @@ async fn a_job_is_followed_over_cuts_and_over_servers() -> Result<()> {
         return Ok(());
     };
     suite.set("VMCTL_SIMULATED_DURATION", "6s");
-    let three = suite.start_three().await?;
+    let mut three = suite.start_three().await?;
     let second = suite.start_ready("server").await?;
     let (api, other) = (suite.user(&three.server).await?, suite.user(&second).await?);
+    // It starts when it is followed, so that the snapshot is from before.
+    three.worker.stop(DRAIN).await?;
     let mut project = api.follow("/v1/events", None).await?;
     ensure!(project.one().await?.event == "snapshot");
     let id = api.create().await?;
@@ -47,6 +49,7 @@ async fn a_job_is_followed_over_cuts_and_over_servers() -> Result<()> {
         "{snapshot:?}"
     );
     seen.push(snapshot);
+    three.worker = suite.start("worker").await?;
     while seen.last().is_some_and(|frame| frame.event != "started") {
         seen.push(events.event().await?);
     }

@@ -17,7 +17,7 @@ use super::{
 };
 
 /// What is shown of a log when a test fails.
-const TAIL: usize = 60;
+const TAIL: usize = 25;
 
 /// A program that runs; killed when the test ends before it does.
 pub struct Process {
