@@ -1,17 +1,13 @@
 //! What every program is told of RabbitMQ and Redis.
 
-use std::path::PathBuf;
-
 use anyhow::{Context as _, Result};
-use vmctl_daemon::{SecretUrl, WrongSetting, authorities, settings};
+use vmctl_daemon::{SecretUrl, WrongSetting, settings};
 
 use crate::{rabbitmq, redis};
 
 settings! {
-    /// Where RabbitMQ and Redis are, and whom to trust.
+    /// Where RabbitMQ and Redis are.
     pub struct Links {
-        /// Certificates, PEM, to trust besides the system's, on every link but that to the collector of traces
-        "ca_file" => ca_file: Option<PathBuf>,
         /// Addresses of the RabbitMQ nodes of one cluster, comma-separated
         "amqp.url" = "amqp://127.0.0.1:5672/%2f" => amqp_url: Vec<SecretUrl>,
         /// Messages that may be in flight at once: each has a channel of its own
@@ -22,22 +18,17 @@ settings! {
 }
 
 impl Links {
-    /// Returns the authorities to trust besides the system's.
-    pub fn trusted(&self) -> Result<Option<String>> {
-        authorities(self.ca_file.as_deref())
-    }
-
-    /// Returns the store, which connects when it is asked something.
-    pub fn store(&self) -> Result<redis::RedisStore> {
+    /// Returns the store, which connects when it is asked something, and trusts these authorities (PEM) too.
+    pub fn store(&self, trusted: Option<&str>) -> Result<redis::RedisStore> {
         let config = redis::Config {
-            ca_pem: self.trusted()?,
+            ca_pem: trusted.map(str::to_owned),
             ..redis::Config::new(self.redis_url.expose())
         };
         redis::RedisStore::connect_lazy(config).context(WrongSetting("VMCTL_REDIS_URL"))
     }
 
-    /// Returns how the program with this name connects to the broker.
-    pub fn bus(&self, name: &str) -> Result<rabbitmq::Config> {
+    /// Returns how the program with this name connects to the broker, whom these authorities (PEM) may vouch for too.
+    pub fn bus(&self, name: &str, trusted: Option<&str>) -> Result<rabbitmq::Config> {
         let urls = self.amqp_url.iter().map(|url| url.expose().parse());
         let urls = urls
             .collect::<Result<_, _>>()
@@ -45,7 +36,7 @@ impl Links {
         Ok(rabbitmq::Config {
             name: name.to_owned(),
             channels: self.amqp_channels.into(),
-            ca_pem: self.trusted()?,
+            ca_pem: trusted.map(str::to_owned),
             ..rabbitmq::Config::new(urls)
         })
     }

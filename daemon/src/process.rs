@@ -19,8 +19,8 @@ use tracing::Level;
 
 use crate::settings::{self, Section, Setting, Values};
 use crate::{
-    Check, Health, Lifecycle, LogFilter, LogFormat, Metrics, NotAsked, Tls, TlsSettings, check,
-    install_crypto, logging, probe, reference, tls,
+    Check, Health, Lifecycle, LogFilter, LogFormat, Metrics, NotAsked, Tls, TlsSettings,
+    authorities, check, install_crypto, logging, probe, reference, tls,
     traces::{self, TraceSettings, Traces},
 };
 
@@ -44,6 +44,8 @@ crate::settings! {
         "log_format" => log_format: Option<LogFormat>,
         /// Time to finish what is in flight after the first SIGTERM or SIGINT
         "drain_timeout" = "25s" => drain_timeout: Duration,
+        /// Certificates, PEM, to trust besides the system's, on every link
+        "ca_file" => ca_file: Option<PathBuf>,
         ..tls: TlsSettings,
     }
 }
@@ -65,6 +67,8 @@ pub struct Trial {
     pub name: String,
     /// As [`Process::drain_timeout`].
     pub drain_timeout: Duration,
+    /// As [`Process::trusted`].
+    pub trusted: Option<String>,
 }
 
 /// Makes the checks of a program from its settings. Called within a runtime.
@@ -98,13 +102,16 @@ impl Program {
     ) -> Self {
         let from_values = move |values: &Values, name: &str| {
             let process = ProcessSettings::read(values)?;
+            let trusted = authorities(process.ca_file.as_deref())?;
             let trial = Trial {
                 name: name.to_owned(),
                 drain_timeout: process.drain_timeout,
+                trusted: trusted.clone(),
             };
             let mut all = checks(&S::read(values)?, &trial)?;
             all.extend(tls::check(&process.tls)?);
-            all.extend(traces::check(&TraceSettings::read(values)?)?);
+            let traces = TraceSettings::read(values)?;
+            all.extend(traces::check(&traces, trusted.as_deref())?);
             Ok(all)
         };
         self.checks = Some(Box::new(from_values));
@@ -183,6 +190,8 @@ pub struct Process {
     pub shutdown: CancellationToken,
     /// How long that may take; after it, the process ends.
     pub drain_timeout: Duration,
+    /// Certificates, PEM, of authorities to trust besides the system's.
+    pub trusted: Option<String>,
     /// What the process says of itself. A component adds its checks and says when it has started.
     pub health: Health,
     /// The metrics of the process.
@@ -335,8 +344,13 @@ where
     Fut: Future<Output = anyhow::Result<()>>,
 {
     let name = unique_name(program.name);
-    let export = match Traces::start(traces, (program.name, program.version), &name) {
-        Ok(export) => export,
+    let links = authorities(settings.ca_file.as_deref()).and_then(|trusted| {
+        let program = (program.name, program.version);
+        let export = Traces::start(traces, trusted.as_deref(), program, &name)?;
+        Ok((trusted, export))
+    });
+    let (trusted, export) = match links {
+        Ok(links) => links,
         Err(error) => return refuse(program, &error),
     };
     logging::init(
@@ -345,7 +359,7 @@ where
         export.as_ref().map(Traces::tracer),
     );
     tracing::info!(version = program.version, "{} starts", program.name);
-    let code = run(name, args, own, settings, component).unwrap_or_else(|error| {
+    let code = run((name, trusted), args, own, settings, component).unwrap_or_else(|error| {
         tracing::error!("cannot start: {error:#}");
         FAILURE
     });
@@ -356,7 +370,7 @@ where
 }
 
 fn run<S, F, Fut>(
-    name: String,
+    (name, trusted): (String, Option<String>),
     args: ArgMatches,
     own: S,
     settings: &ProcessSettings,
@@ -375,6 +389,7 @@ where
         name,
         shutdown: lifecycle.shutdown().clone(),
         drain_timeout: settings.drain_timeout,
+        trusted,
         health: health.clone(),
         metrics,
         tls,

@@ -6,7 +6,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use async_trait::async_trait;
 use opentelemetry::KeyValue;
 use opentelemetry::trace::TracerProvider as _;
@@ -16,7 +16,10 @@ use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{
     BatchConfigBuilder, BatchSpanProcessor, Sampler, SdkTracer, SdkTracerProvider,
 };
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use reqwest::{Certificate, blocking, redirect};
 
+use crate::WrongSetting;
 use crate::check::Check;
 use crate::settings::Value;
 
@@ -38,6 +41,8 @@ crate::settings! {
     pub(crate) struct TraceSettings {
         /// Address of an OTLP collector that takes JSON over HTTP, such as `http://127.0.0.1:4318`; without one no span is exported
         "otlp.endpoint" => endpoint: Option<Endpoint>,
+        /// Headers that the collector knows the program by, comma-separated: `authorization=Bearer 3f2a,x-scope-orgid=lab`
+        "otlp.headers" => headers: Vec<Header>,
         /// Share of the traces that begin here and are exported, from 0 to 1; a request with a `traceparent` has decided itself
         "otlp.ratio" = "1" => ratio: Ratio,
     }
@@ -56,6 +61,24 @@ impl Value for Endpoint {
                 "{text:?} is not an address such as http://127.0.0.1:4318"
             )),
         }
+    }
+}
+
+/// A header of each request to the collector, `name=value`.
+#[derive(Debug, Clone)]
+pub(crate) struct Header(HeaderName, HeaderValue);
+
+impl Value for Header {
+    const SECRET: bool = true;
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let parts = text.split_once('=').and_then(|(name, value)| {
+            let mut value = HeaderValue::try_from(value.trim()).ok()?;
+            value.set_sensitive(true);
+            Some(Self(name.trim().parse().ok()?, value))
+        });
+        // The text is not repeated: it is a secret.
+        parts.ok_or_else(|| "not a header such as authorization=Bearer 3f2a".to_owned())
     }
 }
 
@@ -79,20 +102,22 @@ impl Value for Ratio {
 pub(crate) struct Traces(SdkTracerProvider);
 
 impl Traces {
-    /// Starts exporting, if the settings name a collector. Not to be called within a runtime.
+    /// Starts exporting, if the settings name a collector, whom these authorities (PEM) may vouch for too. Not to be
+    /// called within a runtime.
     pub(crate) fn start(
         settings: &TraceSettings,
+        trusted: Option<&str>,
         (name, version): (&'static str, &'static str),
         instance: &str,
     ) -> anyhow::Result<Option<Self>> {
-        let Some(Endpoint(base)) = &settings.endpoint else {
+        let Some(link) = Link::new(settings, trusted)? else {
             return Ok(None);
         };
         let exporter = SpanExporter::builder()
             .with_http()
-            .with_http_client(Counted::new(base)?)
+            .with_http_client(Counted::new(link.client()?))
             .with_protocol(Protocol::HttpJson)
-            .with_endpoint(format!("{base}/v1/traces"))
+            .with_endpoint(link.address)
             .with_timeout(DEADLINE)
             .build()
             .context("VMCTL_OTLP_ENDPOINT")?;
@@ -128,28 +153,63 @@ impl Traces {
 }
 
 /// Tries to send no spans. A collector that does not answer is no reason not to start.
-pub(crate) fn check(settings: &TraceSettings) -> anyhow::Result<Option<Check>> {
-    let Some(Endpoint(base)) = settings.endpoint.clone() else {
-        return Ok(None);
-    };
-    let mut http = reqwest::Client::builder()
-        .timeout(DEADLINE)
-        .redirect(reqwest::redirect::Policy::none());
-    if !base.starts_with("https:") {
-        http = http.tls_certs_only([]);
-    }
-    let http = http.build().context("no HTTP client for traces")?;
-    Ok(Some(Check::new("collector", async move {
-        let request = http
-            .post(format!("{base}/v1/traces"))
-            .header("content-type", "application/json")
-            .body(r#"{"resourceSpans":[]}"#);
-        Ok(match request.send().await {
-            Ok(answer) if answer.status().is_success() => None,
-            Ok(answer) => Some(format!("the collector answered {}", answer.status())),
-            Err(error) => Some(format!("{:#}", anyhow::Error::new(error))),
+pub(crate) fn check(
+    settings: &TraceSettings,
+    trusted: Option<&str>,
+) -> anyhow::Result<Option<Check>> {
+    let link = Link::new(settings, trusted)?;
+    Ok(link.map(|link| {
+        Check::new("collector", async move {
+            let tried = tokio::task::spawn_blocking(move || link.send_nothing());
+            Ok(tried.await?.err().map(|error| format!("{error:#}")))
         })
-    })))
+    }))
+}
+
+/// How a collector is reached.
+struct Link {
+    address: String,
+    headers: HeaderMap,
+    /// Authorities to trust besides the system's.
+    trusted: Option<Vec<Certificate>>,
+}
+
+impl Link {
+    fn new(settings: &TraceSettings, trusted: Option<&str>) -> anyhow::Result<Option<Self>> {
+        let Some(Endpoint(base)) = &settings.endpoint else {
+            return Ok(None);
+        };
+        let trusted = trusted.map(|pem| Certificate::from_pem_bundle(pem.as_bytes()));
+        let headers = settings.headers.iter().cloned();
+        Ok(Some(Self {
+            address: format!("{base}/v1/traces"),
+            headers: headers.map(|Header(name, value)| (name, value)).collect(),
+            trusted: trusted.transpose().context(WrongSetting("VMCTL_CA_FILE"))?,
+        }))
+    }
+
+    /// Makes a client. Not to be called within a runtime.
+    fn client(&self) -> anyhow::Result<blocking::Client> {
+        let mut http = blocking::Client::builder()
+            .default_headers(self.headers.clone())
+            .timeout(DEADLINE)
+            .redirect(redirect::Policy::none());
+        if let Some(trusted) = &self.trusted {
+            http = http.tls_certs_merge(trusted.clone());
+        } else if !self.address.starts_with("https:") {
+            // Nothing will be verified: the system's certificates need not be there.
+            http = http.tls_certs_only([]);
+        }
+        http.build().context("no HTTP client for traces")
+    }
+
+    fn send_nothing(&self) -> anyhow::Result<()> {
+        let request = self.client()?.post(&self.address);
+        let request = request.header(CONTENT_TYPE, "application/json");
+        let status = request.body(r#"{"resourceSpans":[]}"#).send()?.status();
+        ensure!(status.is_success(), "the collector answered {status}");
+        Ok(())
+    }
 }
 
 /// Says what the metric of this module counts.
@@ -160,26 +220,19 @@ pub(crate) fn describe() {
 /// Sends, and says how it went.
 #[derive(Debug)]
 struct Counted {
-    http: reqwest::blocking::Client,
+    http: blocking::Client,
     started: Instant,
     /// Seconds after the start when something was said last, and one more.
     said: AtomicU64,
 }
 
 impl Counted {
-    fn new(base: &str) -> anyhow::Result<Self> {
-        let mut http = reqwest::blocking::Client::builder()
-            .timeout(DEADLINE)
-            .redirect(reqwest::redirect::Policy::none());
-        if !base.starts_with("https:") {
-            // Nothing will be verified: the system's certificates need not be there.
-            http = http.tls_certs_only([]);
-        }
-        Ok(Self {
-            http: http.build().context("no HTTP client for traces")?,
+    fn new(http: blocking::Client) -> Self {
+        Self {
+            http,
             started: Instant::now(),
             said: AtomicU64::new(0),
-        })
+        }
     }
 
     fn warn(&self, reason: &str) {
@@ -215,6 +268,19 @@ impl HttpClient for Counted {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_wrong_header_is_told_and_not_repeated() {
+        let Header(name, value) = Header::parse("authorization = Basic Y2FuYXJ5==").unwrap();
+        assert_eq!(
+            (name.as_str(), value.as_bytes()),
+            ("authorization", &b"Basic Y2FuYXJ5=="[..])
+        );
+        for bad in ["canary", "=canary", "ca nary=1", "x=canary\r\ny: 1"] {
+            assert!(!Header::parse(bad).unwrap_err().contains("canary"), "{bad}");
+        }
+        assert!(!format!("{:?}", Header::parse("x=canary")).contains("canary"));
+    }
 
     #[test]
     fn a_wrong_address_or_share_is_told() {

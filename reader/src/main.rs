@@ -35,9 +35,10 @@ fn main() -> ExitCode {
 async fn run(settings: Settings, process: Process) -> anyhow::Result<()> {
     rabbitmq::describe_metrics();
     redis::describe_metrics();
-    let rabbitmq = rabbitmq::RabbitMq::connect_lazy(settings.links.bus(&process.name)?);
-    let store = settings.links.store()?;
-    let (folds, search) = roles(&settings)?;
+    let trusted = process.trusted.as_deref();
+    let rabbitmq = rabbitmq::RabbitMq::connect_lazy(settings.links.bus(&process.name, trusted)?);
+    let store = settings.links.store(trusted)?;
+    let (folds, search) = roles(&settings, trusted)?;
     let searches = search.is_some();
     let reader = Reader::new(
         Config {
@@ -68,10 +69,11 @@ async fn run(settings: Settings, process: Process) -> anyhow::Result<()> {
 
 /// What `vmctl-reader check` tries.
 fn checks(settings: &Settings, trial: &Trial) -> anyhow::Result<Vec<Check>> {
-    let bus = settings.links.bus(&trial.name)?;
+    let trusted = trial.trusted.as_deref();
+    let bus = settings.links.bus(&trial.name, trusted)?;
     let topology = Topology::new(Registry::built_in()?.kinds().map(|spec| &spec.kind));
-    let store = settings.links.store()?;
-    let (_, search) = roles(settings)?;
+    let store = settings.links.store(trusted)?;
+    let (_, search) = roles(settings, trusted)?;
     let mut checks = vec![
         Check::new("rabbitmq", async move {
             Ok(rabbitmq::RabbitMq::reach(bus, &topology).await?)
@@ -88,9 +90,9 @@ fn checks(settings: &Settings, trial: &Trial) -> anyhow::Result<Vec<Check>> {
 }
 
 /// Returns whether the log is folded here, and where it is indexed, if it is here.
-fn roles(settings: &Settings) -> anyhow::Result<(bool, Option<Search>)> {
+fn roles(settings: &Settings, trusted: Option<&str>) -> anyhow::Result<(bool, Option<Search>)> {
     let folds = settings.roles.iter().any(|role| role.0 == Role::Fold);
-    let search = search(settings)?;
+    let search = search(settings, trusted)?;
     ensure!(
         folds || search.is_some(),
         WrongSetting(
@@ -100,7 +102,7 @@ fn roles(settings: &Settings) -> anyhow::Result<(bool, Option<Search>)> {
     Ok((folds, search))
 }
 
-fn search(settings: &Settings) -> anyhow::Result<Option<Search>> {
+fn search(settings: &Settings, trusted: Option<&str>) -> anyhow::Result<Option<Search>> {
     let is_ours = settings.roles.iter().any(|role| role.0 == Role::Search);
     let Some(url) = settings.search_url.as_ref().filter(|_| is_ours) else {
         return Ok(None);
@@ -114,7 +116,7 @@ fn search(settings: &Settings) -> anyhow::Result<Option<Search>> {
         url: SecretString::from(url.expose()),
         auth: auth.context(WrongSetting("VMCTL_SEARCH_USERNAME, _PASSWORD, _API_KEY"))?,
         name: settings.search_name.0.clone(),
-        ca_pem: settings.links.trusted()?.map(String::into_bytes),
+        ca_pem: trusted.map(Vec::from),
     });
     Ok(Some(Search {
         cluster: cluster.context(WrongSetting("VMCTL_SEARCH_URL"))?,

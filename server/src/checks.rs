@@ -17,10 +17,11 @@ pub(crate) fn checks(settings: &Settings, trial: &Trial) -> Result<Vec<Check>> {
     drain(settings, trial.drain_timeout)?;
     let topology = Topology::new(registry(settings)?.kinds().map(|spec| &spec.kind));
     policy(settings)?;
-    let bus = settings.links.bus(&trial.name)?;
-    let store = settings.links.store()?;
-    let identity = identity(settings, Arc::new(SystemClock))?;
-    let search = search(settings)?;
+    let trusted = trial.trusted.as_deref();
+    let bus = settings.links.bus(&trial.name, trusted)?;
+    let store = settings.links.store(trusted)?;
+    let identity = identity(settings, trusted, Arc::new(SystemClock))?;
+    let search = search(settings, trusted)?;
     let mut checks = vec![
         Check::new("rabbitmq", async move {
             Ok(RabbitMq::reach(bus, &topology).await?)

@@ -49,12 +49,13 @@ async fn run(settings: Settings, process: Process) -> anyhow::Result<()> {
     redis::describe_metrics();
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let registry = registry(&settings)?;
-    let rabbitmq = rabbitmq::RabbitMq::connect_lazy(settings.links.bus(&process.name)?);
-    let store = settings.links.store()?;
+    let trusted = process.trusted.as_deref();
+    let rabbitmq = rabbitmq::RabbitMq::connect_lazy(settings.links.bus(&process.name, trusted)?);
+    let store = settings.links.store(trusted)?;
     let backends = Backends {
         bus: rabbitmq.bus(),
         store: Arc::new(store.clone()),
-        identity: identity(&settings, clock.clone())?,
+        identity: identity(&settings, trusted, clock.clone())?,
         clock,
         registry: Arc::new(registry),
     };
@@ -105,9 +106,9 @@ fn config(settings: &Settings, process: &Process) -> anyhow::Result<Config> {
             workers: workers.collect(),
             workers_token: settings.worker_api_token.clone(),
             token: settings.sync_token.clone(),
-            ca_pem: settings.links.trusted()?.map(String::into_bytes),
+            ca_pem: process.trusted.clone().map(String::into_bytes),
         },
-        search: search(settings)?,
+        search: search(settings, process.trusted.as_deref())?,
         limits: Limits {
             drain_delay: settings.drain_delay,
             drain: drain(settings, process.drain_timeout)?,
@@ -156,7 +157,7 @@ fn policy(settings: &Settings) -> anyhow::Result<Policy> {
 }
 
 /// Returns where jobs are searched.
-fn search(settings: &Settings) -> anyhow::Result<Option<Cluster>> {
+fn search(settings: &Settings, trusted: Option<&str>) -> anyhow::Result<Option<Cluster>> {
     let Some(url) = &settings.search_url else {
         return Ok(None);
     };
@@ -169,12 +170,16 @@ fn search(settings: &Settings) -> anyhow::Result<Option<Cluster>> {
         url: SecretString::from(url.expose()),
         auth: auth.context(WrongSetting("VMCTL_SEARCH_USERNAME, _PASSWORD, _API_KEY"))?,
         name: settings.search_name.0.clone(),
-        ca_pem: settings.links.trusted()?.map(String::into_bytes),
+        ca_pem: trusted.map(Vec::from),
     });
     Ok(Some(cluster.context(WrongSetting("VMCTL_SEARCH_URL"))?))
 }
 
-fn identity(settings: &Settings, clock: Arc<dyn Clock>) -> anyhow::Result<Arc<KeystoneIdentity>> {
+fn identity(
+    settings: &Settings,
+    trusted: Option<&str>,
+    clock: Arc<dyn Clock>,
+) -> anyhow::Result<Arc<KeystoneIdentity>> {
     let mut config = keystone::Config {
         url: settings.keystone_url.0.clone(),
         username: settings.keystone_username.clone(),
@@ -185,7 +190,7 @@ fn identity(settings: &Settings, clock: Arc<dyn Clock>) -> anyhow::Result<Arc<Ke
         connect_project: settings.connect_project.clone(),
         options: keystone::Options::default(),
     };
-    config.options.ca_pem = settings.links.trusted()?.map(String::into_bytes);
+    config.options.ca_pem = trusted.map(Vec::from);
     let identity =
         KeystoneIdentity::new(config, clock).context(WrongSetting("VMCTL_KEYSTONE_URL"))?;
     Ok(Arc::new(identity))

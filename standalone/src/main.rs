@@ -17,7 +17,7 @@ use std::{
 use anyhow::Context;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use vmctl_core::store::project::ProjectLimits;
-use vmctl_daemon::{Process, Program, Status, WrongSetting, authorities};
+use vmctl_daemon::{Process, Program, Status, WrongSetting};
 use vmctl_egress::Policy;
 use vmctl_server::{Limits, policy};
 use vmctl_standalone::{
@@ -86,11 +86,10 @@ async fn run(settings: Settings, process: Process) -> anyhow::Result<()> {
     let rules = rules
         .transpose()
         .context(WrongSetting("VMCTL_POLICY_FILE"))?;
-    let trusted = authorities(settings.ca_file.as_deref())?;
     let running = Standalone::builder()
         .listen(settings.listen)
         .tls(process.tls.clone())
-        .ca_pem(trusted.map(String::into_bytes))
+        .ca_pem(process.trusted.clone().map(String::into_bytes))
         .users(users)
         .data(data)
         .kinds_dir(settings.kinds_dir)

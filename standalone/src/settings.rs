@@ -15,8 +15,6 @@ settings! {
     pub struct Settings {
         /// Address that the API listens on; `/health/*` and `/metrics` are there too
         "listen" = "127.0.0.1:8080" => listen: SocketAddr,
-        /// Certificates, PEM, to trust besides the system's, for the receivers of callbacks and upstreams
-        "ca_file" => ca_file: Option<PathBuf>,
         /// Directory that keeps jobs and machines; without one they are gone when it stops
         "data_dir" => data_dir: Option<PathBuf>,
         /// How long an ended job can be read

@@ -11,14 +11,15 @@ use vmctl_worker::provisioner::Health;
 use crate::{Parts, settings::Settings};
 
 pub(crate) fn checks(settings: &Settings, trial: &Trial) -> Result<Vec<Check>> {
+    let trusted = trial.trusted.as_deref();
     let Parts {
         worker,
         store,
         provisioner,
         ..
-    } = Parts::new(settings, &trial.name, Duration::ZERO)?;
+    } = Parts::new(settings, trusted, &trial.name, Duration::ZERO)?;
     let topology = Topology::new(worker.kinds());
-    let bus = settings.links.bus(&trial.name)?;
+    let bus = settings.links.bus(&trial.name, trusted)?;
     Ok(vec![
         Check::new("rabbitmq", async move {
             Ok(RabbitMq::reach(bus, &topology).await?)

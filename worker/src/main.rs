@@ -47,7 +47,12 @@ async fn run(settings: Settings, process: Process) -> anyhow::Result<()> {
         store,
         provisioner,
         machines,
-    } = Parts::new(&settings, &process.name, process.grace())?;
+    } = Parts::new(
+        &settings,
+        process.trusted.as_deref(),
+        &process.name,
+        process.grace(),
+    )?;
     watch(&process.health, worker.readiness(), store);
     if let Some(token) = machines {
         let server = HealthServer::bind_for("machines", settings.api_listen)?;
@@ -78,11 +83,16 @@ struct Parts {
 }
 
 impl Parts {
-    fn new(settings: &Settings, name: &str, grace: Duration) -> anyhow::Result<Self> {
+    fn new(
+        settings: &Settings,
+        trusted: Option<&str>,
+        name: &str,
+        grace: Duration,
+    ) -> anyhow::Result<Self> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let registry = Arc::new(registry(settings)?);
-        let rabbitmq = rabbitmq::RabbitMq::connect_lazy(settings.links.bus(name)?);
-        let store = settings.links.store()?;
+        let rabbitmq = rabbitmq::RabbitMq::connect_lazy(settings.links.bus(name, trusted)?);
+        let store = settings.links.store(trusted)?;
         let backends = Backends {
             bus: rabbitmq.bus(),
             store: Arc::new(store.clone()),
@@ -98,7 +108,7 @@ impl Parts {
             ack_timeout: settings.ack_timeout,
             ..Config::new(name)
         };
-        let callbacks = callbacks(settings, clock.clone())?;
+        let callbacks = callbacks(settings, trusted, clock.clone())?;
         let provisioner = simulated(settings, clock)?;
         let ansible = kinds::ansible(settings.ansible());
         let worker = Worker::builder(config, backends)
@@ -131,7 +141,11 @@ fn registry(settings: &Settings) -> anyhow::Result<Registry> {
     }
 }
 
-fn callbacks(settings: &Settings, clock: Arc<dyn Clock>) -> anyhow::Result<CallbackDeliver> {
+fn callbacks(
+    settings: &Settings,
+    trusted: Option<&str>,
+    clock: Arc<dyn Clock>,
+) -> anyhow::Result<CallbackDeliver> {
     let guard = Guard::new(Policy {
         allow_http: settings.callback_allow_http,
         ports: settings.callback_ports.clone(),
@@ -142,7 +156,7 @@ fn callbacks(settings: &Settings, clock: Arc<dyn Clock>) -> anyhow::Result<Callb
             .collect(),
     });
     let config = ClientConfig {
-        ca_pem: settings.links.trusted()?.map(String::into_bytes),
+        ca_pem: trusted.map(Vec::from),
         ..ClientConfig::with_slots(settings.slots)
     };
     let client = Client::new(guard, &config).context(WrongSetting("VMCTL_CA_FILE"))?;

@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 use tokio::process::Command;
-use vmctl_daemon::testing::free_port;
+use vmctl_daemon::testing::{Authority, free_port};
 
 use crate::support::{environment, receiver::Receiver, suite::Suite, wait::eventually};
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+/// What the collector knows the programs by.
+const CREDENTIALS: &str = "Basic dm1jdGw6Y2FuYXJ5";
 const CLIENT: &str = "00f067aa0ba902b7";
 
 /// A span as a collector has it.
@@ -28,6 +30,7 @@ fn arrived(collector: &Receiver) -> Result<Vec<Span>> {
     for hit in collector.hits() {
         ensure!(hit.uri.path() == "/v1/traces", "{}", hit.uri);
         ensure!(hit.header("content-type") == "application/json");
+        ensure!(hit.header("authorization") == CREDENTIALS, "{hit:?}");
         let body: Value = serde_json::from_slice(&hit.body)?;
         for resource in list(&body["resourceSpans"]) {
             let service = attributes(&resource["resource"]["attributes"]);
@@ -84,11 +87,15 @@ async fn one_trace_leads_from_the_client_to_the_view() -> Result<()> {
     let Some(mut suite) = Suite::new("traces").await? else {
         return Ok(());
     };
-    let collector = Receiver::with_status(200).await;
+    let authority = Authority::new("of a test");
+    let shown = authority.issue(&["127.0.0.1"]);
+    let collector = Receiver::with_identity(&shown).await;
+    suite.trust(&authority)?;
     suite.set(
         "VMCTL_OTLP_ENDPOINT",
-        format!("http://{}", collector.address),
+        format!("https://{}", collector.address),
     );
+    suite.set("VMCTL_OTLP_HEADERS", format!("authorization={CREDENTIALS}"));
     let three = suite.start_three().await?;
     let api = suite.user(&three.server).await?;
     let home = suite.home()?;
