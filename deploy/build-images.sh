@@ -144,9 +144,17 @@ push() {
     "$engine" push "${tls[@]}" "$1"
 }
 
+# An image that has compiled the programs. Podman and buildah leave out the stages that FROM names by an argument, so it
+# is built by its name. It stays: the next build goes on from its steps.
+compile_programs() {
+    made=localhost/vmctl-programs:$tag
+    build --file deploy/Dockerfile --target compile --tag "$made" "${arguments[@]}" .
+}
+
 # An image with nothing but the programs, so that no container has to compile.
 take_programs() {
     local program context=$temporary/programs
+    made=localhost/vmctl-programs:$$
     for program in "${programs[@]}"; do
         [ -f "$ready_made/$program" ] || fail "$ready_made has no $program"
         install -D -m 0755 "$ready_made/$program" "$context/out/$program"
@@ -154,20 +162,22 @@ take_programs() {
     done
     printf 'FROM scratch\nCOPY out /out\n' >"$context/Dockerfile"
     mapfile -t stamp < <(stamp_of programs)
-    build "${stamp[@]}" --tag "localhost/vmctl-programs:$$" "$context"
+    build "${stamp[@]}" --tag "$made" "$context"
     rm -r -- "$context"
-    arguments+=(--build-arg "PROGRAMS=localhost/vmctl-programs:$$")
 }
 
 clean() {
     rm -rf -- "$temporary"
     # It may have been made or not. A container that only copied from it may be there still.
-    [ -z "$ready_made" ] || "$engine" rmi --force "localhost/vmctl-programs:$$" >/dev/null 2>&1 || true
+    [ -z "$ready_made" ] || "$engine" rmi --force "$made" >/dev/null 2>&1 || true
 }
 
-temporary=$(mktemp -d)
+temporary=$(mktemp -d) made=''
 trap clean EXIT
-[ -z "$ready_made" ] || take_programs
+if [ "${images[*]}" != keystone ]; then
+    if [ -n "$ready_made" ]; then take_programs; else compile_programs; fi
+    arguments+=(--build-arg "PROGRAMS=$made")
+fi
 for image in "${images[@]}"; do
     name=$(name_of "$image")
     printf '== %s\n' "$name" >&2
