@@ -13,7 +13,7 @@ use crate::support::{
     effects::{effects, one_machine_each},
     environment::{self, var},
     suite::{DRAIN, Suite},
-    wait::patience,
+    wait::{eventually, patience},
 };
 
 /// A user of the client with a home directory and nothing in it.
@@ -119,7 +119,14 @@ async fn login_create_and_watch_end_with_the_outcome() -> Result<()> {
     suite.set("VMCTL_SIMULATED_FAIL", "boot");
     let worker = suite.start_ready("worker").await?;
     user.expect(10, &create).await?;
-    let parked = suite.vhost.take("jobs.dead").await?;
+    let parked = eventually("the job is parked", async || {
+        let parked = suite.vhost.take("jobs.dead").await;
+        let parked = parked.map_err(|error| format!("{error:#}"))?;
+        (!parked.is_empty())
+            .then_some(parked)
+            .ok_or("not yet".to_owned())
+    })
+    .await?;
     ensure!(parked.len() == 1, "{parked:?}");
 
     user.expect(0, &["logout"]).await?;

@@ -46,7 +46,7 @@ async fn a_flush_hides_no_job_and_all_come_back() -> Result<()> {
         before.push(facts(&api.until(id, "succeeded").await?));
     }
     three.worker.stop(DRAIN).await?;
-    suite.set("VMCTL_SIMULATED_DURATION", "6s");
+    suite.set("VMCTL_SIMULATED_DURATION", "12s");
     let worker = suite.start_ready("worker").await?;
 
     let new = api.create_many(20).await?;

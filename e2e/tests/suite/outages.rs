@@ -276,11 +276,12 @@ async fn without_keystone_nobody_is_called_unknown() -> Result<()> {
     let server = suite.start("server").await?;
     suite.probe(&server, "live", 200).await?;
     let api = suite.user(&server).await?;
-    for answer in [
-        api.post("/v1/vm/", &input()).await?,
-        api.post("/v1/jobs", &creation()).await?,
-        api.get("/v1/jobs").await?,
+    for (method, path, body) in [
+        (Method::POST, "/v1/vm/", Some(input())),
+        (Method::POST, "/v1/jobs", Some(creation())),
+        (Method::GET, "/v1/jobs", None),
     ] {
+        let answer = api.send(method, path, &[], body.as_ref()).await?;
         let answer = answer.expect(503)?;
         ensure!(answer.problem() == "auth-unavailable", "{answer:?}");
         ensure!(answer.headers.contains_key("retry-after"), "{answer:?}");

@@ -29,7 +29,7 @@ async fn a_job_is_followed_over_cuts_and_over_servers() -> Result<()> {
     let Some(mut suite) = Suite::new("sse").await? else {
         return Ok(());
     };
-    suite.set("VMCTL_SIMULATED_DURATION", "6s");
+    suite.set("VMCTL_SIMULATED_DURATION", "12s");
     let mut three = suite.start_three().await?;
     let second = suite.start_ready("server").await?;
     let (api, other) = (suite.user(&three.server).await?, suite.user(&second).await?);
@@ -105,7 +105,7 @@ async fn t14_a_stream_that_is_cut_at_random_points_shows_every_event_once_and_in
     let Some(mut suite) = Suite::new("sse-cuts").await? else {
         return Ok(());
     };
-    suite.set("VMCTL_SIMULATED_DURATION", "3s");
+    suite.set("VMCTL_SIMULATED_DURATION", "6s");
     let three = suite.start_three().await?;
     let second = suite.start_ready("server").await?;
     let servers = [suite.user(&three.server).await?, suite.user(&second).await?];

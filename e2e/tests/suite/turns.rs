@@ -42,7 +42,7 @@ async fn jobs_of_one_key_keep_their_order_over_a_flush_and_a_dead_reader() -> Re
     let Some(mut suite) = Suite::new("turns").await? else {
         return Ok(());
     };
-    suite.set("VMCTL_SIMULATED_DURATION", "4s");
+    suite.set("VMCTL_SIMULATED_DURATION", "7s");
     let three = suite.start_three().await?;
     let (second, other) = (
         suite.start_ready("reader").await?,

@@ -182,13 +182,13 @@ impl Api {
         self.ask(Method::POST, path, Some(body)).await
     }
 
-    /// Sends a request until the server has asked the view. A Redis that is late on a busy machine is
-    /// no answer to what these tests ask; a view that is behind is one.
+    /// Sends a request until the server has asked Keystone and the view. One that is late on a busy machine
+    /// is no answer to what these tests ask; a view that is behind is one.
     pub async fn ask(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Answer> {
         let started = Instant::now();
         loop {
             let answer = self.send(method.clone(), path, &[], body).await?;
-            let late = answer.problem() == "state-unavailable";
+            let late = ["state-unavailable", "auth-unavailable"].contains(&answer.problem());
             if !late || started.elapsed() > patience() {
                 return Ok(answer);
             }
@@ -201,8 +201,19 @@ impl Api {
         Frames::of(self.followed(path, last).await?)
     }
 
-    /// Asks for a stream; the answer's head.
+    /// Asks for a stream until the server has asked the view, as [`Self::ask`] does; the answer's head.
     pub async fn followed(&self, path: &str, last: Option<&str>) -> Result<reqwest::Response> {
+        let started = Instant::now();
+        loop {
+            let answer = self.open(path, last).await?;
+            if answer.status() != 503 || started.elapsed() > patience() {
+                return Ok(answer);
+            }
+            pace().await;
+        }
+    }
+
+    async fn open(&self, path: &str, last: Option<&str>) -> Result<reqwest::Response> {
         let url = format!("{}{path}", self.base);
         let request = self.http.get(url).header("X-TOKEN", &self.token);
         // As long as a test may take: the time is that of the whole stream.
