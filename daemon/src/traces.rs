@@ -6,7 +6,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Chain, Context as _, ensure};
 use async_trait::async_trait;
 use opentelemetry::KeyValue;
 use opentelemetry::trace::TracerProvider as _;
@@ -256,7 +256,10 @@ impl HttpClient for Counted {
                 "refused"
             }
             Err(error) => {
-                self.warn(&error.to_string());
+                let causes: Vec<_> = Chain::new(error.as_ref())
+                    .map(ToString::to_string)
+                    .collect();
+                self.warn(&causes.join(": "));
                 "unreachable"
             }
         };

@@ -175,15 +175,8 @@ async fn one_trace_leads_from_the_client_to_the_view() -> Result<()> {
     three.stop().await
 }
 
-#[tokio::test]
-async fn a_collector_that_is_away_holds_nothing_up() -> Result<()> {
-    let Some(mut suite) = Suite::new("no-collector").await? else {
-        return Ok(());
-    };
-    suite.set(
-        "VMCTL_OTLP_ENDPOINT",
-        format!("http://127.0.0.1:{}", free_port()),
-    );
+/// Has a job done whose spans reach nobody, and looks for the reason in the server's log.
+async fn not_exported(suite: &Suite, reason: &str) -> Result<()> {
     let three = suite.start_three().await?;
     let api = suite.user(&three.server).await?;
     let id = api.create().await?;
@@ -196,6 +189,34 @@ async fn a_collector_that_is_away_holds_nothing_up() -> Result<()> {
     })
     .await?;
     let log = three.server.log()?;
-    ensure!(log.contains("traces are not exported"), "{log}");
+    let told = log
+        .lines()
+        .find(|line| line.contains("traces are not exported"));
+    ensure!(told.is_some_and(|line| line.contains(reason)), "{log}");
     three.stop().await
+}
+
+#[tokio::test]
+async fn a_collector_that_is_away_holds_nothing_up() -> Result<()> {
+    let Some(mut suite) = Suite::new("no-collector").await? else {
+        return Ok(());
+    };
+    let nobody = format!("http://127.0.0.1:{}", free_port());
+    suite.set("VMCTL_OTLP_ENDPOINT", nobody);
+    not_exported(&suite, "Connection refused").await
+}
+
+#[tokio::test]
+async fn a_collector_that_nobody_vouches_for_is_told_nothing() -> Result<()> {
+    let Some(mut suite) = Suite::new("strange-collector").await? else {
+        return Ok(());
+    };
+    let shown = Authority::new("of others").issue(&["127.0.0.1"]);
+    let collector = Receiver::with_identity(&shown).await;
+    suite.trust(&Authority::new("of a test"))?;
+    let strange = format!("https://{}", collector.address);
+    suite.set("VMCTL_OTLP_ENDPOINT", strange);
+    not_exported(&suite, "UnknownIssuer").await?;
+    ensure!(collector.hits().is_empty(), "{:?}", collector.hits());
+    Ok(())
 }
